@@ -1,0 +1,1 @@
+"""The caller's side: tasks, options, jobs, and the connection that submits them."""

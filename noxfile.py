@@ -1,0 +1,87 @@
+"""Everything that is run by hand or by CI, by name: `nox -s lint types tests-3.11`.
+
+`sim`, `faults` and `fuzz` take arguments after `--`, which go to what they run: a seed to replay, a longer time.
+"""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+
+def install(session: nox.Session) -> None:
+    session.install("-q", "-e", ".[dev]")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, format, spelling, and the layers."""
+    install(session)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("codespell")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict; the typing tests of the public face are part of `tests`."""
+    install(session)
+    session.run("mypy")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The whole suite."""
+    install(session)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def sim(session: nox.Session) -> None:
+    """The simulator; `nox -s sim -- --seed 17` replays one seed."""
+    install(session)
+    if session.posargs:
+        session.run("python", "-m", "tests.simulator", *session.posargs)
+    else:
+        session.run("python", "-m", "pytest", "tests/simulator")
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Real processes that are killed, stopped and starved."""
+    install(session)
+    session.run("python", "-m", "pytest", "-m", "faults", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Any bytes, any split."""
+    install(session)
+    session.run("python", "-m", "pytest", "-m", "fuzz", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Jobs a second and CPU a job, on this machine."""
+    install(session)
+    session.run("aioqueue", "bench", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documents: spelling, links and the programs in them."""
+    install(session)
+    session.run("codespell", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs")
+    session.run("python", "-m", "pytest", "tests/docs")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """What README's first block does."""
+    session.install("-q", ".[demo]")
+    session.run("aioqueue", "demo", *session.posargs)
