@@ -1,0 +1,291 @@
+"""Applying changes, and never refuses: the only code that writes to `State`.
+
+Each function makes one event so. `IllegalChange` here is a defect of this program or a journal it did not write; it is
+never an answer to a caller. The same code runs for new events and for replay, so both give the same state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+from aioqueue.core import events as e
+from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, ReviveJob
+from aioqueue.core.machine import IllegalChange, check_change
+from aioqueue.core.state import Job, Pool, Session, State
+from aioqueue.model.records import EndedRun, FinishedJob
+from aioqueue.model.states import JobState
+
+_READY, _SCHEDULED, _RUNNING = JobState.READY, JobState.SCHEDULED, JobState.RUNNING
+_DEAD, _SUCCEEDED, _CANCELLED = JobState.DEAD, JobState.SUCCEEDED, JobState.CANCELLED
+
+
+class Moment:
+    """The batch that events are applied in: its position, its time, and the effects so far."""
+
+    __slots__ = ("effects", "position", "wall_ms")
+
+    def __init__(self, position: int, wall_ms: int) -> None:
+        self.position = position
+        self.wall_ms = wall_ms
+        self.effects: list[Effect] = []
+
+
+def apply(state: State, event: e.Event, body: bytes | None, at: Moment) -> None:
+    """Make the event so; `body` is the payload that the event refers to. Effects are added to `at`."""
+    _APPLY[type(event)](state, event, body, at)
+
+
+def _living(state: State, event: e.JobEvent, after: JobState) -> Job:
+    job = state.jobs.get(event.id)
+    check_change(None if job is None else job.state, event, after)
+    assert job is not None
+    return job
+
+
+def _submitted(state: State, event: e.JobSubmitted, body: bytes | None, at: Moment) -> None:
+    before = state.jobs.get(event.id)
+    check_change(None if before is None else before.state, event, event.state)
+    spec = state.intern(event.spec)
+    job = state.jobs[event.id] = Job(
+        event.id, spec, event.spec, event.seq, event.state, event.due_ms, at.wall_ms, body or b"", event.extra,
+        generation=event.generation,
+    )  # fmt: skip
+    queue = state.queue(spec.namespace, spec.queue)
+    queue.counts[event.state] += 1
+    queue.submitted += 1
+    state.next_seq = event.seq + 1
+    if event.state is _READY:
+        queue.lane.push(job)
+    else:
+        heappush(state.due, (event.due_ms, event.seq, event.id))
+    if event.generation:
+        at.effects.append(ReviveJob(event.id, event.generation))
+
+
+def _due(state: State, event: e.JobDue, body: bytes | None, at: Moment) -> None:
+    job = _living(state, event, _READY)
+    queue = state.queue(job.spec.namespace, job.spec.queue)
+    queue.counts[_SCHEDULED] -= 1
+    queue.counts[_READY] += 1
+    job.state = _READY
+    job.due_ms = 0
+    job.seq = event.seq
+    state.next_seq = event.seq + 1
+    queue.lane.push(job)
+    _drop_stale_due(state)
+
+
+def _leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) -> None:
+    job = _living(state, event, _RUNNING)
+    queue = state.queue(job.spec.namespace, job.spec.queue)
+    taken = queue.lane.pop()
+    if taken is not job:
+        raise IllegalChange(job.state, event, _RUNNING)
+    queue.counts[_READY] -= 1
+    queue.counts[_RUNNING] += 1
+    session = state.sessions[event.session]
+    session.leases[job.id] = job
+    job.state = _RUNNING
+    job.session = event.session
+    job.fence = event.fence
+    job.runs = event.run
+    job.started_ms = at.wall_ms
+    state.next_fence = event.fence + 1
+    link = session.link
+    if link.slots <= len(session.leases):
+        _rest(state, session)
+    at.effects.append(
+        DeliverJob(
+            event.session, job.id, job.spec, event.fence, event.run, job.failures + 1, job.crashes, job.body, job.extra
+        )
+    )
+
+
+def _succeeded(state: State, event: e.JobSucceeded, body: bytes | None, at: Moment) -> None:
+    job = _living(state, event, _SUCCEEDED)
+    worker = _unlease(state, job)
+    state.queue(job.spec.namespace, job.spec.queue).succeeded += 1
+    _finish(state, job, _SUCCEEDED, body or b"", worker, at)
+
+
+def _failed(state: State, event: e.JobFailed, body: bytes | None, at: Moment) -> None:
+    job = _living(state, event, event.state)
+    worker = _unlease(state, job)
+    queue = state.queue(job.spec.namespace, job.spec.queue)
+    queue.failed += 1
+    job.failures += 1
+    _end_run(job, "failed", worker, body or b"", at)
+    if event.state is _DEAD:
+        _finish(state, job, _DEAD, body or b"", worker, at)
+        return
+    queue.counts[_RUNNING] -= 1
+    queue.counts[_SCHEDULED] += 1
+    job.state = _SCHEDULED
+    job.due_ms = event.due_ms
+    heappush(state.due, (event.due_ms, job.seq, job.id))
+
+
+def _released(state: State, event: e.JobReleased, body: bytes | None, at: Moment) -> None:
+    job = _living(state, event, _READY)
+    worker = _unlease(state, job)
+    _end_run(job, "released", worker, b"", at)
+    _back_in_place(state, job)
+
+
+def _crashed(state: State, event: e.JobCrashed, body: bytes | None, at: Moment) -> None:
+    job = _living(state, event, event.state)
+    worker = _unlease(state, job)
+    job.crashes = event.crashes
+    _end_run(job, "crashed", worker, b"", at)
+    if event.state is _DEAD:
+        job.fence = 0
+        _finish(state, job, _DEAD, b"", worker, at)
+    else:
+        _back_in_place(state, job)
+
+
+def _cancelled(state: State, event: e.JobCancelled, body: bytes | None, at: Moment) -> None:
+    job = _living(state, event, _CANCELLED)
+    was_ready = job.state is _READY
+    job.fence = 0
+    _finish(state, job, _CANCELLED, b"", "", at)
+    if was_ready:
+        state.queue(job.spec.namespace, job.spec.queue).lane.forget(job)
+    else:
+        state.due_stale += 1
+        _drop_stale_due(state)
+
+
+def _drop_stale_due(state: State) -> None:
+    """Keep the head of the heap a job that is really due then, and most of the rest too."""
+    due = state.due
+    while due and not _is_scheduled(state, due[0]):
+        heappop(due)
+    if state.due_stale > len(due) // 2 + 1_000:
+        state.due_stale = 0
+        due[:] = [entry for entry in due if _is_scheduled(state, entry)]
+        heapify(due)
+
+
+def _is_scheduled(state: State, entry: tuple[int, int, bytes]) -> bool:
+    job = state.jobs.get(entry[2])
+    return job is not None and job.state is _SCHEDULED and job.due_ms == entry[0]
+
+
+def _back_in_place(state: State, job: Job) -> None:
+    queue = state.queue(job.spec.namespace, job.spec.queue)
+    queue.counts[_RUNNING] -= 1
+    queue.counts[_READY] += 1
+    job.state = _READY
+    job.fence = 0
+    queue.lane.give_back(job)
+
+
+def _unlease(state: State, job: Job) -> str:
+    """End the job's lease; the name of the worker that held it."""
+    session = state.sessions[job.session]
+    del session.leases[job.id]
+    job.session = 0
+    link = session.link
+    if link.slots > len(session.leases):
+        state.pool(session.namespace, link.queues).hungry[session.number] = session
+    return session.name
+
+
+def _end_run(job: Job, outcome: str, worker: str, body: bytes, at: Moment) -> None:
+    run = EndedRun(job.id, job.generation, job.runs, outcome, job.started_ms, at.wall_ms, worker, body)
+    at.effects.append(ArchiveRun(run))
+
+
+def _finish(state: State, job: Job, end: JobState, body: bytes, worker: str, at: Moment) -> None:
+    spec = job.spec
+    queue = state.queue(spec.namespace, spec.queue)
+    queue.counts[job.state] -= 1
+    if end is _DEAD:
+        queue.dead += 1
+    job.state = end
+    del state.jobs[job.id]
+    state.just_finished.add(job.id)
+    args = b"" if end is _SUCCEEDED else job.body
+    at.effects.append(
+        ArchiveJob(
+            FinishedJob(
+                job.id, spec.namespace, spec.queue, spec.task, end, job.generation, job.failures, job.crashes, job.runs,
+                job.fence, spec.priority, job.submitted_ms, job.started_ms, at.wall_ms, spec.keep_ms, worker,
+                at.position, job.packed_spec, body, args, job.extra or b"",
+            )
+        )
+    )  # fmt: skip
+
+
+# --- sessions -----------------------------------------------------------------------------------------------------
+
+
+def _session_opened(state: State, event: e.SessionOpened, body: bytes | None, at: Moment) -> None:
+    _session(state, event).journaled = True
+
+
+def _session(state: State, opened: e.SessionOpened) -> Session:
+    session = state.sessions.get(opened.number)
+    if session is None:
+        session = Session(opened.number, opened.secret_hash, opened.namespace, opened.name, 0)
+        state.sessions[opened.number] = session
+        state.session_of[opened.secret_hash] = opened.number
+        state.next_session = max(state.next_session, opened.number + 1)
+    return session
+
+
+def _session_ended(state: State, event: e.SessionEnded, body: bytes | None, at: Moment) -> None:
+    _forget_session(state, event.number, at)
+
+
+def _session_forgotten(state: State, event: e.SessionForgotten, body: bytes | None, at: Moment) -> None:
+    _forget_session(state, event.number, at)
+
+
+def _forget_session(state: State, number: int, at: Moment) -> None:
+    session = state.sessions.pop(number)
+    _rest(state, session)
+    del state.session_of[session.secret_hash]
+    at.effects.append(CloseSession(number))
+
+
+def _rest(state: State, session: Session) -> None:
+    pool: Pool | None = state.pools.get((session.namespace, session.link.queues))
+    if pool is not None:
+        pool.hungry.pop(session.number, None)
+
+
+def _link_changed(state: State, event: e.LinkChanged, body: bytes | None, at: Moment) -> None:
+    session = state.sessions[event.number] if event.opened is None else _session(state, event.opened)
+    _rest(state, session)
+    link = session.link
+    link.connected = event.connected
+    link.slots = event.slots
+    link.queues = event.queues
+    link.heard_ms = event.heard_ms
+    if link.slots > len(session.leases):
+        state.pool(session.namespace, link.queues).hungry[session.number] = session
+
+
+def _session_heard(state: State, event: e.SessionHeard, body: bytes | None, at: Moment) -> None:
+    state.sessions[event.number].link.heard_ms = event.heard_ms
+
+
+_APPLY: dict[type[e.Event], Callable[[State, Any, bytes | None, Moment], None]] = {
+    e.JobSubmitted: _submitted,
+    e.JobDue: _due,
+    e.JobLeased: _leased,
+    e.JobSucceeded: _succeeded,
+    e.JobFailed: _failed,
+    e.JobReleased: _released,
+    e.JobCrashed: _crashed,
+    e.JobCancelled: _cancelled,
+    e.SessionOpened: _session_opened,
+    e.SessionEnded: _session_ended,
+    e.LinkChanged: _link_changed,
+    e.SessionHeard: _session_heard,
+    e.SessionForgotten: _session_forgotten,
+}

@@ -1,0 +1,199 @@
+"""What may be asked of a partition. A command may be refused; asking changes nothing by itself."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from msgspec import Struct
+
+from aioqueue.model.records import FinishedJob
+from aioqueue.model.spec import Spec
+
+
+class NeedsLookup(Exception):
+    """Nothing is decided: the id is not a living job, and whether it ever was one is known only beside core.
+
+    The shell looks into overlay and archive, and asks again with what it found. Until then, and until that command is
+    decided, it keeps what finishes meanwhile in sight.
+    """
+
+    def __init__(self, *ids: bytes) -> None:
+        self.ids = ids
+        super().__init__(*ids)
+
+
+class Known(IntEnum):
+    """What is known of an id beside the living jobs.
+
+    `FRESH`: generated just now, nobody needs to look. `UNKNOWN`: it may have been there before (sent again, or a
+    caller's own id). `ABSENT` and `FINISHED`: somebody looked.
+    """
+
+    FRESH = 0
+    UNKNOWN = 1
+    ABSENT = 2
+    FINISHED = 3
+
+
+class NewJob(Struct, gc=False):
+    """One job to be. `due_ms` is UTC, 0 where `delay_ms` (or neither) says when."""
+
+    id: bytes
+    spec: Spec
+    packed_spec: bytes
+    body: bytes
+    delay_ms: int = 0
+    due_ms: int = 0
+    extra: bytes | None = None
+    known: Known = Known.FRESH
+
+
+class SubmitJobs(Struct, gc=False):
+    """Independent jobs; with `atomic` all or none. Answered by a `SubmitOutcome` an item."""
+
+    items: list[NewJob]
+    atomic: bool = False
+
+
+class SubmitOutcome(IntEnum):
+    """`EXISTS`: one id, one job, and it was there before."""
+
+    ACCEPTED = 1
+    EXISTS = 2
+
+
+class RunEnd(IntEnum):
+    """How a run ended, as its worker tells."""
+
+    SUCCEEDED = 1
+    FAILED = 2
+    RELEASED = 3
+
+
+class EndRun(Struct, gc=False):
+    """One settle. `found_fence` is that of a finished job's last settle, 0 for none, -1 where nobody looked."""
+
+    id: bytes
+    fence: int
+    end: RunEnd
+    body: bytes
+    retry: bool = True
+    found_fence: int = -1
+
+
+class SettleRuns(Struct, gc=False):
+    """Settles of one session. Answered by a `SettleOutcome` an item."""
+
+    session: int
+    items: list[EndRun]
+
+
+class SettleOutcome(IntEnum):
+    OK = 1
+    ALREADY = 2
+    STALE = 3
+
+
+class CancelJob(Struct, gc=False):
+    """Answered by `cancelled` or `finished`; refused with `NotCancellableYet` or `JobNotFound`."""
+
+    id: bytes
+    namespace: str
+    found: FinishedJob | None = None
+    looked: bool = False
+
+
+class RequeueJob(Struct, gc=False):
+    """Submit an archived job again, as the next generation. Answered by that generation's number."""
+
+    id: bytes
+    namespace: str
+    found: FinishedJob | None = None
+    looked: bool = False
+
+
+class InspectJob(Struct, gc=False):
+    """Answered by a copy of the living job, or None."""
+
+    id: bytes
+    namespace: str
+
+
+class OpenSession(Struct, gc=False):
+    """A connection says who it is. Answered by `(session number, fresh)`.
+
+    `attach` is a heartbeat connection: it opens the session if need be and leaves its capacity alone.
+    """
+
+    secret_hash: bytes
+    namespace: str
+    name: str
+    attach: bool = False
+
+
+class HeldRun(Struct, gc=False):
+    id: bytes
+    fence: int
+
+
+class ResumeSession(Struct, gc=False):
+    """What a returning worker still holds. Answered by `(list of RunVerdict, list of SettleOutcome)`."""
+
+    session: int
+    held: list[HeldRun]
+    settles: list[EndRun]
+
+
+class RunVerdict(IntEnum):
+    KEEP = 1
+    CANCEL = 2
+    STALE = 3
+
+
+class OfferCapacity(Struct, gc=False):
+    """A worker says how many runs it will hold, and of which queues."""
+
+    session: int
+    slots: int
+    queues: tuple[str, ...]
+
+
+class LoseLink(Struct, gc=False):
+    """The session's connection is gone. Its leases live on until its time is up."""
+
+    session: int
+
+
+class HearSession(Struct, gc=False):
+    """Something was heard of the session."""
+
+    session: int
+
+
+class SessionEnd(IntEnum):
+    """`GOODBYE`: in good order. `DIED`: its supervisor saw the process end. `EXPIRED`: nothing was heard of it."""
+
+    GOODBYE = 1
+    DIED = 2
+    EXPIRED = 3
+
+
+class EndSession(Struct, gc=False):
+    session: int
+    cause: SessionEnd
+
+
+class PassTime(Struct, gc=False):
+    """Do what is due: delayed jobs become ready, silent sessions end."""
+
+
+class SkipTime(Struct, gc=False):
+    """The partition itself was late by `gap_ms` (stopped, suspended, stalled): no session is to blame for it."""
+
+    gap_ms: int
+
+
+Command = (
+    SubmitJobs | SettleRuns | CancelJob | RequeueJob | InspectJob | OpenSession | ResumeSession | OfferCapacity
+    | LoseLink | HearSession | EndSession | PassTime | SkipTime
+)  # fmt: skip

@@ -1,0 +1,321 @@
+"""Deciding may refuse, and never changes anything.
+
+`decide` looks at the state and one command, and says which events would make it so and what the asker is answered.
+What it refuses it refuses by raising a `Refused`; then nothing has happened. `NeedsLookup` is neither: the same command
+comes again with what the shell found.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from aioqueue.clock import Now
+from aioqueue.core import commands as c
+from aioqueue.core import events as e
+from aioqueue.core.backoff import backoff_ms
+from aioqueue.core.state import Job, Session, State
+from aioqueue.errors import (
+    BulkTooLarge,
+    JobNotFound,
+    NotCancellableYet,
+    NotRetryable,
+    SessionOver,
+    TooManySessions,
+    WrongNamespace,
+)
+from aioqueue.limits import ATOMIC_BYTES_MAX, ATOMIC_JOBS_MAX, CRASHES_MAX, SESSIONS_MAX
+from aioqueue.model.ids import id_text
+from aioqueue.model.states import JobState
+
+_READY, _SCHEDULED, _RUNNING, _DEAD = JobState.READY, JobState.SCHEDULED, JobState.RUNNING, JobState.DEAD
+
+
+class BodyArea:
+    """The bodies of the batch that is being decided; an event names its own by offset, length and CRC-32."""
+
+    __slots__ = ("parts", "size")
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.size = 0
+
+    def add(self, body: bytes) -> tuple[int, int, int]:
+        offset, length = self.size, len(body)
+        self.parts.append(body)
+        self.size = offset + length
+        return offset, length, zlib.crc32(body)
+
+
+class Decision(NamedTuple):
+    """Events with the bodies they refer to, and the answer."""
+
+    events: list[tuple[e.Event, bytes | None]]
+    reply: Any
+
+
+def decide(state: State, command: c.Command, now: Now, bodies: BodyArea) -> Decision:
+    """What the command comes to. Raises a `Refused` (and then adds nothing to `bodies`)."""
+    decision: Decision = _DECIDE[type(command)](state, command, now, bodies)
+    return decision
+
+
+# --- jobs ---------------------------------------------------------------------------------------------------------
+
+
+def _submit(state: State, command: c.SubmitJobs, now: Now, bodies: BodyArea) -> Decision:
+    items = command.items
+    if command.atomic:
+        size = sum(len(item.body) for item in items)
+        if len(items) > ATOMIC_JOBS_MAX or size > ATOMIC_BYTES_MAX:
+            raise BulkTooLarge(jobs=len(items), size=size, jobs_max=ATOMIC_JOBS_MAX, size_max=ATOMIC_BYTES_MAX)
+    living = state.jobs
+    events: list[tuple[e.Event, bytes | None]] = []
+    outcomes: list[c.SubmitOutcome] = []
+    seen: set[bytes] = set()
+    seq = state.next_seq
+    # A body is laid down only when no item can send the command back for a look-up any more.
+    for item in items:
+        if item.known is c.Known.UNKNOWN or (item.known is c.Known.ABSENT and item.id in state.just_finished):
+            unknown = _unknown(state, items)
+            if unknown:
+                raise c.NeedsLookup(*unknown)
+    for item in items:
+        if item.id in living or item.known is c.Known.FINISHED or item.id in seen:
+            outcomes.append(c.SubmitOutcome.EXISTS)
+            continue
+        seen.add(item.id)
+        due_ms = item.due_ms or (now.wall_ms + item.delay_ms if item.delay_ms else 0)
+        waits = due_ms > now.wall_ms
+        offset, length, crc = bodies.add(item.body)
+        event = e.JobSubmitted(
+            item.id, item.packed_spec, seq, _SCHEDULED if waits else _READY, due_ms if waits else 0,
+            offset, length, crc, 0, item.extra,
+        )  # fmt: skip
+        events.append((event, item.body))
+        outcomes.append(c.SubmitOutcome.ACCEPTED)
+        seq += 1
+    return Decision(events, outcomes)
+
+
+def _unknown(state: State, items: list[c.NewJob]) -> list[bytes]:
+    return [item.id for item in items if item.known is not c.Known.FRESH and item.id not in state.jobs]
+
+
+def _settle(state: State, command: c.SettleRuns, now: Now, bodies: BodyArea) -> Decision:
+    events: list[tuple[e.Event, bytes | None]] = []
+    return Decision(events, _settle_runs(state, command.session, command.items, now, bodies, events))
+
+
+def _settle_runs(
+    state: State,
+    session: int,
+    items: list[c.EndRun],
+    now: Now,
+    bodies: BodyArea,
+    events: list[tuple[e.Event, bytes | None]],
+) -> list[c.SettleOutcome]:
+    outcomes: list[c.SettleOutcome] = []
+    settled: set[bytes] = set()
+    living = state.jobs
+    unknown = [
+        item.id
+        for item in items
+        if item.id not in living and (item.found_fence < 0 or (not item.found_fence and item.id in state.just_finished))
+    ]
+    if unknown:
+        raise c.NeedsLookup(*unknown)
+    for item in items:
+        job = living.get(item.id)
+        if job is None:
+            outcomes.append(c.SettleOutcome.ALREADY if item.found_fence == item.fence else c.SettleOutcome.STALE)
+        elif job.fence != item.fence or job.session not in (session, 0):
+            outcomes.append(c.SettleOutcome.STALE)
+        elif job.state is not _RUNNING or item.id in settled:
+            # The fence is still this run's, so what ended it was its own settle: a failure that waits to be retried.
+            outcomes.append(c.SettleOutcome.ALREADY)
+        else:
+            settled.add(item.id)
+            events.append(_end_of_run(job, item, now, bodies))
+            outcomes.append(c.SettleOutcome.OK)
+    return outcomes
+
+
+def _end_of_run(job: Job, item: c.EndRun, now: Now, bodies: BodyArea) -> tuple[e.Event, bytes | None]:
+    if item.end is c.RunEnd.RELEASED:
+        return e.JobReleased(job.id, item.fence), None
+    offset, length, crc = bodies.add(item.body)
+    if item.end is c.RunEnd.SUCCEEDED:
+        return e.JobSucceeded(job.id, item.fence, offset, length, crc), item.body
+    policy = job.spec.retry
+    failures = job.failures + 1
+    if item.retry and failures < policy.attempts:
+        due_ms = now.wall_ms + backoff_ms(policy, job.id, failures)
+        return e.JobFailed(job.id, item.fence, _SCHEDULED, due_ms, offset, length, crc), item.body
+    return e.JobFailed(job.id, item.fence, _DEAD, 0, offset, length, crc), item.body
+
+
+def _cancel(state: State, command: c.CancelJob, now: Now, bodies: BodyArea) -> Decision:
+    job = state.jobs.get(command.id)
+    if job is not None and job.spec.namespace == command.namespace:
+        if job.state is _RUNNING:
+            raise NotCancellableYet(job=id_text(job.id))
+        return Decision([(e.JobCancelled(job.id), None)], "cancelled")
+    if job is None and (not command.looked or command.id in state.just_finished):
+        raise c.NeedsLookup(command.id)
+    found = command.found
+    if job is not None or found is None or found.namespace != command.namespace:
+        raise JobNotFound(job=id_text(command.id))
+    return Decision([], "cancelled" if found.state is JobState.CANCELLED else "finished")
+
+
+def _requeue(state: State, command: c.RequeueJob, now: Now, bodies: BodyArea) -> Decision:
+    job = state.jobs.get(command.id)
+    if job is not None and job.spec.namespace == command.namespace:
+        raise NotRetryable(job=id_text(job.id), state=job.state.label)
+    if job is None and (not command.looked or command.id in state.just_finished):
+        raise c.NeedsLookup(command.id)
+    found = command.found
+    if job is not None or found is None or found.namespace != command.namespace:
+        raise JobNotFound(job=id_text(command.id))
+    if found.state not in (JobState.DEAD, JobState.CANCELLED):
+        raise NotRetryable(job=id_text(found.id), state=found.state.label)
+    offset, length, crc = bodies.add(found.args)
+    generation = found.generation + 1
+    event = e.JobSubmitted(
+        found.id, found.spec, state.next_seq, _READY, 0, offset, length, crc, generation, found.extra or None
+    )
+    return Decision([(event, found.args)], generation)
+
+
+def _inspect(state: State, command: c.InspectJob, now: Now, bodies: BodyArea) -> Decision:
+    job = state.jobs.get(command.id)
+    if job is None or job.spec.namespace != command.namespace:
+        return Decision([], None)
+    return Decision([], copy_job(job))
+
+
+def copy_job(job: Job) -> Job:
+    """The job as it is now, for an answer that leaves later."""
+    return Job(*(getattr(job, name) for name in Job.__struct_fields__))
+
+
+# --- sessions -----------------------------------------------------------------------------------------------------
+
+
+def _open_session(state: State, command: c.OpenSession, now: Now, bodies: BodyArea) -> Decision:
+    number = state.session_of.get(command.secret_hash)
+    if number is not None:
+        session = state.sessions[number]
+        if session.namespace != command.namespace:
+            raise WrongNamespace(namespace=session.namespace, other=command.namespace)
+        if command.attach:
+            return Decision([(e.SessionHeard(number, now.mono_ms), None)], (number, False))
+        # Nothing is leased to it before it says what it still holds and offers its capacity again.
+        return Decision([(e.LinkChanged(number, True, 0, (), now.mono_ms), None)], (number, False))
+    if len(state.sessions) >= SESSIONS_MAX:
+        raise TooManySessions(sessions=len(state.sessions), limit=SESSIONS_MAX)
+    number = state.next_session
+    opened = e.SessionOpened(number, command.secret_hash, command.namespace, command.name)
+    return Decision([(e.LinkChanged(number, not command.attach, 0, (), now.mono_ms, opened), None)], (number, True))
+
+
+def _resume(state: State, command: c.ResumeSession, now: Now, bodies: BodyArea) -> Decision:
+    """Settles first, then the runs still held, and what is left of the session's leases never arrived: give it back."""
+    session = _session(state, command.session)
+    events: list[tuple[e.Event, bytes | None]] = []
+    answers = _settle_runs(state, command.session, command.settles, now, bodies, events)
+    accounted = {event.id for event, _ in events if isinstance(event, e.JobSucceeded | e.JobFailed | e.JobReleased)}
+    verdicts: list[c.RunVerdict] = []
+    for run in command.held:
+        job = session.leases.get(run.id)
+        if job is not None and job.fence == run.fence and run.id not in accounted:
+            verdicts.append(c.RunVerdict.KEEP)
+            accounted.add(run.id)
+        else:
+            verdicts.append(c.RunVerdict.STALE)
+    for job in session.leases.values():
+        if job.id not in accounted:
+            events.append((e.JobReleased(job.id, job.fence), None))
+    return Decision(events, (verdicts, answers))
+
+
+def _offer_capacity(state: State, command: c.OfferCapacity, now: Now, bodies: BodyArea) -> Decision:
+    session = _session(state, command.session)
+    connected = session.link.connected
+    changed = e.LinkChanged(session.number, connected, command.slots, command.queues, now.mono_ms)
+    return Decision([(changed, None)], None)
+
+
+def _lose_link(state: State, command: c.LoseLink, now: Now, bodies: BodyArea) -> Decision:
+    session = state.sessions.get(command.session)
+    if session is None:
+        return Decision([], None)
+    lost = e.LinkChanged(session.number, False, 0, session.link.queues, session.link.heard_ms)
+    return Decision([(lost, None)], None)
+
+
+def _hear(state: State, command: c.HearSession, now: Now, bodies: BodyArea) -> Decision:
+    if command.session not in state.sessions:
+        return Decision([], None)
+    return Decision([(e.SessionHeard(command.session, now.mono_ms), None)], None)
+
+
+def _end_session(state: State, command: c.EndSession, now: Now, bodies: BodyArea) -> Decision:
+    session = state.sessions.get(command.session)
+    return Decision([] if session is None else end_of_session(session, command.cause), None)
+
+
+def end_of_session(session: Session, cause: c.SessionEnd) -> list[tuple[e.Event, bytes | None]]:
+    """What becomes of its leases, and then its end.
+
+    A goodbye gives them back. A process that died counts as a crash of each of its jobs, and from the last allowed one
+    on the job is dead. Mere silence never makes a job dead: it may be the network's fault.
+    """
+    events: list[tuple[e.Event, bytes | None]] = []
+    for job in session.leases.values():
+        if cause is c.SessionEnd.GOODBYE:
+            events.append((e.JobReleased(job.id, job.fence), None))
+            continue
+        crashes = job.crashes + 1
+        if cause is c.SessionEnd.EXPIRED:
+            crashes = min(crashes, max(job.crashes, CRASHES_MAX - 1))
+        after = _DEAD if crashes >= CRASHES_MAX else _READY
+        events.append((e.JobCrashed(job.id, job.fence, after, crashes), None))
+    ended = e.SessionEnded(session.number, cause) if session.journaled else e.SessionForgotten(session.number)
+    events.append((ended, None))
+    return events
+
+
+def _skip_time(state: State, command: c.SkipTime, now: Now, bodies: BodyArea) -> Decision:
+    return Decision(
+        [
+            (e.SessionHeard(session.number, min(session.link.heard_ms + command.gap_ms, now.mono_ms)), None)
+            for session in state.sessions.values()
+        ],
+        None,
+    )
+
+
+def _session(state: State, number: int) -> Session:
+    session = state.sessions.get(number)
+    if session is None:
+        raise SessionOver(session=number)
+    return session
+
+
+_DECIDE: dict[type[c.Command], Callable[[State, Any, Now, BodyArea], Decision]] = {
+    c.SubmitJobs: _submit,
+    c.SettleRuns: _settle,
+    c.CancelJob: _cancel,
+    c.RequeueJob: _requeue,
+    c.InspectJob: _inspect,
+    c.OpenSession: _open_session,
+    c.ResumeSession: _resume,
+    c.OfferCapacity: _offer_capacity,
+    c.LoseLink: _lose_link,
+    c.HearSession: _hear,
+    c.EndSession: _end_session,
+    c.SkipTime: _skip_time,
+}

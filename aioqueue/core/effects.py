@@ -1,0 +1,50 @@
+"""What the shell owes after an event, once the event is durable."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from aioqueue.model.records import EndedRun, FinishedJob
+from aioqueue.model.spec import Spec
+
+
+class DeliverJob(Struct, gc=False):
+    """Send the run to the session's worker."""
+
+    session: int
+    id: bytes
+    spec: Spec
+    fence: int
+    run: int
+    attempt: int
+    crashes: int
+    body: bytes
+    extra: bytes | None
+
+
+class ArchiveJob(Struct, gc=False):
+    """The job is over: keep its end, tell those who wait."""
+
+    finished: FinishedJob
+
+
+class ArchiveRun(Struct, gc=False):
+    """A run ended and its job goes on (or died of it): keep it for the job's history."""
+
+    run: EndedRun
+
+
+class ReviveJob(Struct, gc=False):
+    """An archived job lives again: it is not a finished one any more."""
+
+    id: bytes
+    generation: int
+
+
+class CloseSession(Struct, gc=False):
+    """The session is over: close what connections it has, so that its process begins another."""
+
+    session: int
+
+
+Effect = DeliverJob | ArchiveJob | ArchiveRun | ReviveJob | CloseSession

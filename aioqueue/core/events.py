@@ -1,0 +1,148 @@
+"""What is so. Events are the journal's records: `[kind, field, ...]` in msgpack, `tag` is the kind.
+
+An event holds outcomes (a due time, a fence, the next state), never the inputs of a rule, so a new rule never rewrites
+history. Kinds are never reused; fields are only appended, with a default. The moment of an event is its batch's
+`wall_ms`. Bodies lie beside the events in the batch: `(body_offset, body_bytes, body_crc)` leads to one.
+
+`LinkChanged` and `SessionHeard` are never journaled: connections and monotonic time do not survive a restart.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from aioqueue.core.commands import SessionEnd
+from aioqueue.model.states import JobState
+
+
+class JobSubmitted(Struct, array_like=True, tag=1, gc=False, forbid_unknown_fields=True):
+    """A job lives from here. `state` is READY or SCHEDULED; `generation` above 0 is a requeue."""
+
+    id: bytes
+    spec: bytes
+    seq: int
+    state: JobState
+    due_ms: int
+    body_offset: int
+    body_bytes: int
+    body_crc: int
+    generation: int = 0
+    extra: bytes | None = None
+
+
+class JobDue(Struct, array_like=True, tag=2, gc=False, forbid_unknown_fields=True):
+    """A scheduled job became ready and took the place `seq`."""
+
+    id: bytes
+    seq: int
+
+
+class JobLeased(Struct, array_like=True, tag=3, gc=False, forbid_unknown_fields=True):
+    """The job runs at the session, under the fence; `run` counts the leases of this generation."""
+
+    id: bytes
+    session: int
+    fence: int
+    run: int
+
+
+class JobSucceeded(Struct, array_like=True, tag=4, gc=False, forbid_unknown_fields=True):
+    """The job is over; its result is the body."""
+
+    id: bytes
+    fence: int
+    body_offset: int
+    body_bytes: int
+    body_crc: int
+
+
+class JobFailed(Struct, array_like=True, tag=5, gc=False, forbid_unknown_fields=True):
+    """An attempt failed; `state` is SCHEDULED (again at `due_ms`) or DEAD. The failure is the body."""
+
+    id: bytes
+    fence: int
+    state: JobState
+    due_ms: int
+    body_offset: int
+    body_bytes: int
+    body_crc: int
+
+
+class JobReleased(Struct, array_like=True, tag=6, gc=False, forbid_unknown_fields=True):
+    """The run was given back: the job is ready in its old place, no attempt was spent."""
+
+    id: bytes
+    fence: int
+
+
+class JobCrashed(Struct, array_like=True, tag=7, gc=False, forbid_unknown_fields=True):
+    """The process that ran the job ended unannounced; `crashes` is the new count, `state` READY or DEAD."""
+
+    id: bytes
+    fence: int
+    state: JobState
+    crashes: int
+
+
+class JobCancelled(Struct, array_like=True, tag=8, gc=False, forbid_unknown_fields=True):
+    """A waiting job will never run."""
+
+    id: bytes
+
+
+class SessionOpened(Struct, array_like=True, tag=20, gc=False, forbid_unknown_fields=True):
+    """A session is about to hold its first lease. The secret itself is never journaled."""
+
+    number: int
+    secret_hash: bytes
+    namespace: str
+    name: str
+
+
+class SessionEnded(Struct, array_like=True, tag=21, gc=False, forbid_unknown_fields=True):
+    """The session holds nothing any more; the ends of its leases stand before this."""
+
+    number: int
+    cause: SessionEnd
+
+
+class LinkChanged(Struct, gc=False):
+    """Not journaled: a session's connection and capacity. `secret_hash` is there when the session is new."""
+
+    number: int
+    connected: bool
+    slots: int
+    queues: tuple[str, ...]
+    heard_ms: int
+    opened: SessionOpened | None = None
+
+
+class SessionHeard(Struct, gc=False):
+    """Not journaled: the session was heard of at this monotonic time."""
+
+    number: int
+    heard_ms: int
+
+
+class SessionForgotten(Struct, gc=False):
+    """Not journaled: a session that never held a lease is over."""
+
+    number: int
+
+
+JournaledEvent = (
+    JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
+    | SessionOpened | SessionEnded
+)  # fmt: skip
+Event = JournaledEvent | LinkChanged | SessionHeard | SessionForgotten
+JobEvent = (
+    JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
+)  # fmt: skip
+
+NOT_JOURNALED: Final = frozenset({LinkChanged, SessionHeard, SessionForgotten})
+
+# Kinds of later versions: cancel asked 9, expired 10, blocked 11 and freed 12, suspended 13 and woken 14,
+# carry 30, base moved 31, bulk staged 32 and committed 33, schedule 34, limit 35, administrative acts 40 to 59.
+RESERVED_KINDS: Final = frozenset({9, 10, 11, 12, 13, 14, *range(30, 36), *range(40, 60)})

@@ -1,0 +1,122 @@
+"""The order in which ready jobs are handed out.
+
+A `Lane` is all ready jobs of one queue: highest priority first, then lowest sequence. `head`, `pop`, `push` and
+`give_back` are all that the rest of core knows of it, so that groups, limits and pauses can become other lanes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Protocol
+
+from aioqueue.limits import PRIORITY_MAX
+from aioqueue.model.states import JobState
+
+if TYPE_CHECKING:
+    from aioqueue.core.state import Job
+
+_READY = JobState.READY
+
+
+class Lane(Protocol):
+    """Ready jobs of one queue, in the order they are due to be leased."""
+
+    depth: int
+
+    def push(self, job: Job) -> None:
+        """Add a job behind all of its priority; its sequence is the highest so far."""
+
+    def give_back(self, job: Job) -> None:
+        """Put a job back into the place that its sequence says."""
+
+    def head(self) -> Job | None:
+        """The job whose turn it is."""
+
+    def pop(self) -> Job:
+        """Take the head out."""
+
+    def forget(self, job: Job) -> None:
+        """The job is not ready any more (cancelled); its state says so already."""
+
+
+class _Fifo:
+    """The jobs of one priority: a line of new ones, and a heap of the few that were given back.
+
+    A job that was cancelled stays in the line until it is met or until such jobs are the majority.
+    """
+
+    __slots__ = ("line", "returned")
+
+    def __init__(self) -> None:
+        self.line: deque[Job] = deque()
+        self.returned: list[tuple[int, bytes, Job]] = []
+
+    def head(self) -> Job | None:
+        line, returned = self.line, self.returned
+        while line and line[0].state is not _READY:
+            line.popleft()
+        while returned and returned[0][2].state is not _READY:
+            heappop(returned)
+        if returned and (not line or returned[0][0] < line[0].seq):
+            return returned[0][2]
+        return line[0] if line else None
+
+    def pop(self) -> Job:
+        head = self.head()
+        if self.returned and self.returned[0][2] is head:
+            return heappop(self.returned)[2]
+        return self.line.popleft()
+
+
+class PriorityLane:
+    """The plain lane: ten priorities, first in first out within each."""
+
+    __slots__ = ("_fifos", "_forgotten", "depth")
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self._forgotten = 0
+        self._fifos: list[_Fifo | None] = [None] * (PRIORITY_MAX + 1)
+
+    def push(self, job: Job) -> None:
+        self._fifo(job).line.append(job)
+        self.depth += 1
+
+    def give_back(self, job: Job) -> None:
+        heappush(self._fifo(job).returned, (job.seq, job.id, job))
+        self.depth += 1
+
+    def head(self) -> Job | None:
+        if self.depth:
+            for fifo in reversed(self._fifos):
+                if fifo is not None and (job := fifo.head()) is not None:
+                    return job
+        return None
+
+    def pop(self) -> Job:
+        for fifo in reversed(self._fifos):
+            if fifo is not None and fifo.head() is not None:
+                self.depth -= 1
+                return fifo.pop()
+        raise IndexError("the lane is empty")
+
+    def forget(self, job: Job) -> None:
+        self.depth -= 1
+        self._forgotten += 1
+        # Cancelled jobs that nobody comes to lease must not pile up: sweep when they are the majority.
+        if self._forgotten > self.depth + 1_000:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        self._forgotten = 0
+        for fifo in self._fifos:
+            if fifo is not None:
+                fifo.line = deque(job for job in fifo.line if job.state is _READY)
+                fifo.returned = sorted(entry for entry in fifo.returned if entry[2].state is _READY)
+
+    def _fifo(self, job: Job) -> _Fifo:
+        fifo = self._fifos[job.spec.priority]
+        if fifo is None:
+            fifo = self._fifos[job.spec.priority] = _Fifo()
+        return fifo

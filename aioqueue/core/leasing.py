@@ -1,0 +1,73 @@
+"""Who gets the next job, and what is due by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from aioqueue.clock import Now
+from aioqueue.core import events as e
+from aioqueue.core.commands import SessionEnd
+from aioqueue.core.decide import end_of_session
+from aioqueue.core.state import Job, Pool, Session, State
+
+
+def decide_leases(state: State) -> Iterator[e.SessionOpened | e.JobLeased]:
+    """Leases for all free capacity, one at a time: the caller applies each before it asks for the next.
+
+    Sessions with the same queues share what is ready: the one with the fewest leases comes first, and each takes at
+    most its part, so that one large worker does not starve a small one. A session is journaled just before its first
+    lease.
+    """
+    for pool in list(state.pools.values()):
+        while pool.hungry and pool_head(pool) is not None:
+            yield from _share_out(state, pool)
+
+
+def _share_out(state: State, pool: Pool) -> Iterator[e.SessionOpened | e.JobLeased]:
+    hungry = list(pool.hungry.values())
+    if len(hungry) > 1:
+        hungry.sort(key=lambda session: len(session.leases))
+    ready = sum(queue.lane.depth for queue in pool.queues)
+    share = -(-ready // len(hungry))
+    for session in hungry:
+        for _ in range(min(share, session.free)):
+            job = pool_head(pool)
+            if job is None:
+                return
+            if not session.journaled:
+                yield e.SessionOpened(session.number, session.secret_hash, session.namespace, session.name)
+            yield e.JobLeased(job.id, session.number, state.next_fence, job.runs + 1)
+
+
+def pool_head(pool: Pool) -> Job | None:
+    """The queues of a worker act as one: highest priority first, then lowest sequence."""
+    queues = pool.queues
+    if len(queues) == 1:
+        return queues[0].lane.head()
+    best: Job | None = None
+    for queue in queues:
+        head = queue.lane.head()
+        if head is not None and (
+            best is None
+            or head.spec.priority > best.spec.priority
+            or (head.spec.priority == best.spec.priority and head.seq < best.seq)
+        ):
+            best = head
+    return best
+
+
+def decide_due(state: State, now: Now) -> e.JobDue | None:
+    """The next scheduled job whose time has come; the caller applies it before it asks again."""
+    due = state.due
+    if due and due[0][0] <= now.wall_ms:
+        return e.JobDue(due[0][2], state.next_seq)
+    return None
+
+
+def decide_expired(state: State, now: Now, session_ttl_ms: int) -> Iterator[list[tuple[e.Event, bytes | None]]]:
+    """The ends of all sessions of which nothing was heard for longer than the ttl."""
+    silent: list[Session] = [
+        session for session in state.sessions.values() if session.link.heard_ms + session_ttl_ms <= now.mono_ms
+    ]
+    for session in silent:
+        yield end_of_session(session, SessionEnd.EXPIRED)

@@ -1,0 +1,41 @@
+"""The life of one job, as a table.
+
+Every change of `JobState` is a row of `NEXT_STATE`; there is no other way to change it. A missing row is the error.
+No clock, no storage, no logging: it can be read, and tested, with nothing running.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aioqueue.core import events
+from aioqueue.model.states import JobState
+
+_S = JobState
+
+# (state before, event) -> the states that the event may name as the next one. None stands for "not living".
+NEXT_STATE: Final[dict[tuple[JobState | None, type[events.JobEvent]], frozenset[JobState]]] = {
+    (None, events.JobSubmitted): frozenset({_S.READY, _S.SCHEDULED}),
+    (_S.SCHEDULED, events.JobDue): frozenset({_S.READY}),
+    (_S.SCHEDULED, events.JobCancelled): frozenset({_S.CANCELLED}),
+    (_S.READY, events.JobLeased): frozenset({_S.RUNNING}),
+    (_S.READY, events.JobCancelled): frozenset({_S.CANCELLED}),
+    (_S.RUNNING, events.JobSucceeded): frozenset({_S.SUCCEEDED}),
+    (_S.RUNNING, events.JobFailed): frozenset({_S.SCHEDULED, _S.DEAD}),
+    (_S.RUNNING, events.JobReleased): frozenset({_S.READY}),
+    (_S.RUNNING, events.JobCrashed): frozenset({_S.READY, _S.DEAD}),
+}
+
+
+class IllegalChange(AssertionError):
+    """An event that the table does not allow: a defect of this program, or a journal that it did not write."""
+
+    def __init__(self, before: JobState | None, event: events.JobEvent, after: JobState) -> None:
+        was = "no job" if before is None else before.label
+        super().__init__(f"{type(event).__name__} cannot turn {was} into {after.label}")
+
+
+def check_change(before: JobState | None, event: events.JobEvent, after: JobState) -> None:
+    """Raise `IllegalChange` unless the table has the row."""
+    if after not in NEXT_STATE.get((before, type(event)), ()):
+        raise IllegalChange(before, event, after)

@@ -1,0 +1,146 @@
+"""One partition: commands in, one batch of events out, and the same events in again after a restart.
+
+    partition.step(commands, now, position)  ->  Step(replies, events, bodies, effects, more)
+    partition.replay(events, bodies, position, wall_ms)
+
+The shell appends `events` and `bodies` to the journal as one batch; when that is durable, and not before, it sends the
+replies and carries out the effects. The shell does nothing else with the state.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from aioqueue.clock import Now
+from aioqueue.core import commands as c
+from aioqueue.core import events as e
+from aioqueue.core.apply import Moment, apply
+from aioqueue.core.commands import NeedsLookup
+from aioqueue.core.decide import BodyArea, decide
+from aioqueue.core.effects import Effect
+from aioqueue.core.leasing import decide_due, decide_expired, decide_leases
+from aioqueue.core.state import State
+from aioqueue.errors import Refused
+from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET, SESSION_TTL_MS
+
+
+class Step(NamedTuple):
+    """One batch. `replies` stand in the order of the commands; a refusal is the `Refused` itself.
+
+    A reply that is a `NeedsLookup` is no answer: the shell looks and gives the command again.
+
+    `taken` is how many commands were decided; the rest come again in the next step. `more` says that work is left
+    even without another command.
+    """
+
+    taken: int
+    replies: list[Any]
+    events: list[e.Event]
+    bodies: list[bytes]
+    effects: list[Effect]
+    more: bool
+
+
+class Partition:
+    """The state, and the only two ways to change it."""
+
+    def __init__(self, session_ttl_ms: int = SESSION_TTL_MS) -> None:
+        self.state = State()
+        self.session_ttl_ms = session_ttl_ms
+        # Expiry is looked at this often: late by a tenth of a ttl is early enough, and costs nothing when idle.
+        self._expiry_step_ms = max(1, session_ttl_ms // 10)
+        self._expiry_due_ms = 0
+
+    def step(self, commands: Sequence[c.Command], now: Now, position: int) -> Step:
+        """Decide and apply a batch that will be `position` in the journal."""
+        batch = _Batch(self.state, Moment(position, now.wall_ms))
+        self.state.just_finished.clear()
+        # What is due comes first: a job that is due before a submit stands before it.
+        more = self._pass_time(batch, now)
+        replies: list[Any] = []
+        for command in commands:
+            if batch.full:
+                more = True
+                break
+            try:
+                decision = decide(self.state, command, now, batch.bodies)
+            except (Refused, NeedsLookup) as refusal:
+                replies.append(refusal)
+                continue
+            batch.add_all(decision.events)
+            replies.append(decision.reply)
+        for lease in decide_leases(self.state):
+            batch.add(lease, None)
+            if batch.full:
+                more = True
+                break
+        return Step(len(replies), replies, batch.events, batch.bodies.parts, batch.at.effects, more)
+
+    def _pass_time(self, batch: _Batch, now: Now) -> bool:
+        while (due := decide_due(self.state, now)) is not None:
+            if batch.full:
+                return True
+            batch.add(due, None)
+        if now.mono_ms >= self._expiry_due_ms:
+            self._expiry_due_ms = now.mono_ms + self._expiry_step_ms
+            for ended in decide_expired(self.state, now, self.session_ttl_ms):
+                batch.add_all(ended)
+        return False
+
+    def replay(self, events: Sequence[e.Event], bodies: bytes, position: int, wall_ms: int) -> list[Effect]:
+        """Make a journaled batch so again; the effects are those that were owed then.
+
+        Raises `IllegalChange` or `ValueError` for a batch that this program did not write.
+        """
+        at = Moment(position, wall_ms)
+        self.state.just_finished.clear()
+        for event in events:
+            body: bytes | None = None
+            if isinstance(event, e.JobSubmitted | e.JobSucceeded | e.JobFailed):
+                body = bodies[event.body_offset : event.body_offset + event.body_bytes]
+                if len(body) != event.body_bytes or zlib.crc32(body) != event.body_crc:
+                    raise ValueError(f"the body of job {event.id.hex()} does not match its checksum")
+            apply(self.state, event, body, at)
+        return at.effects
+
+    def begin(self, now: Now) -> None:
+        """Replay is over and callers come: sessions with leases have a whole ttl from here."""
+        for session in self.state.sessions.values():
+            session.link.heard_ms = now.mono_ms
+        self._expiry_due_ms = 0
+
+    def next_due(self, now: Now) -> int | None:
+        """Milliseconds until something is due by itself; None where nothing ever is."""
+        waits: list[int] = []
+        if self.state.due:
+            waits.append(self.state.due[0][0] - now.wall_ms)
+        if self.state.sessions:
+            waits.append(self._expiry_due_ms - now.mono_ms)
+        return max(0, min(waits)) if waits else None
+
+
+class _Batch:
+    """The batch in the making: each event is applied as it is added."""
+
+    __slots__ = ("at", "bodies", "events", "state")
+
+    def __init__(self, state: State, at: Moment) -> None:
+        self.state = state
+        self.at = at
+        self.bodies = BodyArea()
+        self.events: list[e.Event] = []
+
+    @property
+    def full(self) -> bool:
+        return len(self.events) >= BATCH_EVENTS_TARGET or self.bodies.size >= BATCH_BYTES_TARGET
+
+    def add(self, event: e.Event, body: bytes | None) -> None:
+        apply(self.state, event, body, self.at)
+        if type(event) not in e.NOT_JOURNALED:
+            self.events.append(event)
+
+    def add_all(self, events: Sequence[tuple[e.Event, bytes | None]]) -> None:
+        for event, body in events:
+            self.add(event, body)

@@ -1,0 +1,163 @@
+"""What a partition knows: its living jobs, their queues, the sessions that run them.
+
+Only `apply` changes it. The journaled part (jobs, journaled sessions, the counters) is what replay rebuilds, bit for
+bit; connections, capacities and monotonic times are not replayed and stand apart in `Session.link`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from aioqueue.core.lanes import Lane, PriorityLane
+from aioqueue.model.spec import Spec, unpack_spec
+from aioqueue.model.states import JobState
+
+# Interned specs beyond this are forgotten all at once; living jobs keep theirs.
+_SPECS_INTERNED_MAX = 10_000
+
+
+class Job(Struct, gc=False):
+    """One living job. A million of these are held, so it is small, and the collector never walks it.
+
+    `due_ms` is 0 unless scheduled. `fence` is that of the last lease, and 0 where the lease was voided (given back,
+    crashed), so that a late settle cannot match. `body` and `extra` are opaque.
+    """
+
+    id: bytes
+    spec: Spec
+    packed_spec: bytes
+    seq: int
+    state: JobState
+    due_ms: int
+    submitted_ms: int
+    body: bytes
+    extra: bytes | None = None
+    failures: int = 0
+    crashes: int = 0
+    runs: int = 0
+    generation: int = 0
+    fence: int = 0
+    session: int = 0
+    started_ms: int = 0
+
+
+class Link:
+    """The part of a session that lives in this process only: its connection, capacity and when it was last heard."""
+
+    __slots__ = ("connected", "heard_ms", "queues", "slots")
+
+    def __init__(self, heard_ms: int) -> None:
+        self.connected = False
+        self.slots = 0
+        self.queues: tuple[str, ...] = ()
+        self.heard_ms = heard_ms
+
+
+class Session:
+    """One worker's or client's life at the broker. `journaled` from its first lease on."""
+
+    __slots__ = ("journaled", "leases", "link", "name", "namespace", "number", "secret_hash")
+
+    def __init__(self, number: int, secret_hash: bytes, namespace: str, name: str, heard_ms: int) -> None:
+        self.number = number
+        self.secret_hash = secret_hash
+        self.namespace = namespace
+        self.name = name
+        self.journaled = False
+        self.leases: dict[bytes, Job] = {}
+        self.link = Link(heard_ms)
+
+    @property
+    def free(self) -> int:
+        """Capacity minus leases: there is no counter that could drift."""
+        return self.link.slots - len(self.leases)
+
+
+class QueueState:
+    """One queue: its lane, how many jobs are in each state, and totals since this process started (statistics)."""
+
+    __slots__ = ("counts", "dead", "failed", "lane", "submitted", "succeeded")
+
+    def __init__(self) -> None:
+        self.lane: Lane = PriorityLane()
+        self.counts = [0] * (max(JobState) + 1)
+        self.submitted = 0
+        self.succeeded = 0
+        self.failed = 0
+        self.dead = 0
+
+
+class Pool:
+    """Sessions that take from the same queues; those with free capacity are `hungry`, in the order of their turn."""
+
+    __slots__ = ("hungry", "queues")
+
+    def __init__(self, queues: list[QueueState]) -> None:
+        self.queues = queues
+        self.hungry: dict[int, Session] = {}
+
+
+class State:
+    """All of it."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[bytes, Job] = {}
+        self.queues: dict[tuple[str, str], QueueState] = {}
+        self.sessions: dict[int, Session] = {}
+        self.session_of: dict[bytes, int] = {}
+        # A heap of (due time, sequence, id). Its head is always a scheduled job; further down some may have moved on.
+        self.due: list[tuple[int, int, bytes]] = []
+        self.due_stale = 0
+        self.pools: dict[tuple[str, tuple[str, ...]], Pool] = {}
+        # Ids that ended in the batch that is being made: the shell has not seen them yet.
+        self.just_finished: set[bytes] = set()
+        self.next_seq = 1
+        self.next_fence = 1
+        self.next_session = 1
+        self._specs: dict[bytes, Spec] = {}
+
+    def intern(self, packed: bytes) -> Spec:
+        """The one `Spec` of these bytes; raises what `unpack_spec` raises."""
+        spec = self._specs.get(packed)
+        if spec is None:
+            if len(self._specs) >= _SPECS_INTERNED_MAX:
+                self._specs.clear()
+            spec = self._specs[packed] = unpack_spec(packed)
+        return spec
+
+    def queue(self, namespace: str, name: str) -> QueueState:
+        """The queue, made when it is first named."""
+        key = (namespace, name)
+        found = self.queues.get(key)
+        if found is None:
+            found = self.queues[key] = QueueState()
+        return found
+
+    def pool(self, namespace: str, queues: tuple[str, ...]) -> Pool:
+        """The pool of all sessions with just these queues."""
+        key = (namespace, queues)
+        found = self.pools.get(key)
+        if found is None:
+            found = self.pools[key] = Pool([self.queue(namespace, name) for name in queues])
+        return found
+
+    def journaled_part(self) -> dict[str, Any]:
+        """What replay must rebuild exactly (I17), in a form that can be compared and printed."""
+        return {
+            "jobs": {
+                job.id: (
+                    job.packed_spec, job.seq, job.state, job.due_ms, job.submitted_ms, job.body, job.extra,
+                    job.failures, job.crashes, job.runs, job.generation, job.fence, job.session, job.started_ms,
+                )
+                for job in self.jobs.values()
+            },
+            "sessions": {
+                session.number: (session.secret_hash, session.namespace, session.name, sorted(session.leases))
+                for session in self.sessions.values()
+                if session.journaled
+            },
+            "next_seq": self.next_seq,
+            "next_fence": self.next_fence,
+        }  # fmt: skip

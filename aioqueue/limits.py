@@ -1,0 +1,121 @@
+"""Every limit: its name, the reason for its value, and nothing else.
+
+Units are the last word of a name. A limit is checked where the thing it bounds comes in, before anything is allocated
+for it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * 1024
+
+# --- names and ids ------------------------------------------------------------------------------------------------
+
+# Namespaces, queues and tasks appear in every log line and key; 128 holds any dotted path a person writes.
+NAME_CHARACTERS_MAX: Final = 128
+JOB_ID_BYTES: Final = 16
+# A caller's own id is hashed; it is kept for display only.
+OWN_ID_CHARACTERS_MAX: Final = 256
+
+# --- the wire -----------------------------------------------------------------------------------------------------
+
+# One frame is held whole in memory on both sides.
+FRAME_BYTES_MAX: Final = 4 * MIB
+# Before HELLO a peer is a stranger, and a stranger gets little memory.
+STRANGER_FRAME_BYTES_MAX: Final = 4 * KIB
+# Arguments and result. Larger data belongs into a store made for it.
+BODY_BYTES_MAX: Final = 1 * MIB
+HEADERS_BYTES_MAX: Final = 16 * KIB
+SPEC_BYTES_MAX: Final = 1 * KIB
+ERROR_BYTES_MAX: Final = 64 * KIB
+# An atomic submit is one batch of the journal, which is bounded by BATCH_BYTES_MAX.
+ATOMIC_BYTES_MAX: Final = 3 * MIB
+ATOMIC_JOBS_MAX: Final = 10_000
+# Elements of one frame's list: each becomes an object of some 200 bytes.
+ITEMS_A_FRAME_MAX: Final = 10_000
+# A sender closes a frame when it has grown to this, so that one frame never delays the others much.
+FRAME_BYTES_TARGET: Final = 256 * KIB
+# One read from a socket.
+READ_BYTES: Final = 256 * KIB
+# What may wait to be written to one connection before its owner is treated as a slow reader.
+OUTBOX_BYTES_MAX: Final = 32 * MIB
+# A connection that has not said HELLO by then is closed.
+HANDSHAKE_MS: Final = 10_000
+CONNECT_SECONDS: Final = 5.0
+QUEUES_A_WORKER_MAX: Final = 1_000
+SLOTS_MAX: Final = 100_000
+SESSIONS_MAX: Final = 20_000
+
+# --- the client ---------------------------------------------------------------------------------------------------
+
+# Waits between attempts to connect: chance times the base, doubled by each failure, up to the cap. A thousand clients
+# of a restarted broker then come back spread over the cap, and one alone comes back at once.
+RECONNECT_BASE_SECONDS: Final = 0.05
+RECONNECT_CAP_SECONDS: Final = 2.0
+# A question (`info`, `cancel`, a page) is repeated over reconnects for this long; a restart takes less.
+ASK_SECONDS: Final = 60.0
+# Submits that were sent and not yet answered; more wait here, or a slow broker would be taken for one that never reads.
+IN_FLIGHT_BYTES_MAX: Final = 4 * MIB
+# What a frame spends on one item beside its body, spec and headers, rounded up.
+ITEM_OVERHEAD_BYTES: Final = 64
+# A goodbye is a courtesy; a broker that does not read does not hold up the end of a program.
+GOODBYE_SECONDS: Final = 1.0
+
+# --- sessions -----------------------------------------------------------------------------------------------------
+
+# A session must outlast two missed heartbeats, or one pause would look like a dead worker.
+HEARTBEATS_A_TTL: Final = 3
+SESSION_TTL_MS: Final = 10_000
+SESSION_TTL_MS_MIN: Final = 300
+
+# --- jobs ---------------------------------------------------------------------------------------------------------
+
+PRIORITY_MAX: Final = 9
+PRIORITY_DEFAULT: Final = 5
+# A hundred years: what is later than that is a mistake in the caller's units.
+DURATION_MS_MAX: Final = 100 * 365 * 86_400_000
+ATTEMPTS_MAX: Final = 1_000
+# A job whose process died this often under it is dead, or it would take its neighbours with it for ever.
+CRASHES_MAX: Final = 3
+# How long a client repeats a submit whose answer it did not get.
+RESEND_SECONDS: Final = 3_600.0
+
+# --- the journal --------------------------------------------------------------------------------------------------
+
+# Larger batches brought 12-19 ms tails.
+BATCH_BYTES_TARGET: Final = 256 * KIB
+BATCH_EVENTS_TARGET: Final = 1_000
+# One batch holds an atomic submit with its bodies and records.
+BATCH_BYTES_MAX: Final = 8 * MIB
+# With the last batch this large, waiting a little lets more commands share the next fsync.
+BUSY_COMMANDS: Final = 32
+BUSY_GAP_MS: Final = 1.0
+# The journal's write-ahead log is folded into the file when it has about this many pages: 4 MB.
+CHECKPOINT_PAGES: Final = 1_000
+JOURNAL_PAGE_BYTES: Final = 4 * KIB
+# Recovery holds this much of the journal at once, or one batch if that is larger.
+READ_RANGE_BYTES: Final = 4 * MIB
+READ_RANGE_BATCHES: Final = 4_096
+# Appends go between the steps of a trim, so a step is what one of them may have to wait for.
+TRIM_STEP_BYTES: Final = 1 * MIB
+VACUUM_STEP_PAGES: Final = 500
+# Free pages that a trim leaves in the file, for the appends that follow.
+VACUUM_KEPT_PAGES: Final = 1_000
+# A file that was overwritten has a problem in every batch; after so many there is nothing new to learn.
+CHECK_PROBLEMS_MAX: Final = 100
+
+# --- the archive --------------------------------------------------------------------------------------------------
+
+KEEP_SUCCEEDED_MS: Final = 86_400_000
+KEEP_DEAD_MS: Final = 30 * 86_400_000
+# After its retention a job's id is still known as "expired" for this long.
+TOMBSTONE_MS: Final = 86_400_000
+# Finished jobs that wait for the archive's commit; a fuller overlay slows the engine instead of growing.
+OVERLAY_JOBS_MAX: Final = 100_000
+
+# --- views --------------------------------------------------------------------------------------------------------
+
+PAGE_JOBS_MAX: Final = 1_000
+STATISTICS_MS: Final = 1_000

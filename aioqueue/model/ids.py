@@ -1,0 +1,81 @@
+"""Job ids: 16 bytes that lead to the job's partition and sort by the time they were made.
+
+A generated id is a UUIDv7 (RFC 9562): 48 bits of milliseconds, then 12 `rand_a` bits that hold the **route** of its
+queue, then 62 random bits. A caller's own id becomes a UUIDv8 with the same route bits and a SHA-256 of its names. On
+the wire and on disk an id is its 16 bytes; it is printed as a UUID.
+"""
+
+from __future__ import annotations
+
+import uuid
+import zlib
+from functools import lru_cache
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from aioqueue.errors import BadOption, JobNotFound
+from aioqueue.limits import JOB_ID_BYTES, OWN_ID_CHARACTERS_MAX
+
+ROUTE_BITS: Final = 12
+# What a partition's number is computed from; told in WELCOME, so that a later hash can be told apart.
+HASH_VERSION: Final = 1
+
+_VARIANT: Final = 0b10 << 62
+_RANDOM_MASK: Final = (1 << 62) - 1
+_own_id_encoder = msgspec.msgpack.Encoder()
+
+
+@lru_cache(maxsize=10_000)
+def route_of(namespace: str, queue: str) -> int:
+    """The 12 bits by which every job of a queue is found: `crc32(b"namespace/queue") & 0xFFF`."""
+    return zlib.crc32(f"{namespace}/{queue}".encode()) & 0xFFF
+
+
+def route_in(job_id: bytes) -> int:
+    """The route bits of an id, generated or a caller's own."""
+    return int.from_bytes(job_id[6:8], "big") & 0xFFF
+
+
+def partition_of(job_id: bytes, partitions: int) -> int:
+    """Which of `partitions` partitions owns the job."""
+    return route_in(job_id) * partitions >> ROUTE_BITS
+
+
+def generated_id(namespace: str, queue: str, wall_ms: int, random: bytes) -> bytes:
+    """A UUIDv7 of the queue's route; `random` gives 8 bytes, of which 62 bits are used."""
+    high = (wall_ms & 0xFFFF_FFFF_FFFF) << 16 | 0x7000 | route_of(namespace, queue)
+    low = _VARIANT | int.from_bytes(random, "big") & _RANDOM_MASK
+    return (high << 64 | low).to_bytes(JOB_ID_BYTES, "big")
+
+
+def own_id(namespace: str, queue: str, text: str) -> bytes:
+    """The id of a caller's own name for a job: the same job whenever the three are the same.
+
+    Raises `BadOption` for an empty or overlong text.
+    """
+    if not isinstance(text, str) or not 1 <= len(text) <= OWN_ID_CHARACTERS_MAX:
+        raise BadOption(option="id", value=text, reason=f"it must be 1 to {OWN_ID_CHARACTERS_MAX} characters")
+    digest = sha256(_own_id_encoder.encode([1, namespace, queue, text])).digest()
+    high = int.from_bytes(digest[:6], "big") << 16 | 0x8000 | route_of(namespace, queue)
+    low = _VARIANT | int.from_bytes(digest[6:14], "big") & _RANDOM_MASK
+    return (high << 64 | low).to_bytes(JOB_ID_BYTES, "big")
+
+
+def is_own_id(job_id: bytes) -> bool:
+    """Whether the id came from a caller's own name (UUIDv8)."""
+    return job_id[6] >> 4 == 8
+
+
+def id_text(job_id: bytes) -> str:
+    """The id as a person reads it."""
+    return str(uuid.UUID(bytes=job_id))
+
+
+def id_bytes(text: str) -> bytes:
+    """The 16 bytes of a printed id; `JobNotFound` for what is none, for such a job cannot be known."""
+    try:
+        return uuid.UUID(text).bytes
+    except (ValueError, AttributeError, TypeError):
+        raise JobNotFound(job=repr(text)) from None

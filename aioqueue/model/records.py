@@ -1,0 +1,78 @@
+"""What is kept of a job after its end, and of each of its runs: the archive's nouns.
+
+Core says them as effects, the archive stores them, and the journal can always say them again (replay), so writing one
+twice must change nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from aioqueue.model.states import JobState
+
+
+class FinishedJob(msgspec.Struct, array_like=True, gc=False):
+    """A job that reached a terminal state. Times are milliseconds UTC.
+
+    `spec` is the packed `Spec`. `fence` is that of the run whose settle ended the job, 0 where no settle did.
+    `body` is the result of a success or the last `Failure`. `args` is kept for what did not succeed, so that it can
+    be submitted again, and is empty for a success. `position` is the journal's batch that ended it; `generation`
+    rises with each requeue. `extra` is the packed remainder of the submit (headers, own id, options).
+    """
+
+    id: bytes
+    namespace: str
+    queue: str
+    task: str
+    state: JobState
+    generation: int
+    failures: int
+    crashes: int
+    runs: int
+    fence: int
+    priority: int
+    submitted_ms: int
+    started_ms: int
+    finished_ms: int
+    keep_ms: int
+    worker: str
+    position: int
+    spec: bytes
+    body: bytes
+    args: bytes
+    extra: bytes
+
+
+class EndedRun(msgspec.Struct, array_like=True, gc=False):
+    """A run that ended and was not its job's success. `outcome` is `failed`, `crashed` or `released`."""
+
+    id: bytes
+    generation: int
+    run: int
+    outcome: str
+    started_ms: int
+    ended_ms: int
+    worker: str
+    body: bytes
+
+
+class JobExtra(msgspec.Struct, array_like=True, gc=False):
+    """What few jobs have: headers (packed), the caller's own id, and options by number. Core never looks inside."""
+
+    headers: bytes = b""
+    own_id: str = ""
+    options: dict[int, bytes] = {}
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(JobExtra)
+NO_EXTRA = JobExtra()
+
+
+def pack_extra(extra: JobExtra) -> bytes:
+    return _encoder.encode(extra)
+
+
+def unpack_extra(data: bytes | None) -> JobExtra:
+    """The remainder of a submit; none for most jobs."""
+    return _decoder.decode(data) if data else NO_EXTRA

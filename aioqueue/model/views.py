@@ -1,0 +1,125 @@
+"""What is told of jobs, queues and workers to whoever asks. Frozen, and the same in Python, on the wire and as JSON.
+
+Every list has a bound: decoding a list without one would believe the length that a peer claims for it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from aioqueue.limits import ITEMS_A_FRAME_MAX, QUEUES_A_WORKER_MAX
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True):
+    """An exception as data: never a pickled object.
+
+    `retry` is the worker's own judgement (`Retry.on`, `Retry.never`): may another attempt help?
+    """
+
+    type: str
+    text: str
+    traceback: str = ""
+    retry: bool = True
+
+
+class Attempt(msgspec.Struct, frozen=True, array_like=True):
+    """One run of a job that has ended. Times are milliseconds UTC.
+
+    `outcome` is `succeeded`, `failed`, `crashed` or `released`.
+    """
+
+    run: int
+    outcome: str
+    started_ms: int
+    ended_ms: int
+    worker: str
+    failure: Failure | None = None
+
+
+class JobInfo(msgspec.Struct, frozen=True, array_like=True):
+    """All that is known of one job, at the moment it was asked. Times are milliseconds UTC, 0 where not yet known."""
+
+    id: bytes
+    own_id: str
+    namespace: str
+    queue: str
+    task: str
+    state: str
+    priority: int
+    submitted_ms: int
+    due_ms: int
+    started_ms: int
+    finished_ms: int
+    failures: int
+    crashes: int
+    runs: int
+    generation: int
+    worker: str
+    headers: dict[str, str] = {}
+    failure: Failure | None = None
+    attempts: Annotated[list[Attempt], Meta(max_length=ITEMS_A_FRAME_MAX)] = []
+
+
+class QueueStatistics(msgspec.Struct, frozen=True, array_like=True):
+    """One queue: how many jobs are in each live state now, and how many ever did what since the broker started."""
+
+    namespace: str
+    queue: str
+    ready: int
+    scheduled: int
+    running: int
+    submitted: int
+    succeeded: int
+    failed: int
+    dead: int
+
+
+class WorkerStatistics(msgspec.Struct, frozen=True, array_like=True):
+    """One worker's session."""
+
+    session: int
+    name: str
+    queues: Annotated[list[str], Meta(max_length=QUEUES_A_WORKER_MAX)]
+    slots: int
+    running: int
+    connected: bool
+    silent_ms: int
+
+
+class RunningJob(msgspec.Struct, frozen=True, array_like=True):
+    """One job that runs now, for a monitor's list."""
+
+    id: bytes
+    task: str
+    queue: str
+    worker: str
+    run: int
+    running_ms: int
+
+
+class RecentFailure(msgspec.Struct, frozen=True, array_like=True):
+    """One attempt that failed lately."""
+
+    id: bytes
+    task: str
+    queue: str
+    at_ms: int
+    type: str
+    text: str
+    dead: bool
+
+
+class Statistics(msgspec.Struct, frozen=True, array_like=True):
+    """The whole broker at one moment: what `aioqueue top` draws. Computed once for all who watch."""
+
+    at_ms: int
+    started_ms: int
+    position: int
+    sessions: int
+    queues: Annotated[list[QueueStatistics], Meta(max_length=ITEMS_A_FRAME_MAX)]
+    workers: Annotated[list[WorkerStatistics], Meta(max_length=ITEMS_A_FRAME_MAX)]
+    running: Annotated[list[RunningJob], Meta(max_length=ITEMS_A_FRAME_MAX)]
+    failures: Annotated[list[RecentFailure], Meta(max_length=ITEMS_A_FRAME_MAX)]
