@@ -1,0 +1,70 @@
+"""The seam between the broker and the bytes at rest: six calls, and what they promise.
+
+One instance is one partition. Errors are facts, or say that they are not:
+
+* `Fenced`: another epoch owns the position; nothing was written. Step down.
+* `JournalUnavailable`: nothing was written. Append the same bytes at the same position again, effects held.
+* `AppendUnknown`: the batch may or may not be there. The instance is finished; a new one, its `lead` and its `read`
+  tell.
+* `HistoryLost`, `JournalDamaged`: confirmed data is missing, or not what was written. Never go on by itself.
+* `JournalFailed`: the instance failed before, or was closed. Every later call says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple, Protocol
+
+from aioqueue.journal.batch import Batch, Chain
+
+
+class Leadership(NamedTuple):
+    """The right to append. `position` is the journal's last, that of this epoch's own record."""
+
+    journal_id: bytes
+    epoch: int
+    position: int
+    chain: Chain
+
+
+class Journal(Protocol):
+    """An append-only list of batches, positions 1, 2, 3, ... without gaps."""
+
+    async def lead(self, owner: str, wall_ms: int) -> Leadership:
+        """Take the next epoch by appending its record; every older epoch is fenced for ever.
+
+        `owner` is kept for people to read and must differ between contenders (host, process, start).
+        """
+        ...
+
+    async def append(self, data: bytes, expected: int) -> int:
+        """Make a batch of the leadership's chain durable behind position `expected`; returns `expected + 1`.
+
+        Exactly one append is in flight. When it returns, a power cut does not take the batch. A caller that is
+        cancelled neither stops nor repeats it: the same bytes at the same position are one batch, however often they
+        are appended. Raises the errors above; a batch that is not the next one is a `JournalFailed`.
+        """
+        ...
+
+    def read(self, after: int) -> AsyncIterator[Batch]:
+        """All batches behind position `after`, ascending, gapless, each verified; 0 is from the first one kept.
+
+        Ends at the last batch that was durable when it got there. `HistoryLost` if `after` lies beyond the journal's
+        end, below what was trimmed, or is overtaken by a trim.
+        """
+        ...
+
+    async def get(self, position: int, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset` in the bodies of one batch, as stored: the caller holds their CRC.
+
+        No trim takes the batch while it is read. `HistoryLost` if it is not there, `JournalDamaged` if it is shorter.
+        """
+        ...
+
+    async def trim(self, before: int) -> None:
+        """Batches below position `before` are needed no more. Advisory, repeatable; the last batch always stays."""
+        ...
+
+    async def aclose(self) -> None:
+        """Wait for what is in flight and let go of the files; never raises for a journal that failed."""
+        ...

@@ -1,0 +1,216 @@
+"""The one SQLite connection of a journal: opened with every setting asserted, closed without a trace where it must be.
+
+Why each setting: `WAL` with `FULL` is the only pair that lost nothing in a hundred real power cuts; `EXCLUSIVE` and
+one connection keep clear of the WAL-reset bug of SQLite before 3.51.3; automatic checkpoints are off because SQLite
+does not tell a program when the sync of the main file fails in one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+
+from aioqueue.errors import JournalDamaged, JournalError, JournalInUse, NotAJournal
+from aioqueue.journal import files
+from aioqueue.journal.batch import BATCH_ID_BYTES, JOURNAL_ID_BYTES
+from aioqueue.journal.handle import Handle
+from aioqueue.journal.lock import SUFFIX, OwnerLock
+from aioqueue.limits import JOURNAL_PAGE_BYTES, READ_RANGE_BATCHES
+
+Row = tuple[Any, ...]
+
+_SIZES: Final = "SELECT position, length(data) FROM batches WHERE position BETWEEN ? AND ? ORDER BY position LIMIT ?"
+
+_SETTINGS: Final = (
+    "PRAGMA locking_mode = EXCLUSIVE",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA wal_autocheckpoint = 0",
+    "PRAGMA trusted_schema = OFF",
+)
+# On macOS fsync only reaches the drive's cache.
+_MACOS: Final = ("PRAGMA fullfsync = ON", "PRAGMA checkpoint_fullfsync = ON")
+
+_ASSERTED: Final[dict[str, Any]] = {
+    "locking_mode": "exclusive",
+    "journal_mode": "wal",
+    "synchronous": 2,
+    "wal_autocheckpoint": 0,
+    "auto_vacuum": 2,
+    "page_size": JOURNAL_PAGE_BYTES,
+}
+
+
+class Connection:
+    """An open journal file under its owner's lock. Errors of SQLite are left to the caller, save in `fetch`."""
+
+    def __init__(self, path: str, lock: OwnerLock, database: aiosqlite.Connection) -> None:
+        self.path = path
+        self._lock = lock
+        self._database = database
+        self._open = True
+
+    @classmethod
+    async def open(cls, path: str | os.PathLike[str], wall_ms: int, *, create: bool) -> Connection:
+        """Lock and open the file; nothing is written to one that exists.
+
+        With `create` a missing one is made, else it is `NotAJournal`. Raises what `SqliteJournal.open` does.
+        """
+        name = files.real_path(path)
+        preparing = asyncio.create_task(asyncio.to_thread(_prepare, name, wall_ms, create))
+        try:
+            lock = await asyncio.shield(preparing)
+        except asyncio.CancelledError:
+            preparing.add_done_callback(_release)
+            raise
+        try:
+            uri = f"{Path(name).as_uri()}?mode=rw"
+            database = await aiosqlite.connect(uri, uri=True, isolation_level=None, timeout=0)
+        except sqlite3.Error as error:
+            lock.release()
+            raise JournalError(path=name, reason=str(error)) from error
+        except BaseException:
+            lock.release()
+            raise
+        self = cls(name, lock, database)
+        try:
+            await self._set_up()
+        except BaseException:
+            await self.close(untouched=True)
+            raise
+        return self
+
+    async def found(self) -> Handle:
+        """The handle of what the file holds, its last batch verified; raises as `origin` and `Handle.found`."""
+        journal_id, first, before = await self.origin()
+        tail = await self.fetch("SELECT position, data FROM batches ORDER BY position DESC LIMIT 1")
+        handle = Handle(self.path, journal_id)
+        handle.found(first, before, *(tail[0] if tail else (0, b"")))
+        return handle
+
+    async def origin(self) -> tuple[bytes, int, bytes]:
+        """The journal's id, the first position kept, and the id of the batch below it; `JournalDamaged` if none."""
+        rows = await self.fetch("SELECT id, first, before FROM journal")
+        if len(rows) != 1 or not _is_origin(*rows[0]):
+            raise JournalDamaged(path=self.path, where="its origin", reason=f"the table `journal` holds {rows}")
+        journal_id, first, before = rows[0]
+        return journal_id, first, before
+
+    async def range_end(self, first: int, last: int, bytes_max: int) -> int:
+        """Up to which position the batches from `first` on fit into `bytes_max`; one batch always does."""
+        end = first
+        total = 0
+        for position, size in await self.fetch(_SIZES, (first, last, READ_RANGE_BATCHES)):
+            total += size
+            if total > bytes_max and position > first:
+                break
+            end = position
+        return end
+
+    async def execute(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
+        """One statement to its end, in one hop; `sqlite3.Error` as it comes."""
+        return list(await self._database.execute_fetchall(sql, parameters))  # type: ignore[arg-type]
+
+    async def script(self, sql: str) -> None:
+        """A statement that works step by step, such as the incremental vacuum; `sqlite3.Error` as it comes."""
+        cursor = await self._database.executescript(sql)
+        await cursor.close()
+
+    async def fetch(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
+        """Read; `JournalDamaged` if SQLite cannot make sense of the file, `JournalError` if it cannot be read."""
+        try:
+            return await self.execute(sql, parameters)
+        except sqlite3.OperationalError as error:
+            raise JournalError(path=self.path, reason=str(error)) from error
+        except sqlite3.DatabaseError as error:
+            raise JournalDamaged(path=self.path, where="the file", reason=str(error)) from error
+
+    async def close(self, *, untouched: bool) -> None:
+        """Close the file and let go of the lock; errors have been told before, and are not told again.
+
+        `untouched` leaves log and file as they are: SQLite folds the log in when it closes, which must not happen to
+        a file that failed, or that is not ours to change. An interrupt before the close is what keeps it from that in
+        every version of Python; `sqlite3.Connection.setconfig` could only from 3.12 on.
+        """
+        if not self._open:
+            return
+        self._open = False
+        try:
+            if untouched:
+                await self._database.interrupt()
+            await self._database.close()
+        except sqlite3.Error:
+            pass
+        finally:
+            self._lock.release()
+
+    async def _set_up(self) -> None:
+        try:
+            await self.execute(_SETTINGS[0])
+            application_id = (await self.execute("PRAGMA application_id"))[0][0]
+            user_version = (await self.execute("PRAGMA user_version"))[0][0]
+            # Again, through SQLite: the log may hold a newer first page than the file.
+            files.check_format(self.path, application_id, user_version)
+            for statement in (*_SETTINGS, *(_MACOS if sys.platform == "darwin" else ())):
+                await self.execute(statement)
+            found = {name: (await self.execute(f"PRAGMA {name}"))[0][0] for name in _ASSERTED}
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise JournalInUse(
+                    f"the journal {self.path} is held by a program other than aioqueue ({error}); close that first",
+                    path=self.path,
+                ) from error
+            raise JournalError(path=self.path, reason=str(error)) from error
+        except sqlite3.DatabaseError as error:
+            raise JournalDamaged(path=self.path, where="the file", reason=str(error)) from error
+        if found != _ASSERTED:
+            raise JournalDamaged(
+                path=self.path, where="its settings", reason=f"SQLite says {found}, needed is {_ASSERTED}"
+            )
+
+
+def _prepare(name: str, wall_ms: int, create: bool) -> OwnerLock:
+    """Lock what stands at the path, or make it; in a thread, since making it waits for the disk."""
+    # A file that is no journal gets no lock file beside it. Where there is one already, looking comes after locking:
+    # closing a second descriptor of the file would take SQLite's own locks from a journal of this process.
+    if not os.path.exists(name + SUFFIX):
+        _look(name, create)
+    lock = OwnerLock.acquire(name, wall_ms)
+    try:
+        if not _look(name, create):
+            files.create(name)
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def _look(name: str, create: bool) -> bool:
+    exists = files.look(name)
+    if not (exists or create):
+        raise NotAJournal(path=name, what="journal", reason="there is no such file")
+    return exists
+
+
+def _release(preparing: asyncio.Task[OwnerLock]) -> None:
+    """Whoever opened the journal is gone; what was locked for it is let go."""
+    if not preparing.cancelled() and preparing.exception() is None:
+        preparing.result().release()
+
+
+def _is_origin(journal_id: Any, first: Any, before: Any) -> bool:
+    return (
+        isinstance(journal_id, bytes)
+        and len(journal_id) == JOURNAL_ID_BYTES
+        and isinstance(first, int)
+        and first >= 1
+        and isinstance(before, bytes)
+        and len(before) == BATCH_ID_BYTES
+    )

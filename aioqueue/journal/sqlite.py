@@ -1,0 +1,213 @@
+"""The journal on disk: one SQLite file, one connection, one row with one blob for each batch.
+
+An append is one INSERT in autocommit: one hop to the connection's thread, one fsync of the write-ahead log, and no
+BEGIN that could be left open. It runs in a task of the journal's own, so a caller that is cancelled leaves neither
+half a batch nor an unknown one. What else must hold is in `connection`: how the file is opened, and that a failed one
+is never written again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from aioqueue.clock import Clock
+from aioqueue.errors import AppendUnknown, HistoryLost, JournalDamaged, JournalError, JournalFailed
+from aioqueue.journal.base import Leadership
+from aioqueue.journal.batch import Batch, ChainReader, bodies_at, peek_header
+from aioqueue.journal.connection import Connection
+from aioqueue.journal.handle import Handle
+from aioqueue.limits import (
+    CHECKPOINT_PAGES,
+    JOURNAL_PAGE_BYTES,
+    READ_RANGE_BYTES,
+    TRIM_STEP_BYTES,
+    VACUUM_KEPT_PAGES,
+    VACUUM_STEP_PAGES,
+)
+
+_INSERT: Final = "INSERT INTO batches VALUES (?, ?, ?)"
+_RANGE: Final = "SELECT position, data FROM batches WHERE position BETWEEN ? AND ? ORDER BY position"
+_BODY: Final = "SELECT substr(data, bodies_at + 1 + ?, ?) FROM batches WHERE position = ?"
+_TRIMMED: Final = "UPDATE journal SET first = ?, before = ?"
+_DELETE: Final = "DELETE FROM batches WHERE position BETWEEN ? AND ?"
+# What a row costs in the log beside its own bytes: a leaf, its parent, the first page and a map of pages.
+_PAGES_A_ROW: Final = 4
+
+
+class SqliteJournal:
+    """`Journal` in a file; see `open`."""
+
+    def __init__(self, connection: Connection, handle: Handle) -> None:
+        self._connection = connection
+        self._handle = handle
+        self._flight: asyncio.Task[Any] | None = None
+        self._log_pages = 0
+        self._log_is_own = False
+
+    @classmethod
+    async def open(cls, path: str | os.PathLike[str], clock: Clock) -> SqliteJournal:
+        """Open the journal at `path`, or make a new one there; this process owns it until `aclose`.
+
+        Nothing is written to a journal that exists before `lead`. Raises `JournalInUse`, `NotAJournal`,
+        `JournalNewer`, `JournalDamaged`, `HistoryLost`, or `JournalError` for what the system refuses.
+        """
+        connection = await Connection.open(path, clock.now().wall_ms, create=True)
+        try:
+            return cls(connection, await connection.found())
+        except BaseException:
+            await connection.close(untouched=True)
+            raise
+
+    @property
+    def path(self) -> str:
+        """The file's real path."""
+        return self._connection.path
+
+    async def lead(self, owner: str, wall_ms: int) -> Leadership:
+        """See `Journal.lead`."""
+        await self._settled()
+        handle = self._handle
+        if not self._log_is_own:
+            # All frames of the log come from one process: another's bad frame cannot hide what follows it.
+            await self._owned(self._checkpoint("TRUNCATE"))
+            self._log_is_own = True
+        chain, data = handle.next_epoch(owner, wall_ms)
+        await self._owned(self._insert(data))
+        handle.own_epoch = chain.epoch
+        return Leadership(handle.journal_id, chain.epoch, handle.tail, chain)
+
+    async def append(self, data: bytes, expected: int) -> int:
+        """See `Journal.append`. Whatever goes wrong in SQLite ends this journal: `AppendUnknown`."""
+        await self._settled()
+        if not self._handle.is_repeat(data, expected):
+            await self._owned(self._insert(data))
+        return expected + 1
+
+    async def read(self, after: int) -> AsyncIterator[Batch]:
+        """See `Journal.read`. Whole ranges at a time: an open cursor would make the checkpoint fail."""
+        handle = self._handle
+        handle.check_usable()
+        reader = handle.reader(after)
+        while reader.expected <= handle.tail:
+            last = await self._connection.range_end(reader.expected, handle.tail, READ_RANGE_BYTES)
+            for position, data in await self._connection.fetch(_RANGE, (reader.expected, last)):
+                batch = reader.take(position, data)
+                if position > after:
+                    yield batch
+            if reader.expected <= last:
+                raise HistoryLost(path=self.path, reason=f"batch {reader.expected} is missing")
+            handle.check_usable()
+
+    async def get(self, position: int, offset: int, length: int) -> bytes:
+        """See `Journal.get`: one statement, so nothing is trimmed meanwhile."""
+        self._handle.check_usable()
+        self._handle.check_kept(position)
+        rows = await self._connection.fetch(_BODY, (offset, length, position))
+        if not rows:
+            raise HistoryLost(path=self.path, reason=f"batch {position} is missing")
+        body = rows[0][0]
+        if not isinstance(body, bytes) or len(body) != length:
+            raise JournalDamaged(
+                path=self.path, where=f"batch {position}", reason=f"it has no {length} bytes at {offset} in its bodies"
+            )
+        return body
+
+    async def trim(self, before: int) -> None:
+        """See `Journal.trim`. In steps that appends go between; one that was interrupted is finished by the next."""
+        await self._settled()
+        handle = self._handle
+        before = min(before, handle.tail)
+        if before <= handle.first:
+            return
+        # First what is kept from here on, then the rows: between the two, rows below it are merely left over.
+        rows = await self._connection.fetch(_RANGE, (before, before))
+        if not rows:
+            raise HistoryLost(path=self.path, reason=f"batch {before} is missing")
+        data = rows[0][1]
+        ChainReader(self.path, handle.journal_id, before, None).take(before, data)
+        link = peek_header(data).previous
+        await self._owned(self._write(_TRIMMED, (before, link), 0))
+        handle.first, handle.before = before, link
+        position = (await self._connection.fetch("SELECT min(position) FROM batches"))[0][0]
+        while position < before:
+            last = await self._connection.range_end(position, before - 1, TRIM_STEP_BYTES)
+            await self._owned(self._write(_DELETE, (position, last), TRIM_STEP_BYTES))
+            position = last + 1
+        while (await self._connection.fetch("PRAGMA freelist_count"))[0][0] > VACUUM_KEPT_PAGES:
+            await self._owned(self._vacuum())
+
+    async def aclose(self) -> None:
+        """See `Journal.aclose`. A journal that never led, or that failed, leaves the file byte for byte as it was."""
+        if self._flight is not None:
+            await asyncio.wait({self._flight})
+        untouched = not (self._handle.usable and self._log_is_own)
+        self._handle.close()
+        await asyncio.shield(asyncio.create_task(self._connection.close(untouched=untouched)))
+
+    async def _settled(self) -> None:
+        """Wait for the write that is in flight, whoever began it; `JournalFailed` if this journal is finished."""
+        while self._flight is not None and not self._flight.done():
+            await asyncio.wait({self._flight})
+        self._handle.check_usable()
+
+    async def _owned(self, write: Coroutine[Any, Any, None]) -> None:
+        """Run a write to its end in a task of the journal's own, whatever becomes of the caller."""
+        try:
+            await self._settled()
+        except BaseException:
+            write.close()
+            raise
+        self._flight = asyncio.create_task(write)
+        await asyncio.shield(self._flight)
+
+    async def _insert(self, data: bytes) -> None:
+        # The hot path: one hop, about 70 us of processor; a cursor that has to be closed would be a second one.
+        with self._fail_stop(AppendUnknown, "append"):
+            await self._connection.execute(_INSERT, (peek_header(data).position, bodies_at(data), data))
+        self._handle.landed(data)
+        self._wrote(len(data) // JOURNAL_PAGE_BYTES + _PAGES_A_ROW)
+
+    async def _write(self, sql: str, parameters: tuple[Any, ...], bytes_written: int) -> None:
+        with self._fail_stop(JournalFailed, "trim"):
+            await self._connection.execute(sql, parameters)
+        self._wrote(bytes_written // JOURNAL_PAGE_BYTES + _PAGES_A_ROW)
+
+    async def _vacuum(self) -> None:
+        with self._fail_stop(JournalFailed, "vacuum"):
+            await self._connection.script(f"PRAGMA incremental_vacuum({VACUUM_STEP_PAGES})")
+        self._wrote(VACUUM_STEP_PAGES)
+
+    async def _checkpoint(self, mode: str) -> None:
+        """Fold the log into the file; with one connection nothing may be left of it."""
+        with self._fail_stop(JournalFailed, "checkpoint"):
+            busy, logged, folded = (await self._connection.execute(f"PRAGMA wal_checkpoint({mode})"))[0]
+            if busy or logged != folded:
+                raise sqlite3.OperationalError(f"{folded} of {logged} pages were folded in, busy {busy}")
+        self._log_pages = 0
+
+    async def _checkpoint_unwatched(self) -> None:
+        """Nobody waits for this one: the next call meets its failure."""
+        with suppress(JournalFailed):
+            await self._checkpoint("PASSIVE")
+
+    def _wrote(self, pages: int) -> None:
+        """Count what went into the log; at its bound the checkpoint becomes the flight that the next write awaits."""
+        self._log_pages += pages
+        if self._log_pages >= CHECKPOINT_PAGES:
+            self._flight = asyncio.create_task(self._checkpoint_unwatched())
+
+    @contextmanager
+    def _fail_stop(self, kind: type[JournalError], what: str) -> Iterator[None]:
+        """Whatever SQLite says no to is the end of this journal: after a failed sync it would go on acknowledging."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._handle.fail(kind(path=self.path, reason=f"{what}: the event loop ended in the midst of it"))
+            raise
+        except (sqlite3.Error, ValueError) as error:
+            raise self._handle.fail(kind(path=self.path, reason=f"{what}: {error}")) from error
