@@ -29,16 +29,17 @@ def from_plain(kind: Any, value: Any) -> Any:
     """The value of type `kind` that `to_plain` made plain; `TypeError` or `ValueError` where it does not fit."""
     if kind is object:
         return value
-    origin = typing.get_origin(kind) or kind
+    origin: Any = typing.get_origin(kind) or kind
     if origin is Iterable:
-        (inner,) = typing.get_args(kind) or (Any,)
-        return msgspec.convert(value, list[inner], dec_hook=from_plain)
+        items: Any = list[typing.get_args(kind) or (Any,)]  # type: ignore[misc]
+        return msgspec.convert(value, items, dec_hook=from_plain)
     if isinstance(origin, type):
         if issubclass(origin, PurePath) and isinstance(value, str):
             return origin(value)
         if _is_pydantic_model(origin):
             # The dump above is JSON, and only its JSON mode reads that back for strict models and bytes as well.
-            return origin.model_validate_json(msgspec.json.encode(value))
+            model: Any = origin
+            return model.model_validate_json(msgspec.json.encode(value))
     raise TypeError(f"{getattr(kind, '__qualname__', kind)} cannot be made of plain data")
 
 

@@ -92,8 +92,6 @@ def _text_ms(value: str, option: str) -> int:
         return math.ceil(Decimal(text) * 1_000)
     match = _TEXT.fullmatch(text)
     if match is None or not text:
-        raise BadOption(
-            option=option, value=value, reason="a duration is written like '250ms', '10m', '1h30m' or '7d'"
-        )
+        raise BadOption(option=option, value=value, reason="a duration is written like '250ms', '10m', '1h30m' or '7d'")
     units = zip(match.groups(), _UNIT_MS.values(), strict=True)
     return math.ceil(sum((Decimal(number) * unit_ms for number, unit_ms in units if number), Decimal()))

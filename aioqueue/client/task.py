@@ -1,0 +1,218 @@
+"""A task: a function that can be called here, or submitted to run elsewhere.
+
+Calling a `Task` runs its function here and now, without a broker, so it can be tested as any coroutine. A `Task` does
+not know a broker: it gives a queue what a submit needs, its packed arguments and its `Plan`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack
+
+import anyio.to_thread
+import msgspec
+
+from aioqueue.client.context import Context
+from aioqueue.client.options import (
+    DEFAULT_QUEUE,
+    Options,
+    Plan,
+    Retry,
+    SubmitOptions,
+    merged,
+    plan_for,
+    submit_options,
+)
+from aioqueue.client.signature import Signature
+from aioqueue.errors import BadOption, TaskExists, UnknownTask, Unstoppable
+from aioqueue.model.names import check_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Task(Generic[P, R]):
+    """A function with a name and options. Made by `@queue.task`.
+
+    `fn` is the function itself, `is_async` whether it is a coroutine function; a plain function runs in a thread.
+    `retry` is what the worker judges its exceptions by.
+
+    Raises `BadOption` or `BadName` for what cannot be a task or its options, `Unstoppable` for a plain function with
+    a timeout, and `BadAnnotation` for types that no bytes can be told apart as.
+    """
+
+    def __init__(self, fn: Callable[..., Any], options: Options) -> None:
+        _check_function(fn)
+        self.fn = fn
+        self.name: str = options.get("name") or default_name(fn)
+        self.is_async = _is_coroutine_function(fn)
+        self.signature = Signature.of(fn, self.name)
+        self.__signature__ = self.signature.visible
+        self.__name__ = self.name.rpartition(".")[2]
+        self.__doc__ = getattr(fn, "__doc__", None)
+        self._options = options
+        self._plan: Plan | None = None
+        self._use(options)
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here: a coroutine function in this task, a plain function in a thread."""
+        call = partial(self.fn, Context(b"", task=self.name, queue=self.queue)) if self.takes_context else self.fn
+        if self.is_async:
+            found: R = await call(*args, **kwargs)
+        else:
+            found = await anyio.to_thread.run_sync(partial(call, *args, **kwargs))
+        return found
+
+    def options(self, **options: Unpack[SubmitOptions]) -> Task[P, R]:
+        """The same task with other options, for one submit or more; the registered task is not changed.
+
+        Raises `BadOption`, `BadName` or `Unstoppable`.
+        """
+        changed: Task[P, R] = object.__new__(Task)
+        changed.__dict__.update(self.__dict__)
+        changed._use(merged(submit_options(options), self._options))
+        return changed
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+        """A submit as a value, for `submit_many`. Raises `BadArguments` where a call would raise `TypeError`."""
+        self.signature.bind(args, kwargs)
+        return Call(self, args, kwargs)
+
+    @property
+    def queue(self) -> str:
+        """The lane its jobs wait in."""
+        return self._options.get("queue", DEFAULT_QUEUE)
+
+    @property
+    def retry(self) -> Retry:
+        """When a failed attempt is followed by another."""
+        return self._options.get("retry", _DEFAULT_RETRY)
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether the function's first parameter is a `Context`."""
+        return self.signature.takes_context
+
+    def plan(self, namespace: str) -> Plan:
+        """What a submit of this task needs besides its arguments; packed once."""
+        if self._plan is None or self._plan.spec.namespace != namespace:
+            self._plan = plan_for(self.name, self._options, namespace)
+        return self._plan
+
+    def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """The arguments as a body. Raises `BadArguments`, `NotSerializable` or `PayloadTooLarge`."""
+        return self.signature.pack(args, kwargs)
+
+    def _use(self, options: Options) -> None:
+        if options.get("timeout") and not self.is_async:
+            raise Unstoppable(task=self.name)
+        self._options = options
+        self._plan = None
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}{self.signature.visible}>"
+
+
+class Call(msgspec.Struct, Generic[R_co], frozen=True):
+    """One submit that has not been sent: a task and arguments that fit it. Made by `Task.call`."""
+
+    task: Task[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def pack(self) -> bytes:
+        """The arguments as a body. Raises `NotSerializable` or `PayloadTooLarge`."""
+        return self.task.pack(self.args, self.kwargs)
+
+
+class TaskRegistry:
+    """The tasks of one queue, by name."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Task[..., Any]] = {}
+
+    def add(self, task: Task[..., Any]) -> None:
+        """Raises `TaskExists` if another function has the name."""
+        known = self._tasks.setdefault(task.name, task)
+        if known.fn is not task.fn:
+            owner = f"{getattr(known.fn, '__module__', '?')}.{getattr(known.fn, '__qualname__', known.fn)}"
+            raise TaskExists(task=task.name, owner=owner)
+
+    def get(self, name: str) -> Task[..., Any]:
+        """Raises `UnknownTask`, which names the known ones."""
+        try:
+            return self._tasks[name]
+        except KeyError:
+            raise UnknownTask(task=name, known=", ".join(self.names()) or "none") from None
+
+    def names(self) -> list[str]:
+        """Sorted."""
+        return sorted(self._tasks)
+
+    def include(self, other: TaskRegistry) -> None:
+        """Take all tasks that `other` has now, or none: `TaskExists` if one of the names is taken."""
+        merged = TaskRegistry()
+        for task in (*self, *other):
+            merged.add(task)
+        self._tasks = merged._tasks
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tasks
+
+    def __iter__(self) -> Iterator[Task[..., Any]]:
+        return iter(list(self._tasks.values()))
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+
+def default_name(fn: Callable[..., Any]) -> str:
+    """`module.function`: as an importing worker would call it, also where the module runs as a program.
+
+    Raises `BadOption` for a function without a name of its own, `BadName` for one that cannot be a task's.
+    """
+    qualname = getattr(fn, "__qualname__", None)
+    if not isinstance(qualname, str):
+        raise BadOption(option="fn", value=fn, reason="it has no name of its own; give name=")
+    if "<lambda>" in qualname:
+        raise BadOption(option="fn", value=fn, reason="a lambda has no name; give name=, or write a def")
+    module = getattr(fn, "__module__", None) or ""
+    if module == "__main__":
+        module = _main_module()
+    return check_name("task", f"{module}.{qualname.replace('<locals>.', '')}".lstrip("."))
+
+
+def _main_module() -> str:
+    """What `__main__` is called when it is imported: by `python -m`, its own name; else that of its file."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return str(spec.name).removesuffix(".__main__")
+    file = getattr(main, "__file__", None)
+    return Path(file).stem if file else "__main__"
+
+
+def _check_function(fn: Any) -> None:
+    reason = ""
+    if isinstance(fn, Task):
+        reason = "it is a task already"
+    elif isinstance(fn, type):
+        reason = "it is a class; a task is a function"
+    elif not callable(fn):
+        reason = "a task is a function: `async def`, or a plain one that runs in a thread"
+    elif inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
+        reason = "it is a generator; a task returns one result"
+    if reason:
+        raise BadOption(option="fn", value=fn, reason=reason)
+
+
+def _is_coroutine_function(fn: Any) -> bool:
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
+
+
+_DEFAULT_RETRY = Retry()
