@@ -1,0 +1,316 @@
+"""The broker put together: journal, archive and engine below, one `Peer` for each connection above.
+
+    async with Broker.open(journal, open_archive, clock=SystemClock(), path="jobs.sqlite") as broker:
+        await broker.attend(stream)        # one connection, until it ends
+
+Who listens where is the caller's affair (`aioqueue serve`, an embedded queue): a broker only needs streams.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from typing import Any, Final
+
+import anyio
+from anyio.abc import TaskGroup
+
+from aioqueue.archive.base import Archive
+from aioqueue.broker import translate as t
+from aioqueue.broker.engine import Engine
+from aioqueue.broker.overlay import Overlay
+from aioqueue.broker.peer import Peer, check_witness
+from aioqueue.broker.recovery import Recovered, recover
+from aioqueue.broker.statistics import Statistician
+from aioqueue.broker.translate import Translator
+from aioqueue.broker.waiters import Waiters
+from aioqueue.clock import Clock
+from aioqueue.core import commands as c
+from aioqueue.core.effects import ArchiveJob, CloseSession, DeliverJob, Effect
+from aioqueue.core.partition import Partition
+from aioqueue.errors import ConnectionLost, HistoryLost, JournalError, PeerMisbehaved, Refused
+from aioqueue.journal.base import Journal, Leadership
+from aioqueue.limits import FRAME_BYTES_TARGET, HANDSHAKE_MS, ITEMS_A_FRAME_MAX, SESSION_TTL_MS, STATISTICS_MS
+from aioqueue.protocol import messages as m
+from aioqueue.protocol.codec import Codec
+from aioqueue.protocol.conversation import Conversation, Side
+from aioqueue.transport.connection import Connection
+from aioqueue.transport.stream import Stream
+
+log = logging.getLogger(__name__)
+
+# How long a last word (a refusal, "closing") may take to leave before the connection is cut.
+LAST_WORD_SECONDS: Final = 2.0
+
+
+class Broker:
+    """One partition at work. Made by `Broker.open`."""
+
+    def __init__(
+        self, engine_parts: tuple[Partition, Journal, Leadership], archive: Archive, overlay: Overlay, clock: Clock,
+        path: str,
+    ) -> None:  # fmt: skip
+        partition, journal, leadership = engine_parts
+        self.path = path
+        self.clock = clock
+        self.overlay = overlay
+        self.engine = Engine(partition, journal, leadership, overlay, self, clock)
+        self.translator = Translator()
+        self.waiters: Waiters[Peer] = Waiters()
+        self.recovered = Recovered(0, 0)
+        self._archive = archive
+        self._statistician = Statistician(partition.state, clock.now())
+        self._decode = Codec().decode_client
+        self._peers: set[Peer] = set()
+        self._at_data: dict[int, Peer] = {}
+        self._at_heartbeat: dict[int, Peer] = {}
+        self._watchers: set[Peer] = set()
+        self._watched = anyio.Event()
+        self._task_group: TaskGroup
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        journal: Journal,
+        open_archive: Callable[[bytes], Awaitable[Archive]],
+        *,
+        clock: Clock,
+        path: str,
+        owner: str = "broker",
+        session_ttl_ms: int = SESSION_TTL_MS,
+    ) -> AsyncIterator[Broker]:
+        """Lead the journal, recover, and run until the block is left; both files are closed then.
+
+        Raises `JournalError` for what cannot be opened or replayed, and out of the block when the journal fails later.
+        """
+        try:
+            leadership = await journal.lead(owner, clock.now().wall_ms)
+            archive = await open_archive(leadership.journal_id)
+            try:
+                partition = Partition(session_ttl_ms)
+                overlay = Overlay(archive, clock)
+                recovered = await recover(journal, archive, overlay, partition, leadership.position, path)
+                broker = cls((partition, journal, leadership), archive, overlay, clock, path)
+                broker.recovered = recovered
+                async with broker._running():
+                    yield broker
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await archive.aclose()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await journal.aclose()
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
+        failure: JournalError | None = None
+        try:
+            async with anyio.create_task_group() as self._task_group:
+                self._task_group.start_soon(self._run_engine)
+                self._task_group.start_soon(self.overlay.run)
+                self._task_group.start_soon(self._tell_watchers)
+                try:
+                    yield
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await self._close_peers(m.Closing("the broker stops"))
+                    self._task_group.cancel_scope.cancel()
+        except* JournalError as group:
+            failure = _first(group)
+        if failure is not None:
+            raise failure
+        with anyio.CancelScope(shield=True):
+            await self.overlay.write()
+
+    async def _run_engine(self) -> None:
+        try:
+            await self.engine.run()
+        except JournalError as error:
+            log.critical("%s", error)
+            with anyio.CancelScope(shield=True):
+                await self._close_peers(t.refusal(0, error))
+            raise
+
+    def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
+        """Run something beside the engine, for as long as the broker lives."""
+        self._task_group.start_soon(work, *arguments)
+
+    # --- connections ------------------------------------------------------------------------------------------------
+
+    async def attend(self, stream: Stream) -> None:
+        """Serve one connection until it ends; what its peer does wrong ends it and nothing else."""
+        connection = Connection(stream, decode=self._decode, conversation=Conversation(Side.BROKER))
+        peer = Peer(self, connection)
+        self._peers.add(peer)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(connection.run_writer)
+                try:
+                    await self._converse(peer)
+                except (PeerMisbehaved, Refused, HistoryLost) as error:
+                    log.warning("%s: %s", connection.peer, error)
+                    await self._last_word(peer, t.refusal(0, error))
+                except (anyio.EndOfStream, ConnectionLost):
+                    pass
+                finally:
+                    tasks.cancel_scope.cancel()
+        finally:
+            self._leave(peer)
+            with anyio.CancelScope(shield=True):
+                await connection.aclose()
+
+    async def _converse(self, peer: Peer) -> None:
+        with anyio.move_on_after(HANDSHAKE_MS / 1000) as scope:
+            while True:
+                messages = await peer.connection.receive()
+                if scope.deadline != float("inf") and peer.connection.conversation.state.name != "EXPECT_HELLO":
+                    scope.deadline = float("inf")
+                peer.heard(self.clock.now().mono_ms)
+                for message in messages:
+                    peer.dispatch(message)
+        raise PeerMisbehaved(reason=f"no Hello came within {HANDSHAKE_MS} ms")
+
+    async def _last_word(self, peer: Peer, message: m.BrokerMessage) -> None:
+        with anyio.move_on_after(LAST_WORD_SECONDS):
+            peer.send(message)
+            try:
+                await peer.connection.flush()
+            except ConnectionLost:
+                pass
+
+    async def _close_peers(self, word: m.BrokerMessage) -> None:
+        async with anyio.create_task_group() as tasks:
+            for peer in list(self._peers):
+                tasks.start_soon(self._close_peer, peer, word)
+
+    async def _close_peer(self, peer: Peer, word: m.BrokerMessage) -> None:
+        await self._last_word(peer, word)
+        await peer.connection.aclose()
+
+    def seat(self, peer: Peer) -> None:
+        """The peer speaks for its session from now on; an older connection of the same kind is closed."""
+        seats = self._at_heartbeat if peer.role is m.Role.HEARTBEAT else self._at_data
+        older = seats.get(peer.session)
+        seats[peer.session] = peer
+        if older is not None and older is not peer:
+            self.dismiss(older)
+
+    def dismiss(self, peer: Peer) -> None:
+        """Close a connection once what it was told has left."""
+        self.spawn(self._dismiss, peer)
+
+    async def _dismiss(self, peer: Peer) -> None:
+        with anyio.move_on_after(LAST_WORD_SECONDS):
+            try:
+                await peer.connection.flush()
+            except ConnectionLost:
+                pass
+        await peer.connection.aclose()
+
+    def _leave(self, peer: Peer) -> None:
+        self._peers.discard(peer)
+        self._watchers.discard(peer)
+        self.waiters.forget(peer)
+        if self._at_data.get(peer.session) is peer:
+            del self._at_data[peer.session]
+            self.engine.post(c.LoseLink(peer.session), _nothing)
+        elif self._at_heartbeat.get(peer.session) is peer:
+            del self._at_heartbeat[peer.session]
+
+    def hash_secret(self, secret: bytes) -> bytes:
+        """What is kept of a session's secret: enough to know it again, and nothing to speak for it with."""
+        return sha256(self.engine.journal_id + secret).digest()[:16]
+
+    def check_witness(self, message: m.Hello) -> None:
+        check_witness(message, self.engine.journal_id, self.engine.position, self.path)
+
+    # --- what leaves ------------------------------------------------------------------------------------------------
+
+    def carry_out(self, effects: Sequence[Effect], position: int) -> None:
+        """Effects of a durable batch: runs to their workers, ends to those who wait."""
+        runs: dict[int, list[m.DeliverItem]] = {}
+        ends: dict[Peer, list[m.EndedItem]] = {}
+        over: list[int] = []
+        for effect in effects:
+            if isinstance(effect, DeliverJob):
+                runs.setdefault(effect.session, []).append(t.deliver_item(effect))
+            elif isinstance(effect, ArchiveJob):
+                waiting = self.waiters.pop(effect.finished.id)
+                if waiting:
+                    item = t.ended_item(effect.finished)
+                    for peer in waiting:
+                        ends.setdefault(peer, []).append(item)
+            elif isinstance(effect, CloseSession):
+                over.append(effect.session)
+        for session, items in runs.items():
+            worker = self._at_data.get(session)
+            # A run for a worker that is gone comes back when it resumes without it, or when its session ends.
+            if worker is not None:
+                for part in _frames(items, lambda item: len(item.args) + len(item.headers)):
+                    worker.send(m.Deliver(part))
+        for peer, ended in ends.items():
+            self.send_ends(peer, ended)
+        for session in over:
+            self._close_session(session)
+        self._statistician.take(effects)
+
+    def send_ends(self, peer: Peer, ended: Sequence[m.EndedItem]) -> None:
+        """Tell a client of ends it waited for, in frames of a good size."""
+        for part in _frames(ended, lambda item: len(item.body)):
+            peer.send(m.Ended(part, self.engine.position))
+
+    def _close_session(self, session: int) -> None:
+        for seats in (self._at_data, self._at_heartbeat):
+            peer = seats.get(session)
+            if peer is not None:
+                self.dismiss(peer)
+
+    # --- watching ---------------------------------------------------------------------------------------------------
+
+    def watch(self, peer: Peer, wanted: bool) -> None:
+        """Begin or end sending statistics to a peer; the first comes at once."""
+        if not wanted:
+            self._watchers.discard(peer)
+            return
+        self._watchers.add(peer)
+        peer.send(m.StatisticsUpdate(self._statistician.view(self.clock.now(), self.engine.position)))
+        self._watched.set()
+
+    async def _tell_watchers(self) -> None:
+        while True:
+            await self._watched.wait()
+            await anyio.sleep(STATISTICS_MS / 1000)
+            if not self._watchers:
+                self._watched = anyio.Event()
+                continue
+            update = m.StatisticsUpdate(self._statistician.view(self.clock.now(), self.engine.position))
+            for peer in self._watchers:
+                peer.send(update)
+
+
+def _nothing(asker: Any, question: Any, reply: Any) -> None:
+    """Nobody waits for this answer."""
+
+
+def _first(group: BaseExceptionGroup[JournalError]) -> JournalError:
+    first = group.exceptions[0]
+    return first if isinstance(first, JournalError) else _first(first)
+
+
+def _frames(items: Sequence[Any], size: Callable[[Any], int]) -> list[list[Any]]:
+    """The items in lists that each make a frame of about the target size."""
+    total = sum(map(size, items))
+    if total <= FRAME_BYTES_TARGET and len(items) <= ITEMS_A_FRAME_MAX:
+        return [list(items)]
+    frames: list[list[Any]] = [[]]
+    room = FRAME_BYTES_TARGET
+    for item in items:
+        if frames[-1] and (room < size(item) or len(frames[-1]) >= ITEMS_A_FRAME_MAX):
+            frames.append([])
+            room = FRAME_BYTES_TARGET
+        room -= size(item)
+        frames[-1].append(item)
+    return frames

@@ -1,0 +1,242 @@
+"""The single writer: commands in, one batch at a time to the journal, and only then anything out.
+
+Everything that is asked of the broker stands in one line. The engine takes what is there, lets core decide and apply
+it as one batch, appends the batch, and when it is durable sends the replies and carries out the effects, in order. A
+command that arrives meanwhile waits for the next batch, so commands share an fsync as soon as there are many. Nothing
+leaves before the batch is durable, refusals and answers without an event included: there is one way out.
+
+If an append fails, memory is ahead of the disk, and the engine stops for good: `run` raises, and every later call is
+answered with `JournalFailed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from aioqueue.broker.lookup import ids_of, tell
+from aioqueue.broker.overlay import Overlay
+from aioqueue.clock import Clock, Now
+from aioqueue.core import commands as c
+from aioqueue.core.effects import Effect
+from aioqueue.core.partition import Partition
+from aioqueue.core.records import encode_events
+from aioqueue.errors import JournalError, JournalUnavailable
+from aioqueue.journal.base import Journal, Leadership
+from aioqueue.limits import BUSY_COMMANDS, BUSY_GAP_MS, HEARTBEATS_A_TTL
+
+# A journal on a cluster may be without a leader for some seconds.
+APPEND_PATIENCE_MS: Final = 30_000
+APPEND_AGAIN_SECONDS: Final = 0.05
+
+# What answers a command: `handler(asker, question, reply)`. A refusal is the exception itself.
+Handler = Callable[[Any, Any, Any], None]
+
+
+class Query(NamedTuple):
+    """A question that changes nothing; it is asked of the state after the batch, and answered like a command."""
+
+    ask: Callable[[], Any]
+
+
+# A command, who answers it, and two things of the asker's own that are handed back to it.
+Entry = tuple[c.Command | Query, Handler, Any, Any]
+
+
+class Outlet(Protocol):
+    """Where effects go when they are durable."""
+
+    def carry_out(self, effects: Sequence[Effect], position: int) -> None: ...
+
+
+class Engine:
+    """One partition, its journal, and the line of commands before them."""
+
+    def __init__(
+        self,
+        partition: Partition,
+        journal: Journal,
+        leadership: Leadership,
+        overlay: Overlay,
+        outlet: Outlet,
+        clock: Clock,
+    ) -> None:
+        self.partition = partition
+        self.journal_id = leadership.journal_id
+        self.epoch = leadership.epoch
+        self.position = leadership.position
+        self._journal = journal
+        self._chain = leadership.chain
+        self._overlay = overlay
+        self._outlet = outlet
+        self._clock = clock
+        self._line: deque[Entry] = deque()
+        self._wake = asyncio.Event()
+        self._lookups: set[asyncio.Task[None]] = set()
+        # Commands about an id that is being looked up wait behind the one that asked first.
+        self._parked: dict[bytes, list[Entry]] = {}
+        # Commands that were looked up and not decided yet, by identity: their ids stay pinned in the overlay.
+        self._looked: dict[int, Sequence[bytes]] = {}
+        self.failure: JournalError | None = None
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+
+    def post(self, command: c.Command | Query, handler: Handler, asker: Any = None, question: Any = None) -> None:
+        """Put a command into the line; `handler` is called with the reply when that may leave."""
+        if self.failure is not None:
+            handler(asker, question, self.failure)
+            return
+        self._line.append((command, handler, asker, question))
+        self._wake.set()
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until cancelled, or until the journal fails: then `JournalError` is raised, and told to all who wait."""
+        try:
+            await self._run()
+        except JournalError as error:
+            self.failure = error
+            self._refuse_all(error)
+            raise
+        finally:
+            for lookup in self._lookups:
+                lookup.cancel()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = self._clock.now()
+        self.partition.begin(now)
+        more, busy, started = True, False, 0.0
+        while True:
+            if not more and not self._line:
+                now = await self._rest(now)
+            if busy:
+                pause = started + BUSY_GAP_MS / 1000 - loop.time()
+                if pause > 0:
+                    await asyncio.sleep(pause)
+            await self._overlay.room()
+            started = loop.time()
+            taken, more = await self._batch(now := self._clock.now())
+            busy = taken >= BUSY_COMMANDS
+
+    async def _rest(self, now: Now) -> Now:
+        """Sleep until a command arrives or something is due by itself.
+
+        If the sleep took longer than it should have by more than a heartbeat, this process was stopped or stalled, and
+        no session is to blame for what could not be read meanwhile.
+        """
+        self._wake.clear()
+        wait_ms = self.partition.next_due(now)
+        try:
+            async with asyncio.timeout(None if wait_ms is None else wait_ms / 1000):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        woke = self._clock.now()
+        late_ms = woke.mono_ms - now.mono_ms - (wait_ms or 0)
+        if wait_ms is not None and late_ms > self.partition.session_ttl_ms // HEARTBEATS_A_TTL:
+            self._line.appendleft((c.SkipTime(late_ms), _nobody, None, None))
+            # What arrived while this process stood still is read before anything is judged by the clock.
+            await asyncio.sleep(0)
+        return woke
+
+    async def _batch(self, now: Now) -> tuple[int, bool]:
+        """One batch, from the line to the replies; how many commands it took, and whether more is to do at once."""
+        asked = self._take()
+        commands = [entry[0] for entry in asked if type(entry[0]) is not Query]
+        step = self.partition.step(commands, now, self.position + 1)  # type: ignore[arg-type]
+        replies = iter(step.replies)
+        answers: list[tuple[Handler, Any, Any, Any]] = []
+        self._overlay.take(step.effects)
+        left = step.taken
+        for index, entry in enumerate(asked):
+            command, handler, asker, question = entry
+            if type(command) is Query:
+                answers.append((handler, asker, question, command.ask()))
+            elif not left:
+                self._line.extendleft(reversed(asked[index:]))
+                break
+            else:
+                left -= 1
+                reply = next(replies)
+                if self._looked:
+                    self._overlay.unpin(self._looked.pop(id(command), ()))
+                if type(reply) is c.NeedsLookup:
+                    self._look_up(reply.ids, entry)
+                else:
+                    answers.append((handler, asker, question, reply))
+        if step.events:
+            data = self._chain.encode(now.wall_ms, encode_events(step.events), step.bodies)
+            self.position = await self._append(data)
+        self._overlay.release(self.position)
+        for handler, asker, question, reply in answers:
+            handler(asker, question, reply)
+        if step.effects:
+            self._outlet.carry_out(step.effects, self.position)
+        return len(asked), step.more
+
+    async def _append(self, data: bytes) -> int:
+        """Append, with patience for a journal that says it wrote nothing; SQLite never says so, a cluster does."""
+        deadline = self._clock.now().mono_ms + APPEND_PATIENCE_MS
+        while True:
+            try:
+                return await self._journal.append(data, self.position)
+            except JournalUnavailable:
+                if self._clock.now().mono_ms >= deadline:
+                    raise
+                await asyncio.sleep(APPEND_AGAIN_SECONDS)
+
+    def _take(self) -> list[Entry]:
+        taken: list[Entry] = []
+        line, parked = self._line, self._parked
+        while line:
+            entry = line.popleft()
+            if parked:
+                blocked = next((job_id for job_id in ids_of(entry[0]) if job_id in parked), None)
+                if blocked is not None:
+                    parked[blocked].append(entry)
+                    continue
+            if self._looked and (ids := self._looked.get(id(entry[0]))) is not None:
+                # It waited its turn since it was looked up: what ended meanwhile is still pinned in the overlay.
+                ended = {job_id: row for job_id in ids if (row := self._overlay.find(job_id)) is not None}
+                tell(entry[0], ended, ended)
+            taken.append(entry)
+        return taken
+
+    def _refuse_all(self, error: JournalError) -> None:
+        waiting = [*self._line, *(entry for entries in self._parked.values() for entry in entries)]
+        self._line.clear()
+        self._parked.clear()
+        for _, handler, asker, question in waiting:
+            handler(asker, question, error)
+
+    # --- looking beside core ----------------------------------------------------------------------------------------
+
+    def _look_up(self, ids: Sequence[bytes], entry: Entry) -> None:
+        for job_id in ids:
+            self._parked.setdefault(job_id, [])
+        self._overlay.pin(ids)
+        task = asyncio.get_running_loop().create_task(self._looked_up(ids, entry))
+        self._lookups.add(task)
+        task.add_done_callback(self._lookups.discard)
+
+    async def _looked_up(self, ids: Sequence[bytes], entry: Entry) -> None:
+        command, handler, asker, question = entry
+        try:
+            tell(command, ids, await self._overlay.look_up(ids))
+        except JournalError as error:
+            self._overlay.unpin(ids)
+            handler(asker, question, error)
+        else:
+            self._looked[id(command)] = ids
+            self._line.appendleft(entry)
+        for job_id in ids:
+            self._line.extend(self._parked.pop(job_id, ()))
+        self._wake.set()
+
+
+def _nobody(asker: Any, question: Any, reply: Any) -> None:
+    """The handler of commands that the broker gives itself."""

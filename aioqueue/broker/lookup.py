@@ -1,0 +1,46 @@
+"""Commands that need to know what is archived: which ids they name, and how they are told what was found. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aioqueue.archive.base import Tombstone
+from aioqueue.core import commands as c
+from aioqueue.model.records import FinishedJob
+
+Found = Mapping[bytes, FinishedJob | Tombstone]
+
+
+def ids_of(command: Any) -> Iterable[bytes]:
+    """The jobs that a command is about."""
+    match command:
+        case c.SubmitJobs(items=jobs):
+            return [job.id for job in jobs]
+        case c.SettleRuns(items=runs):
+            return [run.id for run in runs]
+        case c.ResumeSession(held=held, settles=runs):
+            return [*(run.id for run in held), *(run.id for run in runs)]
+        case c.CancelJob(id=job_id) | c.RequeueJob(id=job_id):
+            return (job_id,)
+        case _:
+            return ()
+
+
+def tell(command: Any, ids: Iterable[bytes], found: Found) -> None:
+    """Write into the command what overlay and archive know of `ids`."""
+    asked = set(ids)
+    match command:
+        case c.SubmitJobs():
+            for job in command.items:
+                if job.id in asked and job.known is not c.Known.FRESH:
+                    job.known = c.Known.FINISHED if job.id in found else c.Known.ABSENT
+        case c.SettleRuns(items=runs) | c.ResumeSession(settles=runs):
+            for run in runs:
+                if run.id in asked:
+                    end = found.get(run.id)
+                    run.found_fence = end.fence if isinstance(end, FinishedJob) else 0
+        case c.CancelJob() | c.RequeueJob():
+            end = found.get(command.id)
+            command.found = end if isinstance(end, FinishedJob) else None
+            command.looked = True

@@ -1,0 +1,200 @@
+"""Finished jobs on their way into the archive, and where a job that does not live is looked up.
+
+Core forgets a job at its terminal event. From that moment it is in the overlay, and in the archive some time later; a
+look-up asks core, overlay, archive, in this order, so nothing is ever between two places. One task writes bulks, one
+at a time: an archive row is cheap only in company.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from aioqueue.archive.base import Archive, JobFilter, Tombstone
+from aioqueue.clock import Clock
+from aioqueue.core.effects import ArchiveJob, ArchiveRun, Effect, ReviveJob
+from aioqueue.limits import OVERLAY_JOBS_MAX
+from aioqueue.model.records import EndedRun, FinishedJob
+
+# How long a bulk gathers. Nobody waits for it: results are answered from the overlay.
+GATHER_SECONDS: Final = 0.1
+BULK_ROWS: Final = 1_000
+BULK_BYTES: Final = 8 * 1024 * 1024
+RETAIN_SECONDS: Final = 5.0
+RETAIN_ROWS: Final = 500
+ARCHIVE_BYTES_MAX: Final = 10 * 1024**3
+
+
+class Overlay:
+    """What ended and is not in the archive yet."""
+
+    def __init__(self, archive: Archive, clock: Clock) -> None:
+        self._archive = archive
+        self._clock = clock
+        self._finished: dict[bytes, FinishedJob] = {}
+        # Runs and requeues of the batch that is not durable yet, then those that may be archived.
+        self._staged_runs: list[EndedRun] = []
+        self._staged_revived: list[bytes] = []
+        self._runs: list[EndedRun] = []
+        self._revived: dict[bytes, None] = {}
+        self._position = 0
+        self._bytes = 0
+        # Ids that somebody is looking up right now: what is in sight of them stays until they were decided.
+        self._pins: Counter[bytes] = Counter()
+        self._pinned_rows: dict[bytes, FinishedJob] = {}
+        self._writing_runs: list[EndedRun] = []
+        self._writing_revived: dict[bytes, None] = {}
+        self._one_bulk = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    # --- filling ----------------------------------------------------------------------------------------------------
+
+    def take(self, effects: Iterable[Effect]) -> None:
+        """What a batch ended; called for every batch, in order, as soon as it is decided."""
+        for effect in effects:
+            if isinstance(effect, ArchiveJob):
+                self._add(effect.finished)
+            elif isinstance(effect, ArchiveRun):
+                self._staged_runs.append(effect.run)
+            elif isinstance(effect, ReviveJob):
+                self._drop(self._finished.get(effect.id))
+                self._pinned_rows.pop(effect.id, None)
+                self._staged_revived.append(effect.id)
+
+    def _drop(self, finished: FinishedJob | None) -> None:
+        if finished is not None and self._finished.get(finished.id) is finished:
+            del self._finished[finished.id]
+            self._bytes -= len(finished.body) + len(finished.args)
+
+    def _add(self, finished: FinishedJob) -> None:
+        self._finished[finished.id] = finished
+        self._bytes += len(finished.body) + len(finished.args)
+        if finished.id in self._pins:
+            self._pinned_rows[finished.id] = finished
+
+    def release(self, position: int) -> None:
+        """The journal is durable up to `position`: what ended until then may be archived."""
+        self._position = position
+        if self._staged_runs:
+            self._runs += self._staged_runs
+            self._staged_runs = []
+        if self._staged_revived:
+            self._revived.update(dict.fromkeys(self._staged_revived))
+            self._staged_revived = []
+        if self._finished or self._runs or self._revived:
+            self._wake.set()
+            if len(self._finished) > OVERLAY_JOBS_MAX:
+                self._room.clear()
+
+    async def room(self) -> None:
+        """Wait until the archive has caught up; the engine does before each batch, so that this stays bounded."""
+        if not self._room.is_set():
+            await self._room.wait()
+
+    async def room_for_replay(self) -> None:
+        """The same while the journal is replayed, when no task writes bulks yet."""
+        if len(self._finished) >= OVERLAY_JOBS_MAX:
+            await self.write()
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def find(self, job_id: bytes) -> FinishedJob | None:
+        """The finished job, if it is still here; the archive is not asked."""
+        return self._finished.get(job_id) or self._pinned_rows.get(job_id)
+
+    def is_revived(self, job_id: bytes) -> bool:
+        """Whether the archive's row of this id is out of date: the job was requeued."""
+        return job_id in self._revived or job_id in self._writing_revived or job_id in self._staged_revived
+
+    def pin(self, ids: Iterable[bytes]) -> None:
+        """Keep what ends under these ids in sight until `unpin`."""
+        for job_id in ids:
+            self._pins[job_id] += 1
+            found = self._finished.get(job_id)
+            if found is not None:
+                self._pinned_rows[job_id] = found
+
+    def unpin(self, ids: Iterable[bytes]) -> None:
+        for job_id in ids:
+            self._pins[job_id] -= 1
+            if self._pins[job_id] <= 0:
+                del self._pins[job_id]
+                self._pinned_rows.pop(job_id, None)
+
+    async def look_up(self, ids: Sequence[bytes]) -> dict[bytes, FinishedJob | Tombstone]:
+        """What is known of jobs that do not live: overlay first, then the archive."""
+        found: dict[bytes, FinishedJob | Tombstone] = {}
+        missing: list[bytes] = []
+        for job_id in ids:
+            here = self.find(job_id)
+            if here is not None:
+                found[job_id] = here
+            else:
+                missing.append(job_id)
+        if missing:
+            archived = await self._archive.get(missing)
+            # A job may have ended, or been requeued, while the archive was read.
+            for job_id in missing:
+                here = self.find(job_id)
+                if here is not None:
+                    found[job_id] = here
+                elif job_id in archived and not self.is_revived(job_id):
+                    found[job_id] = archived[job_id]
+        return found
+
+    async def runs(self, job_id: bytes) -> list[EndedRun]:
+        """All ended runs of a job that are known, oldest first."""
+        waiting = [run for run in (*self._writing_runs, *self._runs, *self._staged_runs) if run.id == job_id]
+        archived = await self._archive.runs(job_id)
+        merged = {(run.generation, run.run): run for run in (*archived, *waiting)}
+        return [merged[key] for key in sorted(merged)]
+
+    async def page(self, where: JobFilter, limit: int, after: bytes) -> tuple[list[FinishedJob], bytes]:
+        """A page of finished jobs. What ended is written out first, so that one place has all in one order."""
+        if not after:
+            await self.write()
+        rows, following = await self._archive.page(where, limit, after)
+        return [row for row in rows if not self.is_revived(row.id)], following
+
+    # --- emptying ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Write bulks and keep the archive within its retention, until cancelled. Raises `ArchiveFailed`."""
+        loop = asyncio.get_running_loop()
+        retain_at = loop.time() + RETAIN_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout_at(retain_at):
+                    await self._wake.wait()
+            except TimeoutError:
+                removed = await self._archive.retain(self._clock.now().wall_ms, RETAIN_ROWS, ARCHIVE_BYTES_MAX)
+                retain_at = loop.time() + (RETAIN_SECONDS if removed < RETAIN_ROWS else 0.05)
+                continue
+            if len(self._finished) < BULK_ROWS and self._bytes < BULK_BYTES:
+                await asyncio.sleep(GATHER_SECONDS)
+            self._wake.clear()
+            await self.write()
+
+    async def write(self) -> None:
+        """One bulk: all that is durable in the journal by now."""
+        async with self._one_bulk:
+            await self._write()
+
+    async def _write(self) -> None:
+        position = self._position
+        finished = [row for row in self._finished.values() if row.position <= position]
+        runs, self._runs = self._runs, []
+        revived, self._revived = self._revived, {}
+        if not (finished or runs or revived):
+            return
+        self._writing_runs, self._writing_revived = runs, revived
+        await self._archive.write(finished, runs, list(revived), position)
+        self._writing_runs, self._writing_revived = [], {}
+        for row in finished:
+            self._drop(row)
+        if len(self._finished) <= OVERLAY_JOBS_MAX:
+            self._room.set()

@@ -1,0 +1,380 @@
+"""One connection at the broker: each message to the command it asks for, each reply to the message that answers.
+
+A peer decides nothing. What it posts is answered through the engine, so that no answer promises what is not durable;
+only Pong passes by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from aioqueue.broker import translate as t
+from aioqueue.broker.engine import Query
+from aioqueue.broker.pages import LivingPage, Wanted, living_page, whole_page
+from aioqueue.core import commands as c
+from aioqueue.core.decide import copy_job
+from aioqueue.core.state import Job
+from aioqueue.errors import (
+    CapabilityMissing,
+    HistoryLost,
+    JobNotFound,
+    PeerMisbehaved,
+    ProtocolVersionMismatch,
+    Refused,
+    ResultExpired,
+)
+from aioqueue.limits import PAGE_JOBS_MAX
+from aioqueue.model.ids import id_text
+from aioqueue.model.names import check_name
+from aioqueue.model.records import FinishedJob
+from aioqueue.model.states import JobState
+from aioqueue.protocol import messages as m
+from aioqueue.transport.connection import Connection
+
+if TYPE_CHECKING:
+    from aioqueue.broker.broker import Broker
+
+_STATES: Final = frozenset(JobState)
+# What this broker can do beyond version 1 of the protocol.
+CAPABILITIES: Final = 0
+
+
+class Peer:
+    """One connection and the session it speaks for; `session` is 0 until it was welcomed."""
+
+    __slots__ = (
+        "_broker", "_heard_ms", "awaited", "connection", "namespace", "role", "session", "watching",
+    )  # fmt: skip
+
+    def __init__(self, broker: Broker, connection: Connection[m.ClientMessage]) -> None:
+        self._broker = broker
+        self._heard_ms = 0
+        self.connection = connection
+        self.session = 0
+        self.role = m.Role.CLIENT
+        self.namespace = ""
+        self.awaited: set[bytes] = set()
+        self.watching = False
+
+    def send(self, message: m.BrokerMessage) -> None:
+        """Queue a message; on a connection that ended it is dropped, and its session resumes or expires."""
+        try:
+            self.connection.send_nowait(message)
+        except PeerMisbehaved:
+            # The peer was refused meanwhile: nothing more is owed to it.
+            pass
+        except Refused as error:
+            # Too large for a frame: that is the answer then.
+            self.connection.send_nowait(t.refusal(getattr(message, "request", 0), error))
+
+    def dispatch(self, message: m.ClientMessage) -> None:
+        """Do what the message asks. Raises `PeerMisbehaved` for what cannot be borne."""
+        _DISPATCH[type(message)](self, message)
+
+    def heard(self, now_ms: int) -> None:
+        """Something was read from this connection: its session lives. Told to core a few times a heartbeat."""
+        step_ms = self._broker.engine.partition.session_ttl_ms // 10
+        if self.session and now_ms - self._heard_ms >= step_ms:
+            self._heard_ms = now_ms
+            self._broker.engine.post(c.HearSession(self.session), _nothing)
+
+    def _post(self, command: c.Command | Query, handler: Callable[[Any, Any, Any], None], question: Any) -> None:
+        self._broker.engine.post(command, handler, self, question)
+
+    # --- beginning and end ------------------------------------------------------------------------------------------
+
+    def ping(self, message: m.Ping) -> None:
+        self.send(m.Pong(message.number))
+
+    def nothing(self, message: Any) -> None:
+        """Being heard is all that this message is for."""
+
+    def hello(self, message: m.Hello) -> None:
+        if message.version_max < m.PROTOCOL_VERSION_MIN or message.version_min > m.PROTOCOL_VERSION:
+            raise ProtocolVersionMismatch(
+                client_min=message.version_min, client_max=message.version_max,
+                broker_min=m.PROTOCOL_VERSION_MIN, broker_max=m.PROTOCOL_VERSION,
+            )  # fmt: skip
+        if missing := message.required & ~CAPABILITIES:
+            raise CapabilityMissing(missing=missing)
+        self._broker.check_witness(message)
+        check_name("namespace", message.namespace)
+        self.role = message.role
+        self.namespace = message.namespace
+        attach = message.role is m.Role.HEARTBEAT
+        secret_hash = self._broker.hash_secret(message.secret)
+        opened = c.OpenSession(secret_hash, message.namespace, message.name or self.connection.peer, attach)
+        self._post(opened, Peer._welcome, message)
+
+    def _welcome(self, message: m.Hello, reply: Any) -> None:
+        if isinstance(reply, Exception):
+            self.refuse(reply)
+            return
+        self.session, fresh = reply
+        self._broker.seat(self)
+        engine = self._broker.engine
+        version = min(m.PROTOCOL_VERSION, message.version_max)
+        self.send(
+            m.Welcome(
+                version, self.session, fresh, engine.journal_id, engine.epoch, engine.position,
+                engine.partition.session_ttl_ms, capabilities=CAPABILITIES & message.capabilities,
+            )
+        )  # fmt: skip
+
+    def refuse(self, error: Exception) -> None:
+        """Tell the peer why, and end the connection."""
+        self.send(t.refusal(0, error))
+        self._broker.dismiss(self)
+
+    def goodbye(self, message: m.Goodbye) -> None:
+        if self.session and self.role is not m.Role.HEARTBEAT:
+            self._broker.engine.post(c.EndSession(self.session, c.SessionEnd.GOODBYE), _nothing)
+
+    def worker_died(self, message: m.WorkerDied) -> None:
+        self._broker.engine.post(c.EndSession(self.session, c.SessionEnd.DIED), _nothing)
+
+    # --- submitting -------------------------------------------------------------------------------------------------
+
+    def submit(self, message: m.Submit) -> None:
+        submission = self._broker.translator.submission(message.items, self.namespace)
+        self._post(c.SubmitJobs(submission.jobs), Peer._submitted, (message, submission.refused))
+
+    def submit_atomic(self, message: m.SubmitAtomic) -> None:
+        submission = self._broker.translator.submission(message.items, self.namespace)
+        if submission.refused:
+            first = submission.refused[0]
+            answer = m.Refusal(message.request, first.code, f"item {first.index}: {first.message}", first.fields)
+            self._post(Query(lambda: answer), Peer._send_reply, None)
+            return
+        self._post(c.SubmitJobs(submission.jobs, atomic=True), Peer._submitted, (message, []))
+
+    def _submitted(self, question: tuple[m.Submit | m.SubmitAtomic, list[m.ItemRefused]], reply: Any) -> None:
+        message, refused = question
+        if isinstance(reply, Exception):
+            self.send(t.refusal(message.request, reply))
+            return
+        answer = t.submitted(message.request, self._broker.engine.position, reply, refused)
+        self.send(answer)
+        outcomes = answer.outcomes
+        waiters = self._broker.waiters
+        before: list[bytes] = []
+        for index, item in enumerate(message.items):
+            if item.flags & m.SubmitFlag.WANT_RESULT:
+                if not outcomes or outcomes[index] is m.Outcome.ACCEPTED:
+                    waiters.add(item.job, self)
+                elif outcomes[index] is m.Outcome.EXISTS:
+                    before.append(item.job)
+        if before:
+            self.wait(m.Wait(before))
+
+    # --- waiting and looking ----------------------------------------------------------------------------------------
+
+    def wait(self, message: m.Wait) -> None:
+        self._post(Query(lambda: self._ends(message.jobs)), Peer._waiting, message)
+
+    def _ends(self, jobs: Iterable[bytes]) -> tuple[list[bytes], list[m.EndedItem], list[bytes]]:
+        """Of these jobs: those that live, the ends that are in sight, and those the archive must be asked for."""
+        living, overlay = self._broker.engine.partition.state.jobs, self._broker.overlay
+        wait: list[bytes] = []
+        ended: list[m.EndedItem] = []
+        missing: list[bytes] = []
+        for job_id in jobs:
+            job = living.get(job_id)
+            if job is not None:
+                if job.spec.namespace == self.namespace:
+                    wait.append(job_id)
+                else:
+                    ended.append(_unknown(job_id))
+            elif (finished := overlay.find(job_id)) is not None:
+                ended.append(self._ended(job_id, finished))
+            else:
+                missing.append(job_id)
+        return wait, ended, missing
+
+    def _waiting(self, message: m.Wait, reply: Any) -> None:
+        if isinstance(reply, Exception):
+            self.refuse(reply)
+            return
+        wait, ended, missing = reply
+        for job_id in wait:
+            self._broker.waiters.add(job_id, self)
+        if ended:
+            self._broker.send_ends(self, ended)
+        if missing:
+            self._broker.spawn(self._wait_for_archived, missing)
+
+    async def _wait_for_archived(self, jobs: list[bytes]) -> None:
+        found = await self._broker.overlay.look_up(jobs)
+        living = self._broker.engine.partition.state.jobs
+        again = [job_id for job_id in jobs if job_id not in found and job_id in living]
+        ended = [self._ended(job_id, found.get(job_id)) for job_id in jobs if job_id not in again]
+        if ended:
+            self._broker.send_ends(self, ended)
+        if again:
+            self.wait(m.Wait(again))
+
+    def _ended(self, job_id: bytes, found: Any) -> m.EndedItem:
+        if found is None:
+            return _unknown(job_id)
+        if not isinstance(found, FinishedJob):
+            return m.EndedItem(job_id, 0, b"", ResultExpired.code)
+        return t.ended_item(found) if found.namespace == self.namespace else _unknown(job_id)
+
+    def get_job(self, message: m.GetJob) -> None:
+        self._post(Query(lambda: self._look(message.job)), Peer._got_job, message)
+
+    def _look(self, job_id: bytes) -> tuple[Job, str] | None:
+        state = self._broker.engine.partition.state
+        job = state.jobs.get(job_id)
+        if job is None:
+            return None
+        session = state.sessions.get(job.session)
+        return copy_job(job), session.name if session is not None else ""
+
+    def _got_job(self, message: m.GetJob, reply: Any) -> None:
+        if isinstance(reply, Exception):
+            self.send(t.refusal(message.request, reply))
+        else:
+            self._broker.spawn(self._answer(self._tell_job), message, reply)
+
+    async def _tell_job(self, message: m.GetJob, living: tuple[Job, str] | None) -> m.BrokerMessage:
+        overlay = self._broker.overlay
+        if living is not None:
+            job, worker = living
+            if job.spec.namespace != self.namespace:
+                raise JobNotFound(job=id_text(message.job))
+            runs = await overlay.runs(job.id) if job.runs else []
+            return m.JobRecord(message.request, t.info_of_living(job, worker, runs))
+        found = (await overlay.look_up([message.job])).get(message.job)
+        if found is None or (isinstance(found, FinishedJob) and found.namespace != self.namespace):
+            raise JobNotFound(job=id_text(message.job))
+        if not isinstance(found, FinishedJob):
+            raise ResultExpired(job=id_text(message.job), state=found.state.label)
+        return m.JobRecord(message.request, t.info_of_finished(found, await overlay.runs(found.id)))
+
+    def find_jobs(self, message: m.FindJobs) -> None:
+        states = tuple(JobState(number) for number in message.states if number in _STATES)
+        wanted = (self.namespace, states, message.queue, message.task)
+        limit = max(1, min(message.limit, PAGE_JOBS_MAX))
+        state = self._broker.engine.partition.state
+
+        def ask() -> LivingPage | Refused:
+            try:
+                return living_page(state, wanted, limit, message.after)
+            except Refused as error:
+                return error
+
+        self._post(Query(ask), Peer._found_living, (message, wanted, limit))
+
+    def _found_living(self, question: tuple[m.FindJobs, Wanted, int], reply: Any) -> None:
+        message, wanted, limit = question
+        if isinstance(reply, Exception):
+            self.send(t.refusal(message.request, reply))
+            return
+
+        async def tell(message: m.FindJobs, living: LivingPage) -> m.BrokerMessage:
+            jobs, following = await whole_page(self._broker.overlay, living, wanted, limit, message.after)
+            return m.JobPage(message.request, jobs, following)
+
+        self._broker.spawn(self._answer(tell), message, reply)
+
+    def _answer(
+        self, tell: Callable[[Any, Any], Awaitable[m.BrokerMessage]]
+    ) -> Callable[[Any, Any], Coroutine[Any, Any, None]]:
+        async def answer(message: Any, found: Any) -> None:
+            try:
+                self.send(await tell(message, found))
+            except Refused as error:
+                self.send(t.refusal(message.request, error))
+
+        return answer
+
+    # --- cancelling, requeueing, watching ---------------------------------------------------------------------------
+
+    def cancel_job(self, message: m.CancelJob) -> None:
+        self._post(c.CancelJob(message.job, self.namespace), Peer._cancelled, message)
+
+    def _cancelled(self, message: m.CancelJob, reply: Any) -> None:
+        position = self._broker.engine.position
+        refused = isinstance(reply, Exception)
+        self.send(t.refusal(message.request, reply) if refused else m.Cancelled(message.request, reply, position))
+
+    def retry_job(self, message: m.RetryJob) -> None:
+        self._post(c.RequeueJob(message.job, self.namespace), Peer._requeued, message)
+
+    def _requeued(self, message: m.RetryJob, reply: Any) -> None:
+        position = self._broker.engine.position
+        refused = isinstance(reply, Exception)
+        self.send(t.refusal(message.request, reply) if refused else m.Requeued(message.request, reply, position))
+
+    def watch(self, message: m.Watch) -> None:
+        self._broker.watch(self, not message.stop)
+
+    # --- working ----------------------------------------------------------------------------------------------------
+
+    def resume(self, message: m.Resume) -> None:
+        held = [c.HeldRun(run.job, run.fence) for run in message.held]
+        command = c.ResumeSession(self.session, held, t.runs_ended(message.settles))
+        self._post(command, Peer._resumed, message)
+
+    def _resumed(self, message: m.Resume, reply: Any) -> None:
+        if isinstance(reply, Exception):
+            self.refuse(reply)
+            return
+        self.send(t.resumed(message.request, self._broker.engine.position, *reply))
+
+    def capacity(self, message: m.Capacity) -> None:
+        queues = tuple(dict.fromkeys(check_name("queue", name) for name in message.queues))
+        self._post(c.OfferCapacity(self.session, message.slots, queues), Peer._capacity_taken, message)
+
+    def _capacity_taken(self, message: m.Capacity, reply: Any) -> None:
+        if isinstance(reply, Exception):
+            self.refuse(reply)
+
+    def settle(self, message: m.Settle) -> None:
+        self._post(c.SettleRuns(self.session, t.runs_ended(message.items)), Peer._settled, message)
+
+    def _settled(self, message: m.Settle, reply: Any) -> None:
+        if isinstance(reply, Exception):
+            self.send(t.refusal(message.request, reply))
+            return
+        self.send(t.settled(message.request, self._broker.engine.position, reply))
+
+    def _send_reply(self, question: Any, reply: Any) -> None:
+        self.send(reply if not isinstance(reply, Exception) else t.refusal(0, reply))
+
+
+def _nothing(asker: Any, question: Any, reply: Any) -> None:
+    """Nobody waits for this answer."""
+
+
+def _unknown(job_id: bytes) -> m.EndedItem:
+    return m.EndedItem(job_id, 0, b"", JobNotFound.code)
+
+
+def check_witness(message: m.Hello, journal_id: bytes, position: int, path: str) -> None:
+    """A client that saw a later position of this very journal is a witness that history is missing (I18)."""
+    if message.journal_id == journal_id and message.position_seen > position:
+        raise HistoryLost(path=path, reason=f"a client saw position {message.position_seen}, the end is {position}")
+
+
+_DISPATCH: Final[dict[type[Any], Callable[[Peer, Any], None]]] = {
+    m.Ping: Peer.ping,
+    m.Pong: Peer.nothing,
+    m.Beat: Peer.nothing,
+    m.Hello: Peer.hello,
+    m.Goodbye: Peer.goodbye,
+    m.WorkerDied: Peer.worker_died,
+    m.Submit: Peer.submit,
+    m.SubmitAtomic: Peer.submit_atomic,
+    m.Wait: Peer.wait,
+    m.GetJob: Peer.get_job,
+    m.FindJobs: Peer.find_jobs,
+    m.CancelJob: Peer.cancel_job,
+    m.RetryJob: Peer.retry_job,
+    m.Watch: Peer.watch,
+    m.Resume: Peer.resume,
+    m.Capacity: Peer.capacity,
+    m.Settle: Peer.settle,
+}

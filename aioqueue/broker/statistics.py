@@ -1,0 +1,89 @@
+"""What the broker does right now, as one view, computed once a second for all who watch and not at all for nobody."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from aioqueue.clock import Now
+from aioqueue.core.effects import ArchiveJob, ArchiveRun, Effect
+from aioqueue.core.state import State
+from aioqueue.model.bodies import unpack_failure
+from aioqueue.model.records import EndedRun
+from aioqueue.model.states import JobState
+from aioqueue.model.views import QueueStatistics, RecentFailure, RunningJob, Statistics, WorkerStatistics
+
+# A screen shows no more; the totals count all.
+RUNNING_SHOWN: Final = 50
+FAILURES_SHOWN: Final = 50
+WORKERS_SHOWN: Final = 1_000
+QUEUES_SHOWN: Final = 1_000
+TEXT_SHOWN: Final = 500
+
+
+class Statistician:
+    """Remembers recent failures, and draws the whole view when it is asked."""
+
+    def __init__(self, state: State, now: Now) -> None:
+        self._state = state
+        self._started_ms = now.wall_ms
+        self._failures: deque[RecentFailure] = deque(maxlen=FAILURES_SHOWN)
+
+    def take(self, effects: Iterable[Effect]) -> None:
+        """Remember what failed in a batch."""
+        failed: dict[bytes, EndedRun] = {}
+        for effect in effects:
+            if isinstance(effect, ArchiveRun) and effect.run.outcome != "released":
+                failed[effect.run.id] = effect.run
+            elif isinstance(effect, ArchiveJob) and effect.finished.id in failed:
+                job = effect.finished
+                self._remember(failed.pop(job.id), job.task, job.queue, job.state is JobState.DEAD)
+        for run in failed.values():
+            living = self._state.jobs.get(run.id)
+            if living is not None:
+                self._remember(run, living.spec.task, living.spec.queue, False)
+
+    def _remember(self, run: EndedRun, task: str, queue: str, dead: bool) -> None:
+        kind, text = "WorkerCrashed", f"the process of {run.worker} ended without a word"
+        if run.body:
+            failure = unpack_failure(run.body)
+            kind, text = failure.type, failure.text[:TEXT_SHOWN]
+        self._failures.append(RecentFailure(run.id, task, queue, run.ended_ms, kind, text, dead))
+
+    def view(self, now: Now, position: int) -> Statistics:
+        """The whole broker at this moment."""
+        state = self._state
+        workers = [session for session in state.sessions.values() if session.link.slots or session.leases]
+        running = sorted(
+            (job for session in workers for job in list(session.leases.values())[:RUNNING_SHOWN]),
+            key=lambda job: job.started_ms,
+        )[:RUNNING_SHOWN]
+        return Statistics(
+            at_ms=now.wall_ms,
+            started_ms=self._started_ms,
+            position=position,
+            sessions=len(state.sessions),
+            queues=[
+                QueueStatistics(
+                    namespace, name, queue.counts[JobState.READY], queue.counts[JobState.SCHEDULED],
+                    queue.counts[JobState.RUNNING], queue.submitted, queue.succeeded, queue.failed, queue.dead,
+                )
+                for (namespace, name), queue in sorted(state.queues.items())[:QUEUES_SHOWN]
+            ],
+            workers=[
+                WorkerStatistics(
+                    session.number, session.name, list(session.link.queues), session.link.slots, len(session.leases),
+                    session.link.connected, now.mono_ms - session.link.heard_ms,
+                )
+                for session in workers[:WORKERS_SHOWN]
+            ],
+            running=[
+                RunningJob(
+                    job.id, job.spec.task, job.spec.queue, state.sessions[job.session].name, job.runs,
+                    max(0, now.wall_ms - job.started_ms),
+                )
+                for job in running
+            ],
+            failures=list(reversed(self._failures)),
+        )  # fmt: skip
