@@ -62,7 +62,10 @@ class Journal(Protocol):
         ...
 
     async def trim(self, before: int) -> None:
-        """Batches below position `before` are needed no more. Advisory, repeatable; the last batch always stays."""
+        """Batches below position `before` are needed no more; only the leader says so, else it is `Fenced`.
+
+        Advisory, repeatable; the last batch always stays.
+        """
         ...
 
     async def aclose(self) -> None:

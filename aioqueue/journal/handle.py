@@ -19,10 +19,11 @@ class Handle:
     """One open journal.
 
     `first` is the lowest position kept and `before` the id of the batch below it; `tail` and `tail_id` are the last
-    batch's, `epoch` its epoch, `own_epoch` the one this instance leads (0 for none).
+    batch's, `epoch` its epoch, `own_epoch` the one this instance leads (0 for none). `failed` is whether `fail` was
+    called.
     """
 
-    __slots__ = ("_broken", "before", "epoch", "first", "journal_id", "own_epoch", "path", "tail", "tail_id")
+    __slots__ = ("_broken", "before", "epoch", "failed", "first", "journal_id", "own_epoch", "path", "tail", "tail_id")
 
     def __init__(self, path: str, journal_id: bytes) -> None:
         self.path = path
@@ -33,20 +34,23 @@ class Handle:
         self.tail_id = NO_BATCH
         self.epoch = 0
         self.own_epoch = 0
+        self.failed = False
         self._broken: str | None = None
-
-    @property
-    def usable(self) -> bool:
-        """Whether nothing has failed here and nobody closed it."""
-        return self._broken is None
 
     def check_usable(self) -> None:
         """`JournalFailed` if this instance failed before or was closed."""
         if self._broken is not None:
             raise JournalFailed(path=self.path, reason=self._broken)
 
+    def check_leads(self) -> None:
+        """`Fenced` if this instance does not lead, or another one does since; `JournalFailed` if it is finished."""
+        self.check_usable()
+        if not 0 < self.own_epoch == self.epoch:
+            raise Fenced(path=self.path, epoch=self.epoch, own_epoch=self.own_epoch)
+
     def fail(self, error: _Error) -> _Error:
         """No later call gets through; the error is handed back, to be raised. The first failure is remembered."""
+        self.failed = True
         if self._broken is None:
             self._broken = str(error.fields.get("reason", error))
         return error

@@ -126,6 +126,7 @@ class MemoryJournal:
     async def trim(self, before: int) -> None:
         """See `Journal.trim`."""
         handle = self._current()
+        handle.check_leads()
         before = min(before, handle.tail)
         if before <= handle.first:
             return

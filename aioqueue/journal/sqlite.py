@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from aioqueue.clock import Clock
@@ -45,9 +46,12 @@ class SqliteJournal:
     def __init__(self, connection: Connection, handle: Handle) -> None:
         self._connection = connection
         self._handle = handle
-        self._flight: asyncio.Task[Any] | None = None
+        # A fair lock: a trim or checkpoint gets its turn however fast one append follows the other.
+        self._turn = asyncio.Lock()
+        self._writes: set[asyncio.Task[None]] = set()
         self._log_pages = 0
         self._log_is_own = False
+        self._checkpoint_is_due = False
 
     @classmethod
     async def open(cls, path: str | os.PathLike[str], clock: Clock) -> SqliteJournal:
@@ -70,22 +74,30 @@ class SqliteJournal:
 
     async def lead(self, owner: str, wall_ms: int) -> Leadership:
         """See `Journal.lead`."""
-        await self._settled()
         handle = self._handle
-        if not self._log_is_own:
-            # All frames of the log come from one process: another's bad frame cannot hide what follows it.
-            await self._owned(self._checkpoint("TRUNCATE"))
-            self._log_is_own = True
-        chain, data = handle.next_epoch(owner, wall_ms)
-        await self._owned(self._insert(data))
-        handle.own_epoch = chain.epoch
-        return Leadership(handle.journal_id, chain.epoch, handle.tail, chain)
+        leaderships: list[Leadership] = []
+
+        async def write() -> None:
+            if not self._log_is_own:
+                # All frames of the log come from one process: another's bad frame cannot hide what follows it.
+                await self._checkpoint("TRUNCATE")
+                self._log_is_own = True
+            chain, data = handle.next_epoch(owner, wall_ms)
+            await self._insert(data)
+            handle.own_epoch = chain.epoch
+            leaderships.append(Leadership(handle.journal_id, chain.epoch, handle.tail, chain))
+
+        await self._in_turn(write)
+        return leaderships[0]
 
     async def append(self, data: bytes, expected: int) -> int:
         """See `Journal.append`. Whatever goes wrong in SQLite ends this journal: `AppendUnknown`."""
-        await self._settled()
-        if not self._handle.is_repeat(data, expected):
-            await self._owned(self._insert(data))
+
+        async def write() -> None:
+            if not self._handle.is_repeat(data, expected):
+                await self._insert(data)
+
+        await self._in_turn(write)
         return expected + 1
 
     async def read(self, after: int) -> AsyncIterator[Batch]:
@@ -119,8 +131,8 @@ class SqliteJournal:
 
     async def trim(self, before: int) -> None:
         """See `Journal.trim`. In steps that appends go between; one that was interrupted is finished by the next."""
-        await self._settled()
         handle = self._handle
+        handle.check_leads()
         before = min(before, handle.tail)
         if before <= handle.first:
             return
@@ -130,52 +142,64 @@ class SqliteJournal:
             raise HistoryLost(path=self.path, reason=f"batch {before} is missing")
         data = rows[0][1]
         ChainReader(self.path, handle.journal_id, before, None).take(before, data)
-        link = peek_header(data).previous
-        await self._owned(self._write(_TRIMMED, (before, link), 0))
-        handle.first, handle.before = before, link
+        await self._in_turn(partial(self._raise_first, before, peek_header(data).previous))
         position = (await self._connection.fetch("SELECT min(position) FROM batches"))[0][0]
         while position < before:
             last = await self._connection.range_end(position, before - 1, TRIM_STEP_BYTES)
-            await self._owned(self._write(_DELETE, (position, last), TRIM_STEP_BYTES))
+            await self._in_turn(partial(self._delete, position, last))
             position = last + 1
         while (await self._connection.fetch("PRAGMA freelist_count"))[0][0] > VACUUM_KEPT_PAGES:
-            await self._owned(self._vacuum())
+            await self._in_turn(self._vacuum)
 
     async def aclose(self) -> None:
         """See `Journal.aclose`. A journal that never led, or that failed, leaves the file byte for byte as it was."""
-        if self._flight is not None:
-            await asyncio.wait({self._flight})
-        untouched = not (self._handle.usable and self._log_is_own)
         self._handle.close()
+        while self._writes:
+            await asyncio.wait(self._writes)
+        untouched = self._handle.failed or not self._log_is_own
         await asyncio.shield(asyncio.create_task(self._connection.close(untouched=untouched)))
 
-    async def _settled(self) -> None:
-        """Wait for the write that is in flight, whoever began it; `JournalFailed` if this journal is finished."""
-        while self._flight is not None and not self._flight.done():
-            await asyncio.wait({self._flight})
-        self._handle.check_usable()
+    async def _in_turn(self, write: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a write in a task of the journal's own: to its end, whatever becomes of the caller."""
+        await asyncio.shield(self._start(write))
 
-    async def _owned(self, write: Coroutine[Any, Any, None]) -> None:
-        """Run a write to its end in a task of the journal's own, whatever becomes of the caller."""
-        try:
-            await self._settled()
-        except BaseException:
-            write.close()
-            raise
-        self._flight = asyncio.create_task(write)
-        await asyncio.shield(self._flight)
+    def _start(self, write: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        async def run() -> None:
+            async with self._turn:
+                self._handle.check_usable()
+                await write()
+
+        task = asyncio.create_task(run())
+        self._writes.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._writes.discard(task)
+        if not task.cancelled():
+            # Whoever waits is told by `shield`; a checkpoint's failure is met by the next call. Neither is unretrieved.
+            task.exception()
 
     async def _insert(self, data: bytes) -> None:
         # The hot path: one hop, about 70 us of processor; a cursor that has to be closed would be a second one.
         with self._fail_stop(AppendUnknown, "append"):
-            await self._connection.execute(_INSERT, (peek_header(data).position, bodies_at(data), data))
+            # A view, for aiosqlite's debug log prints what it is given, and payloads are nobody's to read there.
+            row = (peek_header(data).position, bodies_at(data), memoryview(data))
+            await self._connection.execute(_INSERT, row)
         self._handle.landed(data)
         self._wrote(len(data) // JOURNAL_PAGE_BYTES + _PAGES_A_ROW)
 
-    async def _write(self, sql: str, parameters: tuple[Any, ...], bytes_written: int) -> None:
+    async def _raise_first(self, first: int, before: bytes) -> None:
+        if first > self._handle.first:
+            with self._fail_stop(JournalFailed, "trim"):
+                await self._connection.execute(_TRIMMED, (first, before))
+            self._handle.first, self._handle.before = first, before
+            self._wrote(_PAGES_A_ROW)
+
+    async def _delete(self, first: int, last: int) -> None:
         with self._fail_stop(JournalFailed, "trim"):
-            await self._connection.execute(sql, parameters)
-        self._wrote(bytes_written // JOURNAL_PAGE_BYTES + _PAGES_A_ROW)
+            await self._connection.execute(_DELETE, (first, last))
+        self._wrote(TRIM_STEP_BYTES // JOURNAL_PAGE_BYTES)
 
     async def _vacuum(self) -> None:
         with self._fail_stop(JournalFailed, "vacuum"):
@@ -190,16 +214,16 @@ class SqliteJournal:
                 raise sqlite3.OperationalError(f"{folded} of {logged} pages were folded in, busy {busy}")
         self._log_pages = 0
 
-    async def _checkpoint_unwatched(self) -> None:
-        """Nobody waits for this one: the next call meets its failure."""
-        with suppress(JournalFailed):
-            await self._checkpoint("PASSIVE")
+    async def _checkpoint_now(self) -> None:
+        self._checkpoint_is_due = False
+        await self._checkpoint("PASSIVE")
 
     def _wrote(self, pages: int) -> None:
-        """Count what went into the log; at its bound the checkpoint becomes the flight that the next write awaits."""
+        """Count what went into the log; at its bound a checkpoint takes the next turn, before the next append."""
         self._log_pages += pages
-        if self._log_pages >= CHECKPOINT_PAGES:
-            self._flight = asyncio.create_task(self._checkpoint_unwatched())
+        if self._log_pages >= CHECKPOINT_PAGES and not self._checkpoint_is_due:
+            self._checkpoint_is_due = True
+            self._start(self._checkpoint_now)
 
     @contextmanager
     def _fail_stop(self, kind: type[JournalError], what: str) -> Iterator[None]:

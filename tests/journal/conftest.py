@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Protocol
 
 import pytest
 
+import aioqueue
 from aioqueue.clock import ManualClock
 from aioqueue.journal.base import Journal
 from aioqueue.journal.batch import Batch
@@ -163,3 +166,22 @@ def fill_fixture() -> Fill:
 @pytest.fixture(name="collect")
 def collect_fixture() -> Collect:
     return collect
+
+
+@pytest.fixture
+async def child() -> AsyncIterator[Callable[..., Awaitable[asyncio.subprocess.Process]]]:
+    """Start `child.py` with arguments; what still runs at the end is killed."""
+    started: list[asyncio.subprocess.Process] = []
+
+    async def start(*arguments: object) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        program = (sys.executable, str(Path(__file__).with_name("child.py")), *map(str, arguments))
+        environment = {**os.environ, "PYTHONPATH": str(Path(aioqueue.__file__).parents[1])}
+        started.append(await asyncio.create_subprocess_exec(*program, stdin=pipe, stdout=pipe, env=environment))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()

@@ -207,6 +207,16 @@ async def test_a_trim_never_lowers_the_tail_and_may_be_repeated(site, fill, coll
     assert leadership.position == 6
 
 
+async def test_nobody_trims_without_leading(site, fill, collect):
+    journal = await site.open()
+    await fill(journal, 4)
+    await journal.aclose()
+    journal = await site.open()
+    with pytest.raises(Fenced):
+        await journal.trim(3)
+    assert len(await collect(journal)) == 5
+
+
 async def test_a_batch_missing_behind_a_trim_is_noticed(site, fill, collect):
     journal = await site.open()
     await fill(journal, 9)
