@@ -1,0 +1,1 @@
+"""Finished jobs with their runs, errors and results: what can be asked after a job's end, and how long."""

@@ -1,0 +1,87 @@
+"""What an archive promises to the broker: one bulk commit at a time, whole pages out, small steps of retention.
+
+Core forgets a job at its terminal event; from then on the archive is where it is known. The journal can say every end
+again, so an archive never needs to be more than repeatable: it keeps the journal's position up to which it has
+everything (`synced`) in the same commit as the rows, and the broker replays from there. Two implementations pass one
+conformance suite: `MemoryArchive` and `SqliteArchive`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from aioqueue.limits import KEEP_DEAD_MS, KEEP_SUCCEEDED_MS
+from aioqueue.model.records import EndedRun, FinishedJob
+from aioqueue.model.states import JobState
+
+
+class Tombstone(Struct, frozen=True, gc=False):
+    """What is left of a job after its retention: that it was, and how it ended."""
+
+    id: bytes
+    state: JobState
+
+
+class JobFilter(Struct, frozen=True, gc=False):
+    """Which finished jobs a page is about; an empty `states`, `queue` or `task` means any."""
+
+    namespace: str
+    states: tuple[JobState, ...] = ()
+    queue: str = ""
+    task: str = ""
+
+
+class KeepRule(Struct, frozen=True, gc=False):
+    """How long a job is kept after its end where it does not say so itself (`keep_ms` of -1), in milliseconds."""
+
+    succeeded_ms: int = KEEP_SUCCEEDED_MS
+    others_ms: int = KEEP_DEAD_MS
+
+
+class Archive(Protocol):
+    """The end of jobs, at rest. Every call raises `ArchiveFailed` where storage does, and after `aclose`."""
+
+    @property
+    def synced(self) -> int:
+        """The journal's position up to which everything is durably here; never falls."""
+
+    async def write(
+        self, finished: Sequence[FinishedJob], runs: Sequence[EndedRun], requeued: Sequence[bytes], position: int
+    ) -> None:
+        """Store one bulk in one commit; returns when it is durable and `synced` is at least `position`.
+
+        All or nothing of it is stored. The same rows again change nothing; a job of a newer generation replaces the
+        older, never the other way. `requeued` jobs leave before `finished` ones are stored, so a bulk may hold a
+        requeue and the end that followed it (an end that was requeued later in the same bulk must be left out by the
+        caller). The runs of a requeued job stay: they are its history.
+        After a failure nothing more is written: whether this bulk is durable is only known to the next opening.
+        """
+
+    async def get(self, ids: Sequence[bytes]) -> dict[bytes, FinishedJob | Tombstone]:
+        """What is known of these jobs, in one fetch; an unknown one is absent. `ArchiveFailed` for a damaged row."""
+
+    async def runs(self, job_id: bytes) -> list[EndedRun]:
+        """The job's archived runs in their order, of all generations."""
+
+    async def page(self, where: JobFilter, limit: int, after: bytes) -> tuple[list[FinishedJob], bytes]:
+        """Up to `limit` jobs, the newest end first, and the cursor for the next page; an empty cursor ends the list.
+
+        `after` is the cursor of the page before, or empty for the first; `BadOption` for what no page gave. A page
+        may be shorter than `limit` where its jobs are large. Jobs that end while pages are read appear in none of the
+        later ones.
+        """
+
+    async def retain(self, now_ms: int, rows_max: int, bytes_max: int) -> int:
+        """One small step of retention; returns how many rows were removed, 0 when nothing is left to do.
+
+        First by age: jobs past their own `keep_ms` or the archive's rule, then tombstones older than `TOMBSTONE_MS`.
+        Then by size while the archive holds more than `bytes_max`: the oldest succeeded jobs, then the oldest others.
+        At most `rows_max` rows go in one step (one job goes with all its runs, however many). A removed job leaves
+        a `Tombstone`.
+        """
+
+    async def aclose(self) -> None:
+        """Close the file; waits for a write in progress. May be called twice."""

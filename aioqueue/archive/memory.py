@@ -1,0 +1,189 @@
+"""The archive of `memory:` queues and of tests: the same promises as the file's, for as long as the process lives."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator, Sequence
+from heapq import merge
+from itertools import islice
+from typing import Final
+
+from aioqueue.archive.base import JobFilter, KeepRule, Tombstone
+from aioqueue.archive.shelves import (
+    OTHER_SHELVES,
+    SUCCEEDED_SHELVES,
+    Place,
+    expires_ms,
+    matches,
+    pack_cursor,
+    print_of,
+    ruled_shelves,
+    shelf_of,
+    shelves_of,
+    unpack_cursor,
+)
+from aioqueue.errors import ArchiveFailed
+from aioqueue.limits import TOMBSTONE_MS
+from aioqueue.model.records import EndedRun, FinishedJob
+
+# What one row costs beside its bodies: the record, its numbers and its places in the lists.
+ROW_BYTES: Final = 600
+
+_Entry = tuple[Place, bytes]
+
+
+class MemoryArchive:
+    """Finished jobs in dictionaries, with one sorted list a shelf (ends arrive almost in order, so at its tail)."""
+
+    def __init__(self, keep: KeepRule | None = None) -> None:
+        self._rule = keep or KeepRule()
+        self._synced = 0
+        self._bytes = 0
+        self._number = 0
+        self._closed = False
+        self._jobs: dict[bytes, tuple[FinishedJob, Place]] = {}
+        self._runs: dict[bytes, dict[tuple[int, int], EndedRun]] = {}
+        self._shelves: dict[int, list[_Entry]] = {shelf: [] for shelf in (*SUCCEEDED_SHELVES, *OTHER_SHELVES)}
+        self._expiring: list[tuple[int, bytes]] = []
+        self._tombstones: dict[bytes, tuple[Tombstone, int]] = {}
+
+    @property
+    def synced(self) -> int:
+        return self._synced
+
+    async def write(
+        self, finished: Sequence[FinishedJob], runs: Sequence[EndedRun], requeued: Sequence[bytes], position: int
+    ) -> None:
+        self._check_open()
+        for job_id in requeued:
+            self._remove(job_id)
+            self._tombstones.pop(job_id, None)
+        for job in finished:
+            known = self._jobs.get(job.id)
+            if known is None or known[0].generation < job.generation:
+                self._remove(job.id)
+                self._add(job)
+        for run in runs:
+            of_job = self._runs.setdefault(run.id, {})
+            if (run.generation, run.run) not in of_job:
+                of_job[run.generation, run.run] = run
+                self._bytes += _run_bytes(run)
+        self._synced = max(self._synced, position)
+
+    async def get(self, ids: Sequence[bytes]) -> dict[bytes, FinishedJob | Tombstone]:
+        self._check_open()
+        found: dict[bytes, FinishedJob | Tombstone] = {}
+        for job_id in ids:
+            if job_id in self._jobs:
+                found[job_id] = self._jobs[job_id][0]
+            elif job_id in self._tombstones:
+                found[job_id] = self._tombstones[job_id][0]
+        return found
+
+    async def runs(self, job_id: bytes) -> list[EndedRun]:
+        self._check_open()
+        return [run for _, run in sorted(self._runs.get(job_id, {}).items())]
+
+    async def page(self, where: JobFilter, limit: int, after: bytes) -> tuple[list[FinishedJob], bytes]:
+        self._check_open()
+        before = unpack_cursor(after)
+        newest_first = merge(*(self._below(shelf, before) for shelf in shelves_of(where)), reverse=True)
+        jobs: list[FinishedJob] = []
+        for _, job_id in newest_first:
+            job = self._jobs[job_id][0]
+            if not matches(where, job):
+                continue
+            if len(jobs) >= max(1, limit):
+                return jobs, pack_cursor(self._jobs[jobs[-1].id][1])
+            jobs.append(job)
+        return jobs, b""
+
+    async def retain(self, now_ms: int, rows_max: int, bytes_max: int) -> int:
+        self._check_open()
+        removed = self._forget(list(self._too_old(now_ms, rows_max)), now_ms, rows_max)
+        for job_id, (_, since_ms) in list(islice(self._tombstones.items(), max(0, rows_max - removed))):
+            if since_ms + TOMBSTONE_MS > now_ms:
+                break
+            del self._tombstones[job_id]
+            removed += 1
+        while removed < rows_max and self._bytes > bytes_max:
+            step = self._forget(self._oldest(1), now_ms, rows_max - removed)
+            if not step:
+                break
+            removed += step
+        return removed
+
+    async def aclose(self) -> None:
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ArchiveFailed(path="memory:", reason="it is closed")
+
+    def _add(self, job: FinishedJob) -> None:
+        self._number += 1
+        place = (job.finished_ms, print_of(job.namespace, job.queue, job.task), self._number)
+        self._jobs[job.id] = job, place
+        insort(self._shelves[shelf_of(job)], (place, job.id))
+        if (expires := expires_ms(job)) is not None:
+            insort(self._expiring, (expires, job.id))
+        self._bytes += _job_bytes(job)
+
+    def _remove(self, job_id: bytes) -> FinishedJob | None:
+        if (known := self._jobs.pop(job_id, None)) is None:
+            return None
+        job, place = known
+        shelf = self._shelves[shelf_of(job)]
+        del shelf[bisect_left(shelf, (place, job_id))]
+        if (expires := expires_ms(job)) is not None:
+            del self._expiring[bisect_left(self._expiring, (expires, job_id))]
+        self._bytes -= _job_bytes(job)
+        return job
+
+    def _below(self, shelf: int, before: Place) -> Iterator[_Entry]:
+        """A shelf's jobs older than a place, the newest first."""
+        entries = self._shelves[shelf]
+        end = bisect_left(entries, (before, b""))
+        return (entries[index] for index in range(end - 1, -1, -1))
+
+    def _too_old(self, now_ms: int, rows_max: int) -> Iterator[bytes]:
+        """Jobs past their retention, up to `rows_max` of each kind."""
+        for expires, job_id in islice(self._expiring, rows_max):
+            if expires > now_ms:
+                break
+            yield job_id
+        for shelf, keep_ms in ruled_shelves(self._rule):
+            last: _Entry = ((now_ms - keep_ms + 1, -1, -1), b"")
+            entries = self._shelves[shelf]
+            yield from [job_id for _, job_id in entries[: min(rows_max, bisect_right(entries, last))]]
+
+    def _oldest(self, count: int) -> list[bytes]:
+        """The jobs that go first where room is needed."""
+        for shelves in (SUCCEEDED_SHELVES, OTHER_SHELVES):
+            if found := [job_id for _, job_id in islice(merge(*(self._shelves[shelf] for shelf in shelves)), count)]:
+                return found
+        return []
+
+    def _forget(self, ids: Sequence[bytes], now_ms: int, rows_max: int) -> int:
+        """Leave a tombstone of each job, as many as fit into `rows_max` rows with their runs; returns the rows."""
+        removed = 0
+        for job_id in ids:
+            rows = 1 + len(self._runs.get(job_id, ()))
+            if removed and removed + rows > rows_max:
+                break
+            job = self._remove(job_id)
+            if job is None:
+                continue
+            self._bytes -= sum(map(_run_bytes, self._runs.pop(job_id, {}).values()))
+            self._tombstones.pop(job_id, None)
+            self._tombstones[job_id] = Tombstone(job_id, job.state), now_ms
+            removed += rows
+        return removed
+
+
+def _job_bytes(job: FinishedJob) -> int:
+    return ROW_BYTES + len(job.spec) + len(job.body) + len(job.args) + len(job.extra)
+
+
+def _run_bytes(run: EndedRun) -> int:
+    return ROW_BYTES + len(run.body)

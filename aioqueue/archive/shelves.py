@@ -1,0 +1,102 @@
+"""Where a finished job stands: the few numbers by which both archives find, page and forget it.
+
+A **shelf** is its state together with whether it said itself how long it is to be kept. On one shelf of the rule's own
+keeping, the order of ending is the order of expiring, so one index by (shelf, end) serves the pages, the retention by
+age and the retention by size; only jobs with a `keep_ms` of their own need a second, partial index. A page of several
+shelves is a merge.
+
+A **print** is 16 bits each of the namespace's, the queue's and the task's checksum. It stands in that index too, so a
+filter passes over what cannot match without touching its row. Two names may share a print, so a match is only a
+candidate; the row itself decides. Numbers of our own for names would be smaller, and would need a table that callers
+could grow without bound.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from functools import lru_cache
+from typing import Final
+
+from aioqueue.archive.base import JobFilter, KeepRule
+from aioqueue.errors import BadOption
+from aioqueue.model.records import FinishedJob
+from aioqueue.model.states import TERMINAL, JobState
+
+# The end of a job in milliseconds UTC, its print, and its number in the archive: a total order of all jobs.
+Place = tuple[int, int, int]
+
+_CURSOR: Final = struct.Struct(">qqq")
+# Later than any job: where the first page begins.
+NEWEST: Final[Place] = (2**63 - 1, 2**63 - 1, 2**63 - 1)
+
+SUCCEEDED_SHELVES: Final = (JobState.SUCCEEDED * 2, JobState.SUCCEEDED * 2 + 1)
+OTHER_SHELVES: Final = tuple(
+    state * 2 + own for state in sorted(TERMINAL) if state is not JobState.SUCCEEDED for own in (0, 1)
+)
+
+
+def shelf_of(job: FinishedJob) -> int:
+    """The shelf of a job; odd where the job has a `keep_ms` of its own."""
+    return job.state * 2 + (job.keep_ms >= 0)
+
+
+def state_on(shelf: int) -> JobState:
+    """The state that all jobs on a shelf share."""
+    return JobState(shelf >> 1)
+
+
+def expires_ms(job: FinishedJob) -> int | None:
+    """When a job that says so itself is forgotten, in milliseconds UTC; None where the archive's rule decides."""
+    return job.finished_ms + job.keep_ms if job.keep_ms >= 0 else None
+
+
+def ruled_shelves(rule: KeepRule) -> list[tuple[int, int]]:
+    """Every shelf that the rule clears, with how long its jobs are kept."""
+    return [
+        (state * 2, rule.succeeded_ms if state is JobState.SUCCEEDED else rule.others_ms) for state in sorted(TERMINAL)
+    ]
+
+
+def shelves_of(where: JobFilter) -> tuple[int, ...]:
+    """The shelves a filter looks at; none where it asks for states that are no end."""
+    return tuple(sorted(state * 2 + own for state in TERMINAL.intersection(where.states or TERMINAL) for own in (0, 1)))
+
+
+@lru_cache(maxsize=10_000)
+def print_of(namespace: str, queue: str, task: str) -> int:
+    """The print of a job's names, 48 bits."""
+    return _bits(namespace) << 32 | _bits(queue) << 16 | _bits(task)
+
+
+def print_wanted(where: JobFilter) -> tuple[int, int]:
+    """`(mask, value)`: a job can match only if its print's masked bits are the value."""
+    mask = 0xFFFF << 32 | (0xFFFF << 16 if where.queue else 0) | (0xFFFF if where.task else 0)
+    return mask, print_of(where.namespace, where.queue, where.task) & mask
+
+
+def matches(where: JobFilter, job: FinishedJob) -> bool:
+    """Whether the job's names are those of the filter; its state is the matter of `shelves_of`."""
+    return (
+        job.namespace == where.namespace
+        and (not where.queue or job.queue == where.queue)
+        and (not where.task or job.task == where.task)
+    )
+
+
+def pack_cursor(place: Place) -> bytes:
+    return _CURSOR.pack(*place)
+
+
+def unpack_cursor(cursor: bytes) -> Place:
+    """The place a page continues from; `BadOption` for bytes that no page gave."""
+    if not cursor:
+        return NEWEST
+    if len(cursor) != _CURSOR.size:
+        raise BadOption(option="after", value=cursor, reason="it is not the cursor of a page")
+    ended_ms, names, number = _CURSOR.unpack(cursor)
+    return ended_ms, names, number
+
+
+def _bits(name: str) -> int:
+    return zlib.crc32(name.encode()) & 0xFFFF

@@ -1,0 +1,93 @@
+"""The archive in a file: one connection that writes, one that only reads.
+
+The writer alone commits and checkpoints, one bulk at a time; the reader takes short looks at what was committed, so no
+question stands before an append. Both live on threads of their own (`hop`); the work they do there is in `commits`,
+`retention` and `lookup`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from aioqueue.archive.base import JobFilter, KeepRule, Tombstone
+from aioqueue.archive.commits import Writer
+from aioqueue.archive.hop import Hop
+from aioqueue.archive.lookup import LOOK_ENTRIES_FIRST, LOOK_ENTRIES_MAX, find_jobs, find_runs, look
+from aioqueue.archive.schema import prepare_reader, prepare_writer, refuse_foreign
+from aioqueue.archive.shelves import Place, pack_cursor, unpack_cursor
+from aioqueue.model.records import EndedRun, FinishedJob
+
+
+class SqliteArchive:
+    """An `Archive` in an SQLite file (WAL, every commit synced); see there for what each call promises."""
+
+    def __init__(self, path: str, writer: Writer, write_hop: Hop, read_hop: Hop) -> None:
+        self._path = path
+        self._writer = writer
+        self._write_hop = write_hop
+        self._read_hop = read_hop
+
+    @classmethod
+    async def open(
+        cls, path: str | os.PathLike[str], *, journal_id: bytes, keep: KeepRule | None = None
+    ) -> SqliteArchive:
+        """Open the archive of a journal at `path`, or make it.
+
+        Raises `NotAJournal` for another program's file or another journal's archive, `JournalNewer` for a later
+        version's (all left untouched), and `ArchiveFailed` where the file is damaged or cannot be used.
+        """
+        name = os.fspath(path)
+        refuse_foreign(name)
+        write_hop = await Hop.open(name)
+        try:
+            synced = await write_hop.run(prepare_writer, name, journal_id)
+            read_hop = await Hop.open(name)
+            try:
+                await read_hop.run(prepare_reader)
+            except BaseException:
+                await read_hop.aclose()
+                raise
+        except BaseException:
+            await write_hop.aclose()
+            raise
+        return cls(name, Writer(name, journal_id, synced, keep or KeepRule()), write_hop, read_hop)
+
+    @property
+    def synced(self) -> int:
+        return self._writer.synced
+
+    async def write(
+        self, finished: Sequence[FinishedJob], runs: Sequence[EndedRun], requeued: Sequence[bytes], position: int
+    ) -> None:
+        await self._write_hop.run(self._writer.commit, finished, runs, requeued, position)
+
+    async def get(self, ids: Sequence[bytes]) -> dict[bytes, FinishedJob | Tombstone]:
+        return await self._read_hop.run(find_jobs, self._path, ids)
+
+    async def runs(self, job_id: bytes) -> list[EndedRun]:
+        return await self._read_hop.run(find_runs, self._path, job_id)
+
+    async def page(self, where: JobFilter, limit: int, after: bytes) -> tuple[list[FinishedJob], bytes]:
+        """As promised: it looks again, each time shortly, until the page is full or nothing is left to look at."""
+        place: Place | None = unpack_cursor(after)
+        wanted = max(1, limit)
+        entries = wanted + LOOK_ENTRIES_FIRST
+        jobs: list[FinishedJob] = []
+        full = False
+        while len(jobs) < wanted and place is not None and not full:
+            found = await self._read_hop.run(look, self._path, where, place, wanted - len(jobs), entries)
+            jobs += found.jobs
+            place, full = found.place, found.full
+            entries = min(4 * entries, LOOK_ENTRIES_MAX)
+        return jobs, pack_cursor(place) if place is not None else b""
+
+    async def retain(self, now_ms: int, rows_max: int, bytes_max: int) -> int:
+        return await self._write_hop.run(self._writer.retain, now_ms, rows_max, bytes_max)
+
+    async def aclose(self) -> None:
+        # The last connection to close moves the WAL into the file, which is the writer's business alone.
+        try:
+            await self._read_hop.aclose()
+        finally:
+            await self._write_hop.aclose()
