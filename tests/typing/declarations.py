@@ -1,0 +1,98 @@
+"""The public face as a type checker sees it; read by `test_declarations.py`, never run.
+
+`# T: type` is the revealed type of the line, `# E` an error that the line must have. Any other error fails.
+"""
+
+from __future__ import annotations
+
+import functools
+from datetime import timedelta
+from typing import Any, reveal_type
+
+from aioqueue.client.context import Context
+from aioqueue.client.declare import Declares
+from aioqueue.client.options import Retry
+from aioqueue.client.queue import Queue
+
+queue = Queue("memory:")
+
+
+@queue.task
+async def send(to: str, copies: int = 1) -> float:
+    return 1.0
+
+
+@queue.task(name="shop.fold", retry=Retry(attempts=3), priority="high", delay=timedelta(seconds=1))
+def fold(sheet: bytes) -> list[str]:
+    return []
+
+
+@queue.task
+async def stamp(context: Context, letter: str, *, colour: str = "red") -> bool:
+    reveal_type(context.job)  # T: str
+    reveal_type(context.headers)  # T: dict[str, str]
+    return True
+
+
+@queue.task(queue="slow")
+def weigh(context: Context, letter: str) -> int:
+    return context.attempt
+
+
+@queue.task
+async def burn(context: Context) -> None: ...
+
+
+typed_by_hand = queue.task(functools.partial(print, "x"), name="printed")
+
+
+async def submits() -> None:
+    reveal_type(await queue.submit(send, "ada", copies=2))  # T: Job[float]
+    reveal_type(await queue.submit(fold, b"a4"))  # T: Job[list[str]]
+    reveal_type(await queue.submit(stamp, "x", colour="blue"))  # T: Job[bool]
+    reveal_type(await queue.submit(weigh, "x"))  # T: Job[int]
+    reveal_type(await queue.submit(burn))  # T: Job[None]
+    reveal_type(await queue.submit(send.options(delay="10m", id="a"), "ada"))  # T: Job[float]
+    reveal_type(await queue.submit("shop.fold", 1, 2, x=3))  # T: Job[Any]
+    reveal_type(await (await queue.submit(send, "ada")))  # T: float
+    reveal_type(await queue.run(send, "ada"))  # T: float
+    reveal_type(await queue.submit_many([send.call("a"), send.call("b", copies=3)]))  # T: list[Job[float]]
+
+
+async def submits_that_do_not_fit() -> None:
+    await queue.submit(send)  # E
+    await queue.submit(send, 5)  # E
+    await queue.submit(send, "ada", copies="two")  # E
+    await queue.submit(send, "ada", color="red")  # E
+    await queue.submit(stamp, "x", "red")  # E
+    await queue.submit(print, "x")  # E
+    await queue.submit(send.options(delay=1), 5)  # E
+    send.call(5)  # E
+    stamp.call()  # E
+
+
+async def calls_here() -> None:
+    reveal_type(await send("ada"))  # T: float
+    reveal_type(await fold(b"a4"))  # T: list[str]
+    reveal_type(await stamp("x"))  # T: bool
+    reveal_type(await weigh("x"))  # T: int
+    await send(5)  # E
+    await stamp(Context(b"", task="stamp", queue="default"), "x")  # E
+
+
+def options_that_are_not_known() -> None:
+    send.options(delya=5)  # E
+    send.options(name="other")  # E
+    send.options(priority="urgent")  # E
+    send.options(delay=None, at=1_903_867_200_000, keep="7d", headers={"a": "b"}, timeout=1.5, retry=2)
+
+
+def declarations_that_are_not_known() -> None:
+    Declares(priority="high", retry=3)
+    Declares(prio="high")  # E
+    queue.task(retries=3)  # E
+    queue.task(id="a")  # E
+
+
+def untyped_is_taken_as_it_comes(fn: Any) -> None:
+    queue.task(fn)
