@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from typing import Any, Final
 
@@ -176,10 +176,8 @@ class Broker:
     async def _last_word(self, peer: Peer, message: m.BrokerMessage) -> None:
         with anyio.move_on_after(LAST_WORD_SECONDS):
             peer.send(message)
-            try:
+            with suppress(ConnectionLost):
                 await peer.connection.flush()
-            except ConnectionLost:
-                pass
 
     async def _close_peers(self, word: m.BrokerMessage) -> None:
         async with anyio.create_task_group() as tasks:
@@ -204,10 +202,8 @@ class Broker:
 
     async def _dismiss(self, peer: Peer) -> None:
         with anyio.move_on_after(LAST_WORD_SECONDS):
-            try:
+            with suppress(ConnectionLost):
                 await peer.connection.flush()
-            except ConnectionLost:
-                pass
         await peer.connection.aclose()
 
     def _leave(self, peer: Peer) -> None:

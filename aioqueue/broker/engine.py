@@ -202,7 +202,8 @@ class Engine:
             if self._looked and (ids := self._looked.get(id(entry[0]))) is not None:
                 # It waited its turn since it was looked up: what ended meanwhile is still pinned in the overlay.
                 ended = {job_id: row for job_id in ids if (row := self._overlay.find(job_id)) is not None}
-                tell(entry[0], ended, ended)
+                if ended:
+                    tell(entry[0], ended, ended)
             taken.append(entry)
         return taken
 

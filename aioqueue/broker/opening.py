@@ -1,0 +1,59 @@
+"""From an address to a running broker with its storage: what `aioqueue serve` and embedded queues share."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aioqueue.archive.memory import MemoryArchive
+from aioqueue.archive.sqlite import SqliteArchive
+from aioqueue.broker.broker import Broker
+from aioqueue.clock import Clock
+from aioqueue.journal.memory import MemoryJournal, MemoryStore
+from aioqueue.journal.sqlite import SqliteJournal
+from aioqueue.limits import SESSION_TTL_MS
+from aioqueue.transport.address import MemoryAddress, SqliteAddress
+
+
+class ForgetfulJournal(MemoryJournal):
+    """The journal of a `memory:` broker: nobody will ever replay it, so it keeps only its last batch."""
+
+    async def append(self, data: bytes, expected: int) -> int:
+        position = await super().append(data, expected)
+        await self.trim(position)
+        return position
+
+
+@asynccontextmanager
+async def open_broker(
+    address: SqliteAddress | MemoryAddress, *, clock: Clock, session_ttl_ms: int = SESSION_TTL_MS
+) -> AsyncIterator[Broker]:
+    """A broker on the storage that the address names, running until the block is left.
+
+    Raises `JournalInUse`, `JournalNewer`, `NotAJournal`, `JournalDamaged`, `HistoryLost`, `ArchiveFailed` at the
+    beginning, and `JournalFailed` or `ArchiveFailed` out of the block when storage fails later.
+    """
+    owner = f"{socket.gethostname()}:{os.getpid()}:{clock.now().wall_ms}"
+    if isinstance(address, MemoryAddress):
+
+        async def memory_archive(journal_id: bytes) -> MemoryArchive:
+            return MemoryArchive()
+
+        opening = Broker.open(
+            ForgetfulJournal(MemoryStore()), memory_archive,
+            clock=clock, path="memory:", owner=owner, session_ttl_ms=session_ttl_ms,
+        )  # fmt: skip
+    else:
+        path = address.path
+
+        async def sqlite_archive(journal_id: bytes) -> SqliteArchive:
+            return await SqliteArchive.open(f"{path}-archive", journal_id=journal_id)
+
+        journal = await SqliteJournal.open(path, clock)
+        opening = Broker.open(
+            journal, sqlite_archive, clock=clock, path=path, owner=owner, session_ttl_ms=session_ttl_ms
+        )
+    async with opening as broker:
+        yield broker

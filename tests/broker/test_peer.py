@@ -1,0 +1,351 @@
+"""What a connection may ask, and what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+from anyio import EndOfStream
+
+from aioqueue.errors import ConnectionLost
+from aioqueue.limits import BODY_BYTES_MAX
+from aioqueue.model.bodies import pack_failure
+from aioqueue.model.spec import RetryPolicy
+from aioqueue.model.states import JobState
+from aioqueue.model.views import Failure
+from aioqueue.protocol import messages as m
+from tests.broker.conftest import RESULT, House, Script, item, running
+
+
+async def end_of(script: Script) -> str:
+    """The code of the refusal that closes the connection."""
+    refusal = await script.hear(m.Refusal)
+    assert refusal.request == 0
+    with pytest.raises((EndOfStream, ConnectionLost)):
+        await script.hear(m.Welcome)
+    return refusal.code
+
+
+async def test_a_client_of_another_protocol_version_is_told_both_ranges(house: House) -> None:
+    async with running(house) as at:
+        script = await at.connect()
+        script.say(m.Hello(7, 9, m.Role.CLIENT, os.urandom(16)))
+        assert await end_of(script) == "protocol_version"
+
+
+async def test_a_required_capability_that_is_not_there_is_refused(house: House) -> None:
+    async with running(house) as at:
+        script = await at.connect()
+        script.say(m.Hello(1, 1, m.Role.CLIENT, os.urandom(16), required=1 << 40))
+        assert await end_of(script) == "capability_missing"
+
+
+async def test_a_client_that_saw_a_later_position_is_a_witness_of_lost_history(house: House) -> None:
+    async with running(house) as at:
+        client = await at.peer()
+        journal_id = client.welcome.journal_id  # type: ignore[attr-defined]
+        script = await at.connect()
+        script.say(m.Hello(1, 1, m.Role.CLIENT, os.urandom(16), journal_id=journal_id, position_seen=10_000))
+        assert await end_of(script) == "history_lost"
+        assert (await client.submit(item())).outcomes == []
+
+
+async def test_a_bad_namespace_is_refused_by_its_name(house: House) -> None:
+    async with running(house) as at:
+        script = await at.connect()
+        script.say(m.Hello(1, 1, m.Role.CLIENT, os.urandom(16), "no spaces please"))
+        assert await end_of(script) == "bad_name"
+
+
+async def test_a_job_of_another_namespace_is_not_found(house: House) -> None:
+    async with running(house) as at:
+        mine, theirs = await at.peer(), await at.peer(namespace="theirs")
+        job = item()
+        await mine.submit(job)
+        for ask in (m.GetJob, m.CancelJob, m.RetryJob):
+            theirs.say(ask(theirs.ask(), job.job))
+            assert (await theirs.hear(m.Refusal)).code == "job_not_found"
+        theirs.say(m.Wait([job.job]))
+        assert (await theirs.hear(m.Ended)).items[0].code == "job_not_found"
+        theirs.say(m.FindJobs(theirs.ask()))
+        assert (await theirs.hear(m.JobPage)).jobs == []
+
+
+async def test_each_item_of_a_submit_has_an_outcome_of_its_own(house: House) -> None:
+    async with running(house) as at:
+        client = await at.peer()
+        good, bad, unknown = item(), item(), item(extra={1: b"\xc0"})
+        bad = m.SubmitItem(bad.job, b"\xc1", b"")
+        misrouted = m.SubmitItem(item("other").job, good.spec, good.args)
+        large = m.SubmitItem(item().job, good.spec, b"\x01" + b"x" * BODY_BYTES_MAX)
+        answer = await client.submit(bad, good, unknown, misrouted, large)
+        assert answer.outcomes == [m.Outcome.REFUSED, m.Outcome.ACCEPTED, *[m.Outcome.REFUSED] * 3]
+        assert [(r.index, r.code) for r in answer.refused] == [
+            (0, "malformed_frame"), (2, "unsupported"), (3, "bad_option"), (4, "payload_too_large"),
+        ]  # fmt: skip
+        assert list(at.broker.engine.partition.state.jobs) == [good.job]
+
+
+async def test_an_atomic_submit_with_one_bad_item_does_nothing(house: House) -> None:
+    async with running(house) as at:
+        client = await at.peer()
+        client.say(m.SubmitAtomic(client.ask(), [item(), item(namespace="elsewhere"), item()]))
+        refusal = await client.hear(m.Refusal)
+        assert (refusal.code, refusal.message.startswith("item 1:")) == ("wrong_namespace", True)
+        assert not at.broker.engine.partition.state.jobs
+
+
+async def test_an_atomic_submit_over_its_bytes_is_refused_whole(house: House) -> None:
+    async with running(house) as at:
+        client = await at.peer()
+        spec = item().spec
+        large = [m.SubmitItem(item().job, spec, b"\x01" + b"x" * (BODY_BYTES_MAX - 1)) for _ in range(4)]
+        client.say(m.SubmitAtomic(client.ask(), large[:3]))
+        assert (await client.hear(m.Submitted)).outcomes == []
+    async with running(House()) as at:
+        client = await at.peer()
+        smaller = [m.SubmitItem(item().job, spec, b"\x01" + b"x" * 900_000) for _ in range(4)]
+        client.say(m.SubmitAtomic(client.ask(), smaller))
+        assert (await client.hear(m.Refusal)).code == "bulk_too_large"
+        assert not at.broker.engine.partition.state.jobs
+
+
+async def test_who_wants_the_result_is_told_it_once(house: House) -> None:
+    async with running(house) as at:
+        client, worker = await at.peer(), await at.worker(2)
+        job = item(flags=int(m.SubmitFlag.WANT_RESULT))
+        await client.submit(job)
+        client.say(m.Wait([job.job]), m.Wait([job.job]), m.GetJob(client.ask(), job.job))
+        await client.hear(m.JobRecord)
+        (run,) = await worker.runs()
+        await worker.settle(m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, b"\x01\x07"))
+        ended = await client.hear(m.Ended)
+        assert [(e.job, e.state, e.body) for e in ended.items] == [(job.job, JobState.SUCCEEDED, b"\x01\x07")]
+        assert await client.heard_nothing()
+
+
+async def test_a_wait_for_an_archived_job_and_for_no_job_are_both_answered(house: House) -> None:
+    async with running(house) as at:
+        client, worker = await at.peer(), await at.worker(1)
+        job, nobody = item(), item()
+        await client.submit(job)
+        (run,) = await worker.runs()
+        await worker.settle(m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT))
+        await at.broker.overlay.write()
+        client.say(m.Wait([job.job, nobody.job]))
+        ended = await client.hear(m.Ended)
+        assert [(e.state, e.code) for e in ended.items] == [(JobState.SUCCEEDED, ""), (0, "job_not_found")]
+
+
+async def test_a_waiter_that_left_is_forgotten(house: House) -> None:
+    async with running(house) as at:
+        client, worker = await at.peer(), await at.peer(m.Role.WORKER)
+        await client.submit(item(flags=int(m.SubmitFlag.WANT_RESULT)))
+        assert len(at.broker.waiters) == 1
+        await client.connection.aclose()
+        worker.say(m.Capacity(1, ["default"]))
+        (run,) = await worker.runs()
+        assert (await worker.settle(m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT))).answers == []
+        assert len(at.broker.waiters) == 0
+
+
+async def test_leases_that_a_returning_worker_does_not_name_are_given_back_in_place(house: House) -> None:
+    secret = os.urandom(16)
+    async with running(house) as at:
+        client, worker = await at.peer(), await at.worker(2, secret=secret)
+        jobs = [item() for _ in range(3)]
+        await client.submit(*jobs)
+        held = await worker.runs()
+        again = await at.peer(m.Role.WORKER, secret)
+        assert again.welcome.fresh is False  # type: ignore[attr-defined]
+        again.say(m.Resume(again.ask(), [m.HeldRun(held[1].job, held[1].fence)]))
+        assert (await again.hear(m.Resumed)).verdicts == [m.Verdict.KEEP]
+        again.say(m.Capacity(2, ["default"]))
+        (run,) = await again.runs()
+        # The first job kept its place before the third, spent no attempt, and has a new lease.
+        assert (run.job, run.attempt, run.run) == (jobs[0].job, 1, 2)
+        with pytest.raises((EndOfStream, ConnectionLost)):
+            await worker.hear(m.Deliver)
+
+
+async def test_a_settle_that_got_no_answer_is_answered_in_the_resume(house: House) -> None:
+    secret = os.urandom(16)
+    async with running(house) as at:
+        client, worker = await at.peer(), await at.worker(2, secret=secret)
+        await client.submit(item(), item())
+        one, two = await worker.runs()
+        done = m.SettleItem(one.job, one.fence, m.RunEnd.SUCCEEDED, RESULT)
+        await worker.settle(done)
+        again = await at.peer(m.Role.WORKER, secret)
+        late = m.SettleItem(two.job, two.fence, m.RunEnd.SUCCEEDED, RESULT)
+        again.say(m.Resume(again.ask(), [], [done, late]))
+        answer = await again.hear(m.Resumed)
+        assert answer.answers == [m.SettleAnswer.ALREADY, m.SettleAnswer.OK]
+
+
+async def test_leases_survive_a_restart_of_the_broker_and_the_worker_keeps_them(house: House) -> None:
+    secret = os.urandom(16)
+    async with running(house) as at:
+        client, worker = await at.peer(), await at.worker(1, secret=secret)
+        await client.submit(item())
+        (run,) = await worker.runs()
+    async with running(house) as at:
+        other = await at.worker(1)
+        worker = await at.peer(m.Role.WORKER, secret)
+        worker.say(m.Resume(worker.ask(), [m.HeldRun(run.job, run.fence)]))
+        assert (await worker.hear(m.Resumed)).verdicts == [m.Verdict.KEEP]
+        worker.say(m.Capacity(1, ["default"]))
+        assert (await worker.settle(m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT))).answers == []
+        assert await other.heard_nothing()
+
+
+async def test_a_silent_workers_job_goes_to_another_and_its_late_success_is_refused(house: House) -> None:
+    async with running(house, session_ttl_ms=300) as at:
+        client, silent = await at.peer(), await at.worker(1)
+        await client.submit(item())
+        (run,) = await silent.runs()
+        await silent.connection.aclose()
+        heart = asyncio.Event()
+        other = await at.worker(1)
+
+        async def beat() -> None:
+            while not heart.is_set():
+                other.say(m.Ping())
+                await asyncio.sleep(0.05)
+
+        beating = asyncio.create_task(beat())
+        (again,) = await other.runs()
+        assert (again.job, again.crashes, again.attempt) == (run.job, 1, 1)
+        late = m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT)
+        assert (await other.settle(late)).answers == [m.SettleAnswer.STALE]
+        heart.set()
+        await beating
+
+
+async def test_a_heartbeat_connection_keeps_a_blocked_workers_lease(house: House) -> None:
+    secret = os.urandom(16)
+    async with running(house, session_ttl_ms=300) as at:
+        client, worker = await at.peer(), await at.worker(1, secret=secret)
+        heart = await at.peer(m.Role.HEARTBEAT, secret)
+        await client.submit(item())
+        (run,) = await worker.runs()
+        for _ in range(12):
+            heart.say(m.Beat())
+            client.say(m.Ping())
+            await asyncio.sleep(0.1)
+        assert (await worker.settle(m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT))).answers == []
+
+
+async def test_a_death_that_the_supervisor_saw_frees_the_jobs_at_once_and_kills_at_the_third(house: House) -> None:
+    async with running(house) as at:
+        client = await at.peer()
+        job = item(flags=int(m.SubmitFlag.WANT_RESULT))
+        await client.submit(job)
+        for crash in range(3):
+            secret = os.urandom(16)
+            worker = await at.worker(1, secret=secret)
+            heart = await at.peer(m.Role.HEARTBEAT, secret)
+            (run,) = await worker.runs()
+            assert run.crashes == crash
+            heart.say(m.WorkerDied("killed by signal 9"))
+        ended = (await client.hear(m.Ended)).items[0]
+        assert ended.state == JobState.DEAD
+        assert b"WorkerCrashed" in ended.body
+
+
+async def test_a_goodbye_gives_runs_back_without_an_attempt(house: House) -> None:
+    async with running(house) as at:
+        client, worker = await at.peer(), await at.worker(1)
+        await client.submit(item())
+        await worker.runs()
+        worker.say(m.Goodbye())
+        (run,) = await (await at.worker(1)).runs()
+        assert (run.attempt, run.crashes, run.run) == (1, 0, 2)
+
+
+async def test_a_failure_is_tried_again_and_told_with_its_history(house: House) -> None:
+    async with running(house) as at:
+        client, worker = await at.peer(), await at.worker(1)
+        job = item(retry=RetryPolicy(attempts=2, base_ms=1, jitter=False))
+        await client.submit(job)
+        (run,) = await worker.runs()
+        failure = pack_failure(Failure("ValueError", "no"))
+        await worker.settle(m.SettleItem(run.job, run.fence, m.RunEnd.FAILED, failure))
+        (again,) = await worker.runs()
+        assert again.attempt == 2
+        await worker.settle(m.SettleItem(again.job, again.fence, m.RunEnd.FAILED, failure))
+        client.say(m.GetJob(client.ask(), job.job))
+        info = (await client.hear(m.JobRecord)).info
+        assert (info.state, info.failures, info.runs) == ("dead", 2, 2)
+        assert [(a.outcome, a.failure.type if a.failure else "") for a in info.attempts] == [
+            ("failed", "ValueError"), ("failed", "ValueError"),
+        ]  # fmt: skip
+
+
+async def test_running_jobs_are_not_cancelled_and_waiting_ones_never_run(house: House) -> None:
+    async with running(house) as at:
+        client, worker = await at.peer(), await at.worker(1)
+        first, second, third = item(), item(), item()
+        await client.submit(first, second, third)
+        (run,) = await worker.runs()
+        client.say(m.CancelJob(client.ask(), first.job))
+        assert (await client.hear(m.Refusal)).code == "not_cancellable_yet"
+        client.say(m.CancelJob(client.ask(), second.job))
+        assert (await client.hear(m.Cancelled)).outcome == "cancelled"
+        await worker.settle(m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT))
+        (following,) = await worker.runs()
+        assert following.job == third.job
+        client.say(m.CancelJob(client.ask(), first.job))
+        assert (await client.hear(m.Cancelled)).outcome == "finished"
+
+
+async def test_pages_give_every_job_once_the_living_before_the_finished(house: House) -> None:
+    async with running(house) as at:
+        client, worker = await at.peer(), await at.peer(m.Role.WORKER)
+        jobs = [item() for _ in range(7)]
+        await client.submit(*jobs)
+        worker.say(m.Capacity(3, ["default"]))
+        for run in await worker.runs():
+            worker.say(m.Settle(worker.ask(), [m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT)]))
+        worker.say(m.Capacity(0, ["default"]))
+        for _ in range(3):
+            await worker.hear(m.Settled)
+        seen: list[bytes] = []
+        states: list[str] = []
+        after = b""
+        while True:
+            client.say(m.FindJobs(client.ask(), limit=2, after=after))
+            page = await client.hear(m.JobPage)
+            seen += [info.id for info in page.jobs]
+            states += [info.state for info in page.jobs]
+            if not (after := page.next):
+                break
+        assert sorted(seen) == sorted(job.job for job in jobs)
+        assert states.index("succeeded") == len(states) - states.count("succeeded")
+        client.say(m.FindJobs(client.ask(), states=[JobState.DEAD]))
+        assert (await client.hear(m.JobPage)).jobs == []
+        client.say(m.FindJobs(client.ask(), after=b"?"))
+        assert (await client.hear(m.Refusal)).code == "bad_option"
+
+
+async def test_statistics_come_at_once_and_count_what_is_so(house: House) -> None:
+    async with running(house) as at:
+        client, worker = await at.peer(), await at.worker(1)
+        await client.submit(item(), item(), item(delay_ms=60_000))
+        await worker.runs()
+        client.say(m.Watch())
+        view = (await client.hear(m.StatisticsUpdate)).statistics
+        (queue,) = view.queues
+        assert (queue.ready, queue.scheduled, queue.running, queue.submitted) == (1, 1, 1, 3)
+        (at_work,) = view.workers
+        assert (at_work.slots, at_work.running, at_work.connected) == (1, 1, True)
+        assert len(view.running) == 1
+
+
+async def test_bytes_that_are_no_frame_end_only_their_own_connection(house: House) -> None:
+    async with running(house) as at:
+        client, script = await at.peer(), await at.connect()
+        await script.connection._stream.send(b"\xff\xff\xff\xffGET / HTTP/1.1")
+        assert await end_of(script) == "frame_too_long"
+        assert (await client.submit(item())).outcomes == []
