@@ -179,6 +179,11 @@ class QueueFull(Refused):
     sentence = "{what} holds {count}, its limit is {limit}; try again when some are done"
 
 
+class CrashLoop(Refused):
+    code = "crash_loop"
+    sentence = "the worker of {target} died {times} times in a row before it was ready, the last time {reason}"
+
+
 class AppNotFound(Refused):
     code = "app_not_found"
     sentence = "cannot load {target!r}: {reason}; write MODULE:QUEUE, for example shop.jobs:queue"
@@ -258,7 +263,7 @@ class QueueClosed(BrokerUnavailable):
 class JournalError(AioqueueError):
     """The journal cannot be read or written; nothing goes on without it."""
 
-    code = "journal_failed"
+    code = "journal_error"
     sentence = "the journal {path} failed: {reason}"
 
 
@@ -352,9 +357,12 @@ def _by_code(base: type[AioqueueError]) -> dict[str, type[AioqueueError]]:
 
 
 def from_wire(code: str, message: str, fields: dict[str, Any]) -> AioqueueError:
-    """The error that a peer told of by its code; an unknown code is a `Refused` with the peer's own words."""
+    """The error that a peer told of by its code.
+
+    An unknown code is a `Refused` with the peer's own words, and the code itself in `fields`.
+    """
     kind = _BY_CODE.get(code)
-    return kind(message, **fields) if kind is not None else Refused(message, code=code, **fields)
+    return kind(message, **fields) if kind is not None else Refused(message, **{**fields, "code": code})
 
 
 _BY_CODE = _by_code(AioqueueError)

@@ -27,10 +27,16 @@ def pack_body(value: Any) -> bytes:
 
 
 def unpack_body(body: bytes) -> Any:
-    """The plain value in a body (dicts, lists, strings, numbers, datetimes); `ValueError` for an unknown codec."""
+    """The plain value in a body (dicts, lists, strings, numbers, datetimes).
+
+    Raises `ValueError` for an unknown codec and for bytes that are not what their codec says.
+    """
     if body[:1] != MSGPACK:
         raise ValueError(f"codec {body[:1]!r} is not known here")
-    return _any_decoder.decode(memoryview(body)[1:])
+    try:
+        return _any_decoder.decode(memoryview(body)[1:])
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def pack_failure(failure: Failure) -> bytes:

@@ -53,11 +53,16 @@ def generated_id(namespace: str, queue: str, wall_ms: int, random: bytes) -> byt
 def own_id(namespace: str, queue: str, text: str) -> bytes:
     """The id of a caller's own name for a job: the same job whenever the three are the same.
 
-    Raises `BadOption` for an empty or overlong text.
+    Raises `BadOption` for an empty or overlong text, and for one that cannot be written as UTF-8.
     """
     if not isinstance(text, str) or not 1 <= len(text) <= OWN_ID_CHARACTERS_MAX:
         raise BadOption(option="id", value=text, reason=f"it must be 1 to {OWN_ID_CHARACTERS_MAX} characters")
-    digest = sha256(_own_id_encoder.encode([1, namespace, queue, text])).digest()
+    try:
+        digest = sha256(_own_id_encoder.encode([1, namespace, queue, text])).digest()
+    except UnicodeEncodeError as error:
+        raise BadOption(
+            option="id", value=ascii(text), reason=f"it cannot be written as UTF-8: {error.reason}"
+        ) from None
     high = int.from_bytes(digest[:6], "big") << 16 | 0x8000 | route_of(namespace, queue)
     low = _VARIANT | int.from_bytes(digest[6:14], "big") & _RANDOM_MASK
     return (high << 64 | low).to_bytes(JOB_ID_BYTES, "big")

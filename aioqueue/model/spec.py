@@ -81,6 +81,8 @@ def check_spec(spec: Spec) -> None:
     if retry.backoff not in BACKOFFS:
         raise BadOption(option="retry", value=retry.backoff, reason=f"backoff must be one of {', '.join(BACKOFFS)}")
     if not (0 <= retry.base_ms <= DURATION_MS_MAX and 0 <= retry.cap_ms <= DURATION_MS_MAX):
-        raise BadOption(option="retry", value=retry.base_ms, reason="base and cap must be 0 ms to 100 years")
+        raise BadOption(
+            option="retry", value=[retry.base_ms, retry.cap_ms], reason="base and cap must be 0 ms to 100 years"
+        )
     if not 1.0 <= retry.factor <= 1_000.0:
         raise BadOption(option="retry", value=retry.factor, reason="factor must be 1 to 1000")
