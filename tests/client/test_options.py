@@ -27,8 +27,8 @@ from aioqueue.model.spec import RetryPolicy, unpack_spec
 @pytest.mark.parametrize("parse", [task_options, submit_options, default_options])
 def test_an_unknown_option_is_refused_and_the_known_ones_are_named(parse: Any) -> None:
     with pytest.raises(BadOption, match="priority") as refused:
-        parse({"priorty": 3})
-    assert (refused.value.option, refused.value.value) == ("priorty", 3)
+        parse({"prio": 3})
+    assert (refused.value.option, refused.value.value) == ("prio", 3)
 
 
 @pytest.mark.parametrize("option", ["unique", "group", "limits", "after", "expires", "deadline", "executor", "batch"])
