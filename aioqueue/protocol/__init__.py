@@ -1,0 +1,1 @@
+"""The conversation on the wire: frames, messages, and who may say what when. Pure: no sockets, no clock."""

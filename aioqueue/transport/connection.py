@@ -1,0 +1,215 @@
+"""One peer: frames in, frames out, and the rules of the conversation kept in both directions.
+
+What is queued during one turn of the event loop leaves in one write, which is most of what makes small messages
+cheap. Used by the broker for each of its peers and by clients and workers for their broker; the owner runs
+`run_writer` in its task group, receives in a loop, and closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
+
+from aioqueue.errors import ConnectionLost, PeerMisbehaved
+from aioqueue.limits import FRAME_BYTES_MAX, OUTBOX_BYTES_MAX, READ_BYTES, STRANGER_FRAME_BYTES_MAX
+from aioqueue.protocol.codec import Codec
+from aioqueue.protocol.conversation import Conversation
+from aioqueue.protocol.frames import FrameReader
+from aioqueue.protocol.messages import Message
+from aioqueue.transport.stream import Stream
+
+Received = TypeVar("Received", bound=Message)
+
+_CODEC = Codec()
+
+
+class Connection(Generic[Received]):
+    """A conversation over a stream.
+
+    `decode` reads what the peer may say (`Codec.decode_client` in a broker). Frames are small until the conversation
+    says that the peer is welcome, and `frame_bytes_max` bytes from then on.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        decode: Callable[[bytes], Received],
+        conversation: Conversation,
+        frame_bytes_max: int = FRAME_BYTES_MAX,
+        outbox_bytes_max: int = OUTBOX_BYTES_MAX,
+    ) -> None:
+        self.conversation = conversation
+        self._stream = stream
+        self._decode = decode
+        self._frame_bytes_max = frame_bytes_max
+        self._outbox_bytes_max = outbox_bytes_max
+        self._reader = FrameReader(min(STRANGER_FRAME_BYTES_MAX, frame_bytes_max))
+        self._stranger = True
+        self._outbox = bytearray()
+        self._writing_bytes = 0
+        self._handed_bytes = 0
+        self._queued: asyncio.Future[None] | None = None
+        self._flushing: list[asyncio.Future[None]] = []
+        # Why nothing more is sent or received; the first reason stays.
+        self._end: ConnectionLost | None = None
+        # What the peer did wrong; nothing after it is read.
+        self._fault: PeerMisbehaved | None = None
+
+    @property
+    def peer(self) -> str:
+        """The other side's address, for people."""
+        return self._stream.peer
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is sent: closed here, lost, or given up because the peer does not read."""
+        return self._end is not None
+
+    @property
+    def outbox_bytes(self) -> int:
+        """What was queued and has not been handed to the stream."""
+        return self._writing_bytes + len(self._outbox)
+
+    async def receive(self) -> list[Received]:
+        """The messages of one read, at least one.
+
+        Raises `EndOfStream` when the peer ended in good order, `PeerMisbehaved` for what cannot be read or is not
+        allowed, and `ConnectionLost`. With a fault nothing of its read is given out; a last `Refusal` can still be
+        sent.
+        """
+        if self._fault is not None:
+            raise self._fault
+        payloads: list[bytes] = []
+        while not payloads:
+            data = await self._read()
+            if self._stranger and self.conversation.welcomed:
+                self._stranger = False
+                self._reader.raise_limit(self._frame_bytes_max)
+            try:
+                payloads = self._reader.feed(data)
+                messages = self._understand(payloads)
+            except PeerMisbehaved as fault:
+                self._fault = fault
+                raise
+        return messages
+
+    def _understand(self, payloads: list[bytes]) -> list[Received]:
+        decode = self._decode
+        received = self.conversation.received
+        messages = []
+        for payload in payloads:
+            message = decode(payload)
+            received(message)
+            messages.append(message)
+        return messages
+
+    async def _read(self) -> bytes:
+        try:
+            return await self._stream.receive(READ_BYTES)
+        except EndOfStream:
+            if not self._reader.inside_frame:
+                raise
+            self._lose("it ended inside a frame")
+        except ClosedResourceError:
+            self._lose("it was closed on this side")
+        except BrokenResourceError:
+            self._lose("the peer went away")
+        assert self._end is not None
+        raise self._end
+
+    def send_nowait(self, *messages: Message) -> None:
+        """Queue messages; all that is queued in one turn of the event loop leaves in one write.
+
+        Raises `UnexpectedMessage` or `PayloadTooLarge` for the first message that must not be sent; those before it
+        are queued. On a closed connection messages are dropped: `receive` tells its reader of the end. A peer that
+        lets more than `outbox_bytes_max` bytes wait is cut off.
+        """
+        if self._end is not None:
+            return
+        outbox = self._outbox
+        sent = self.conversation.sent
+        try:
+            for message in messages:
+                start = len(outbox)
+                _CODEC.encode_into(message, outbox)
+                try:
+                    sent(message)
+                except PeerMisbehaved:
+                    del outbox[start:]
+                    raise
+        finally:
+            queued = self._queued
+            if queued is not None and not queued.done():
+                queued.set_result(None)
+        if self._writing_bytes + len(outbox) > self._outbox_bytes_max:
+            self._cut_off()
+
+    def _cut_off(self) -> None:
+        waiting = self.outbox_bytes
+        self._lose(f"it does not read: {waiting} bytes waited for it, the limit is {self._outbox_bytes_max}")
+        self._stream.abort()
+
+    async def run_writer(self) -> None:
+        """Write what is queued, until the connection ends. Exactly one task runs this."""
+        try:
+            while self._end is None:
+                if self._outbox:
+                    await self._write()
+                else:
+                    self._queued = asyncio.get_running_loop().create_future()
+                    await self._queued
+        except BrokenResourceError:
+            self._lose("the peer went away")
+        except ClosedResourceError:
+            pass
+        finally:
+            self._lose("it was closed on this side")
+
+    async def _write(self) -> None:
+        # The stream may keep the buffer, so the next messages get a new one.
+        data, self._outbox = self._outbox, bytearray()
+        self._writing_bytes = len(data)
+        await self._stream.send(data)
+        self._handed_bytes += self._writing_bytes
+        self._writing_bytes = 0
+        if self._flushing:
+            self._wake_flushing()
+
+    async def flush(self) -> None:
+        """Wait until everything queued so far has been handed to the stream; `ConnectionLost` on a closed connection.
+
+        Needs `run_writer` to run.
+        """
+        if self._end is not None:
+            raise self._end
+        target = self._handed_bytes + self.outbox_bytes
+        while self._handed_bytes < target:
+            if self._end is not None:
+                raise self._end
+            waiter = asyncio.get_running_loop().create_future()
+            self._flushing.append(waiter)
+            await waiter
+
+    async def aclose(self) -> None:
+        """End the connection; what is still queued is dropped, so `flush` first where it matters."""
+        self._lose("it was closed on this side")
+        await self._stream.aclose()
+
+    def _lose(self, reason: str) -> None:
+        if self._end is None:
+            self._end = ConnectionLost(url=self.peer, reason=reason)
+        # Those who wait must see the end.
+        self._outbox.clear()
+        if self._queued is not None and not self._queued.done():
+            self._queued.set_result(None)
+        self._wake_flushing()
+
+    def _wake_flushing(self) -> None:
+        waiting, self._flushing = self._flushing, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,45 @@
+"""The bytes of version 1 of the protocol, as they were when it was settled."""
+
+from __future__ import annotations
+
+import pytest
+
+from aioqueue.protocol.codec import KINDS, Codec
+from aioqueue.protocol.messages import PROTOCOL_VERSION, Message
+from tests.support.examples import BROKER_TYPES, CLIENT_TYPES, EXAMPLES, GOLDEN, file_of
+
+CODEC = Codec()
+
+
+def name_of(message: Message) -> str:
+    return type(message).__name__
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=name_of)
+def test_a_message_is_written_as_it_always_was(message: Message) -> None:
+    assert CODEC.encode(message).hex() == file_of(message).read_text(encoding="ascii").strip()
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=name_of)
+def test_an_old_frame_is_read_as_it_always_was(message: Message) -> None:
+    payload = bytes.fromhex(file_of(message).read_text(encoding="ascii"))[4:]
+    if isinstance(message, CLIENT_TYPES):
+        assert CODEC.decode_client(payload) == message
+    if isinstance(message, BROKER_TYPES):
+        assert CODEC.decode_broker(payload) == message
+
+
+def test_no_message_is_without_a_golden_frame() -> None:
+    assert sorted(file_of(message).name for message in EXAMPLES) == sorted(path.name for path in GOLDEN.iterdir())
+    assert {name_of(message) for message in EXAMPLES} == set(KINDS.values())
+
+
+def test_the_golden_frames_set_every_field() -> None:
+    """A frame with fields left out would not notice that a field moved."""
+    for message in EXAMPLES:
+        array = len(type(message).__struct_fields__) + 1
+        assert CODEC.encode(message)[4] == 0x90 | array, name_of(message)
+
+
+def test_the_golden_frames_are_those_of_the_version_that_is_spoken() -> None:
+    assert GOLDEN.name == f"frames-v{PROTOCOL_VERSION}"

@@ -1,0 +1,107 @@
+"""One example of every message, with every field set: what the golden frames and the protocol's reference show.
+
+`python -m tests.support.examples` writes the golden frames that are missing. It never changes one that is there: those
+bytes are in use. A new version of the protocol gets a new directory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, get_args
+
+from aioqueue.model.views import (
+    Attempt,
+    Failure,
+    JobInfo,
+    QueueStatistics,
+    RecentFailure,
+    RunningJob,
+    Statistics,
+    WorkerStatistics,
+)
+from aioqueue.protocol import messages as m
+from aioqueue.protocol.codec import Codec
+
+GOLDEN: Final = Path(__file__).parents[1] / "golden" / "frames-v1"
+
+JOB: Final = bytes.fromhex("018bcfe568007a3c8000000000000001")
+OTHER: Final = bytes.fromhex("018bcfe568007a3c8000000000000002")
+SECRET: Final = bytes.fromhex("000102030405060708090a0b0c0d0e0f")
+JOURNAL: Final = bytes.fromhex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff")
+# The spec ["default", "mail", "app.send", 5, 0, -1, [5, "exponential", 1000, 2.0, 300000, true]].
+SPEC: Final = bytes.fromhex(
+    "97a764656661756c74a46d61696ca86170702e73656e640500ff9605ab6578706f6e656e7469616ccd03e8cb4000000000000000ce000493e0c3"
+)
+# The arguments [[42], {}] behind the byte of their codec.
+ARGS: Final = bytes.fromhex("0192912a80")
+FAILURE: Final = Failure("ValueError", "no", "Traceback", True)
+
+INFO: Final = JobInfo(
+    JOB, "invoice-42", "default", "mail", "app.send", "dead", 5, 1_700_000_000_000, 0, 1_700_000_000_001,
+    1_700_000_000_002, 1, 0, 1, 0, "worker-1", {"trace": "x"}, FAILURE,
+    [Attempt(1, "failed", 1_700_000_000_001, 1_700_000_000_002, "worker-1", FAILURE)],
+)  # fmt: skip
+STATISTICS: Final = Statistics(
+    1_700_000_000_000, 1_699_999_000_000, 77, 2,
+    [QueueStatistics("default", "mail", 3, 2, 1, 10, 3, 1, 1)],
+    [WorkerStatistics(4, "worker-1", ["mail"], 100, 1, True, 20)],
+    [RunningJob(JOB, "app.send", "mail", "worker-1", 1, 15)],
+    [RecentFailure(OTHER, "app.send", "mail", 1_700_000_000_000, "ValueError", "no", True)],
+)  # fmt: skip
+
+EXAMPLES: Final[tuple[m.Message, ...]] = (
+    m.Ping(7),
+    m.Pong(7),
+    m.Refusal(3, "queue_full", "the queue is full", {"count": 5, "limit": 5}),
+    m.Hello(1, 1, m.Role.WORKER, SECRET, "default", "worker-1", b"token", 3, 1, JOURNAL, 41),
+    m.Welcome(1, 4, False, JOURNAL, 2, 42, 10_000, 1, 1, 3),
+    m.Goodbye("the program ends"),
+    m.Closing("the broker stops"),
+    m.Submit(1, [m.SubmitItem(JOB, SPEC, ARGS, 2, 1_500, 0, b"\x81\xa1k\xa1v", "", {1: b"\xa1u"})]),
+    m.SubmitAtomic(2, [m.SubmitItem(JOB, SPEC, ARGS, 4, 0, 1_700_000_060_000, b"", "invoice-42")]),
+    m.Submitted(
+        1, 42, [m.Outcome.ACCEPTED, m.Outcome.REFUSED], [m.ItemRefused(1, "bad_name", "no", {"name": "a b"})]
+    ),
+    m.Wait([JOB, OTHER]),
+    m.Ended([m.EndedItem(JOB, 7, b"\x01\xc0"), m.EndedItem(OTHER, 0, b"", "job_not_found")], 43),
+    m.GetJob(3, JOB),
+    m.JobRecord(3, INFO),
+    m.FindJobs(4, [8], "mail", "app.send", 20, b"cursor"),
+    m.JobPage(4, [INFO], b"next"),
+    m.CancelJob(5, JOB, "not needed"),
+    m.Cancelled(5, "cancelled", 44),
+    m.RetryJob(6, JOB),
+    m.Requeued(6, 1, 45),
+    m.Watch(True),
+    m.StatisticsUpdate(STATISTICS),
+    m.Resume(1, [m.HeldRun(JOB, 9)], [m.SettleItem(OTHER, 8, m.RunEnd.SUCCEEDED, b"\x01\xc0", True)]),
+    m.Resumed(1, [m.Verdict.KEEP], [m.SettleAnswer.ALREADY], 46),
+    m.Capacity(100, ["mail"]),
+    m.Deliver(
+        [m.DeliverItem(JOB, 9, 1, "app.send", ARGS, b"\x80", [b"\x01\xc0"], {2: b"\xa1g"}, 1, 0, 30_000, "mail")]
+    ),
+    m.Settle(2, [m.SettleItem(JOB, 9, m.RunEnd.FAILED, b"\x01\x94\xa1E\xa1t\xa0\xc3", False)]),
+    m.Settled(2, 47, [m.SettleAnswer.STALE]),
+    m.Beat(3),
+    m.WorkerDied("signal 9"),
+)  # fmt: skip
+
+
+def file_of(message: m.Message) -> Path:
+    kind = type(message)
+    return GOLDEN / f"{kind.__struct_config__.tag:03}-{kind.__name__}.hex"
+
+
+def main() -> None:
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    for message in EXAMPLES:
+        path = file_of(message)
+        if not path.exists():
+            path.write_text(Codec().encode(message).hex() + "\n", encoding="ascii")
+
+
+CLIENT_TYPES: Final = get_args(m.ClientMessage)
+BROKER_TYPES: Final = get_args(m.BrokerMessage)
+
+if __name__ == "__main__":
+    main()
