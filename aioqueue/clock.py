@@ -8,7 +8,11 @@ simulator can give it any.
 from __future__ import annotations
 
 import time
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
+
+
+# The monotonic clock alone, in nanoseconds, for hot paths: 0.05 us where a `Now` costs 0.5.
+mono_ns: Final = time.monotonic_ns
 
 
 class Now(NamedTuple):

@@ -1,1 +1,5 @@
 """Runs jobs: a session at a broker, its slots, and the tasks they call."""
+
+from aioqueue.worker.worker import Worker
+
+__all__ = ["Worker"]

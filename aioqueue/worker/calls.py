@@ -1,0 +1,88 @@
+"""From a delivered run to the coroutine that does it: one `TaskCall` a task, made when its first job comes.
+
+What can be decided once a task (is it a coroutine function, does it take a `Context`, how are its results packed) is
+decided here, so that a run costs little more than its own call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aioqueue.client.context import Context
+from aioqueue.client.task import Task, TaskRegistry
+from aioqueue.model.bodies import unpack_headers
+from aioqueue.protocol.messages import DeliverItem
+from aioqueue.worker.threads import Threads
+
+AnyTask = Task[..., Any]
+
+
+class TaskCall:
+    """How runs of one task are done.
+
+    `start` gives what to await for a run, and raises `BadArguments`; `pack` raises `NotSerializable` and
+    `PayloadTooLarge`; `retries` says whether another attempt may help after an exception.
+    """
+
+    __slots__ = ("pack", "retries", "start")
+
+    def __init__(self, task: AnyTask, threads: Threads) -> None:
+        self.start: Callable[[DeliverItem], Awaitable[Any]] = _starter(task, threads)
+        self.pack: Callable[[Any], bytes] = task.signature.pack_result
+        self.retries: Callable[[BaseException], bool] = task.retry.allows
+
+
+class Calls(dict[str, TaskCall]):
+    """Task name to `TaskCall`; `calls[name]` raises `UnknownTask` for a name that the app does not register.
+
+    A dictionary, because one that is found must cost no more than a look-up.
+    """
+
+    def __init__(self, registry: TaskRegistry, threads: Threads) -> None:
+        super().__init__()
+        self._registry = registry
+        self._threads = threads
+
+    def __missing__(self, name: str) -> TaskCall:
+        task = self._registry.get(name)
+        call = self[name] = TaskCall(task, self._threads)
+        return call
+
+
+def _starter(task: AnyTask, threads: Threads) -> Callable[[DeliverItem], Awaitable[Any]]:
+    unpack = task.signature.unpack
+    fn: Callable[..., Any] = task.fn
+    if not task.signature.takes_context:
+        if not task.is_async:
+            return lambda item: threads.call(fn, *unpack(item.args))
+
+        def start(item: DeliverItem) -> Awaitable[Any]:
+            args, kwargs = unpack(item.args)
+            made: Awaitable[Any] = fn(*args, **kwargs)
+            return made
+
+        return start
+
+    def start_with_context(item: DeliverItem) -> Awaitable[Any]:
+        args, kwargs = unpack(item.args)
+        made: Awaitable[Any] = fn(context_of(item), *args, **kwargs)
+        return made
+
+    def start_in_thread_with_context(item: DeliverItem) -> Awaitable[Any]:
+        args, kwargs = unpack(item.args)
+        return threads.call(fn, (context_of(item), *args), kwargs)
+
+    return start_with_context if task.is_async else start_in_thread_with_context
+
+
+def context_of(item: DeliverItem) -> Context:
+    """What a task that asks for it is told of its run."""
+    return Context(
+        item.job,
+        task=item.task,
+        queue=item.queue,
+        attempt=item.attempt,
+        crashes=item.crashes,
+        headers=unpack_headers(item.headers),
+    )

@@ -1,0 +1,128 @@
+"""What a supervisor and its worker process say to each other: lines of JSON over a socket pair.
+
+The channel is also how each sees the other end: it is closed by the system when a process dies, however it dies. The
+session's secret travels here, and so appears in no list of processes and no environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+# A child's error holds a traceback of the app.
+LINE_BYTES_MAX: Final = 64 * 1024
+
+
+class WorkerOptions(Struct, kw_only=True, frozen=True):
+    """What `aioqueue worker` was asked to do. `url` None means the module's own; times are milliseconds."""
+
+    target: str
+    url: str | None = None
+    queues: list[str] | None = None
+    concurrency: int = 100
+    threads: int | None = None
+    grace_ms: int = 30_000
+    cancel_grace_ms: int = 5_000
+    log_level: str = "info"
+
+
+class Work(Struct, tag="work", frozen=True):
+    """Supervisor to child, first: be this worker."""
+
+    options: WorkerOptions
+    secret: bytes
+    name: str
+
+
+class Stop(Struct, tag="stop", frozen=True):
+    """Supervisor to child: stop in good order, or in a hurry."""
+
+    hurry: bool = False
+
+
+class Connecting(Struct, tag="connecting", frozen=True):
+    """Child to supervisor: the app is loaded, and its broker is here; beat for the session."""
+
+    host: str
+    port: int
+    namespace: str
+
+
+class Ready(Struct, tag="ready", frozen=True):
+    """Child to supervisor: the broker said Welcome."""
+
+
+class Failed(Struct, tag="failed", frozen=True):
+    """Child to supervisor, last: why it cannot be this worker, as an error's code and sentence."""
+
+    code: str
+    message: str
+
+
+ToChild = Work | Stop
+ToSupervisor = Connecting | Ready | Failed
+
+_encoder = msgspec.json.Encoder()
+_child_decoder = msgspec.json.Decoder(ToChild)
+_supervisor_decoder = msgspec.json.Decoder(ToSupervisor)
+
+
+class ChildEnd:
+    """The child's side; blocking, read by one thread."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        # Programs that a task starts must not hold the channel open.
+        connection.set_inheritable(False)
+        self._socket = connection
+        self._lines = connection.makefile("rb")
+
+    def receive(self) -> ToChild | None:
+        """The next message; None when the supervisor is gone."""
+        try:
+            line = self._lines.readline(LINE_BYTES_MAX)
+        except OSError:
+            return None
+        return _child_decoder.decode(line) if line else None
+
+    def send(self, message: ToSupervisor) -> None:
+        """Tell the supervisor; nothing if it is gone, which `receive` tells."""
+        with contextlib.suppress(OSError):
+            self._socket.sendall(_encoder.encode(message) + b"\n")
+
+
+class SupervisorEnd:
+    """The supervisor's side."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, connection: socket.socket) -> SupervisorEnd:
+        """Take over a connected socket."""
+        connection.setblocking(False)
+        return cls(*await asyncio.open_connection(sock=connection, limit=LINE_BYTES_MAX))
+
+    async def receive(self) -> ToSupervisor | None:
+        """The next message; None when the child is gone."""
+        try:
+            line = await self._reader.readline()
+        except (OSError, ValueError):
+            return None
+        return _supervisor_decoder.decode(line) if line.endswith(b"\n") else None
+
+    def send(self, message: ToChild) -> None:
+        """Tell the child; nothing if it is gone."""
+        if not self._writer.is_closing():
+            self._writer.write(_encoder.encode(message) + b"\n")
+
+    async def aclose(self) -> None:
+        """Close this end: a child that still lives ends itself."""
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()

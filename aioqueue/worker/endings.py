@@ -1,0 +1,98 @@
+"""How a run ended, as the settle that tells it: one function for each way to end.
+
+The table `STOPPED` says what becomes of a run that the worker itself asked to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+from aioqueue.errors import AioqueueError
+from aioqueue.model.views import Failure
+from aioqueue.protocol.messages import DeliverItem, RunEnd, SettleItem
+from aioqueue.worker.failures import failure_body, failure_of
+
+
+class Stop(Enum):
+    """Why the worker asked a run to stop."""
+
+    TIMEOUT = "it exceeded its timeout"
+    DRAIN = "the worker stops"
+    CANCEL = "its cancellation was asked for"
+    STALE = "its lease passed to another worker"
+
+
+# None: there is nobody left to tell. A job whose cancellation was asked for is given back too: the broker knows what
+# it asked, and ends it.
+STOPPED: Final[Mapping[Stop, RunEnd | None]] = {
+    Stop.TIMEOUT: RunEnd.FAILED,
+    Stop.DRAIN: RunEnd.RELEASED,
+    Stop.CANCEL: RunEnd.RELEASED,
+    Stop.STALE: None,
+}
+
+
+def succeeded(item: DeliverItem, body: bytes) -> SettleItem:
+    """The run has a result."""
+    return SettleItem(item.job, item.fence, RunEnd.SUCCEEDED, body)
+
+
+def released(item: DeliverItem) -> SettleItem:
+    """The run is given back: no attempt is spent, and the job keeps its place."""
+    return SettleItem(item.job, item.fence, RunEnd.RELEASED)
+
+
+def failed(item: DeliverItem, failure: Failure) -> SettleItem:
+    """The run failed in a way that is described already."""
+    return SettleItem(item.job, item.fence, RunEnd.FAILED, failure_body(failure), failure.retry)
+
+
+def raised(item: DeliverItem, error: BaseException, retry: bool) -> SettleItem:
+    """The task raised something."""
+    return failed(item, failure_of(error, retry=retry))
+
+
+def unknown_task(item: DeliverItem, error: AioqueueError) -> SettleItem:
+    """This app has no such task.
+
+    It counts as a failure that may be tried again: given back, the job would return to this worker at once and for
+    ever; so it waits its back-off, in which a worker of a newer release may take it, and at last is dead and kept.
+    """
+    return failed(item, Failure("UnknownTask", str(error), retry=True))
+
+
+def unusable_arguments(item: DeliverItem, error: AioqueueError) -> SettleItem:
+    """The arguments do not fit the task; they will not fit the next time either."""
+    return failed(item, Failure(type(error).__name__, str(error), retry=False))
+
+
+def unusable_result(item: DeliverItem, error: Exception) -> SettleItem:
+    """The task returned what cannot be stored. Another attempt would do the work again, for the same result."""
+    if isinstance(error, AioqueueError):
+        return failed(item, Failure(type(error).__name__, str(error), retry=False))
+    return raised(item, error, retry=False)
+
+
+def cancelled_itself(item: DeliverItem, error: BaseException) -> SettleItem:
+    """The task raised `CancelledError`, most often from something it awaited that somebody else had cancelled."""
+    told = failure_of(error, retry=True)
+    text = "the task raised CancelledError, and nobody had asked this job to stop"
+    return failed(item, Failure("CancelledError", text, told.traceback, retry=True))
+
+
+def timed_out(item: DeliverItem, error: BaseException | None, retry: bool) -> SettleItem:
+    """The attempt took longer than its timeout; `error` is how it ended then, or None if it did not end at all."""
+    text = f"task {item.task} exceeded its timeout of {item.timeout_ms / 1000:g} s"
+    if error is None:
+        return failed(item, Failure("TimeoutError", f"{text}, and did not stop when it was cancelled", retry=retry))
+    return failed(item, Failure("TimeoutError", text, failure_of(error, retry=retry).traceback, retry=retry))
+
+
+def stopped(item: DeliverItem, why: Stop, error: BaseException | None, retry: bool) -> SettleItem | None:
+    """The end of a run that was asked to stop and did not succeed; None if nobody wants to know."""
+    end = STOPPED[why]
+    if end is RunEnd.FAILED:
+        return timed_out(item, error, retry)
+    return released(item) if end is RunEnd.RELEASED else None

@@ -1,0 +1,247 @@
+"""Heartbeats on a second connection of a session, from a thread with a socket of its own.
+
+An event loop that a task blocks cannot say that its process lives. So the supervisor of a worker process, or a thread
+in an app that embeds a worker, beats for it: three times a `session_ttl`, over a connection that it makes again
+whenever it is lost. It also tells of a process that died, so that its jobs need not wait for the session to expire.
+
+The thread waits in `select` for the socket and for its owner, and owns nothing that the event loop uses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from typing import Final, Self
+
+from aioqueue.clock import mono_ns
+from aioqueue.errors import AioqueueError, ConnectionLost, from_wire
+from aioqueue.limits import (
+    CONNECT_SECONDS,
+    FRAME_BYTES_MAX,
+    HEARTBEATS_A_TTL,
+    READ_BYTES,
+    RECONNECT_CAP_SECONDS,
+    SESSION_TTL_MS,
+)
+from aioqueue.protocol.codec import Codec
+from aioqueue.protocol.conversation import Conversation, Side
+from aioqueue.protocol.frames import FrameReader
+from aioqueue.protocol.messages import (
+    PROTOCOL_VERSION,
+    PROTOCOL_VERSION_MIN,
+    Beat,
+    ClientMessage,
+    Hello,
+    Ping,
+    Pong,
+    Refusal,
+    Role,
+    Welcome,
+    WorkerDied,
+)
+from aioqueue.transport.address import TcpAddress
+
+_log = logging.getLogger(__name__)
+_CODEC = Codec()
+_NS_A_MS: Final = 1_000_000
+_REASON_CHARACTERS_MAX: Final = 4_096
+# A session that cannot be told of for this long has expired by itself.
+_DIED_NS_MAX: Final = SESSION_TTL_MS * _NS_A_MS
+# The first wait before another connection is tried; it doubles.
+_WAIT_SECONDS: Final = 0.1
+
+
+class Heartbeat:
+    """Beats for one session until `stop`, or until `died` has been told.
+
+    `lag_ms`, called in the thread, gives how late the worker's event loop runs.
+    """
+
+    def __init__(
+        self,
+        address: TcpAddress,
+        secret: bytes,
+        *,
+        namespace: str,
+        name: str,
+        lag_ms: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._address = (address.host, address.port)
+        self._url = str(address)
+        self._hello = Hello(PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, Role.HEARTBEAT, secret, namespace, name)
+        self._lag_ms = lag_ms
+        self._stopping = False
+        self._welcomed = False
+        self._death: str | None = None
+        self._give_up_ns = 0
+        self._waking: socket.socket | None = None
+        self._woken: socket.socket
+        # A program that ends without stopping its worker must not wait for this thread.
+        self._thread = threading.Thread(target=self._run, name=f"aioqueue heartbeat to {self._url}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat. May be called once."""
+        self._waking, self._woken = socket.socketpair()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more. Any thread may call this, at any time and more than once."""
+        self._stopping = True
+        self._wake()
+
+    def died(self, reason: str) -> None:
+        """Tell the broker that the worker's process is gone, and beat no more; tried for one `session_ttl`."""
+        self._give_up_ns = mono_ns() + _DIED_NS_MAX
+        self._death = reason[:_REASON_CHARACTERS_MAX]
+        self._wake()
+
+    def join(self, seconds: float) -> bool:
+        """Wait until the thread has ended, for at most so long; whether it has."""
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _wake(self) -> None:
+        if self._waking is not None:
+            # The thread may have ended.
+            with contextlib.suppress(OSError):
+                self._waking.send(b"\0")
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        told = ""
+        wait_seconds = _WAIT_SECONDS
+        try:
+            while not self._over():
+                self._welcomed = False
+                try:
+                    if self._connect_and_serve():
+                        return
+                except (OSError, AioqueueError) as error:
+                    if str(error) != told:
+                        told = str(error)
+                        _log.warning("heartbeats do not reach %s: %s", self._url, told)
+                wait_seconds = _WAIT_SECONDS if self._welcomed else min(wait_seconds * 2, RECONNECT_CAP_SECONDS)
+                self._sleep(wait_seconds)
+        finally:
+            self._woken.close()
+            if self._waking is not None:
+                self._waking.close()
+
+    def _connect_and_serve(self) -> bool:
+        with (
+            socket.create_connection(self._address, timeout=CONNECT_SECONDS) as connection,
+            _Wire(self._url, connection, self._woken) as wire,
+        ):
+            wire.greet(self._hello)
+            self._welcomed = True
+            return self._serve(wire)
+
+    def _sleep(self, seconds: float) -> None:
+        self._woken.settimeout(seconds)
+        with contextlib.suppress(TimeoutError):
+            self._woken.recv(READ_BYTES)
+
+    def _over(self) -> bool:
+        return self._stopping or (self._death is not None and mono_ns() > self._give_up_ns)
+
+    def _serve(self, wire: _Wire) -> bool:
+        """Beat on one connection; True when there is nothing more to do. Raises when the connection is lost."""
+        silent = 0
+        while not self._stopping:
+            if self._death is not None:
+                wire.tell(WorkerDied(self._death))
+                return True
+            wire.send(Beat(self._lag_ms()), Ping())
+            wire.listen(wire.session_ttl_ms / 1000 / HEARTBEATS_A_TTL)
+            silent = 0 if wire.heard else silent + 1
+            if silent == HEARTBEATS_A_TTL:
+                raise ConnectionLost(url=self._url, reason="the broker says nothing")
+        return True
+
+
+class _Wire:
+    """One connection, read and written by blocking calls. All of it raises `OSError` or `AioqueueError`."""
+
+    def __init__(self, url: str, connection: socket.socket, woken: socket.socket) -> None:
+        self._url = url
+        self._socket = connection
+        self._woken = woken
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._reader = FrameReader(FRAME_BYTES_MAX)
+        self._conversation = Conversation(Side.CLIENT)
+        self.session_ttl_ms = 0
+        self.heard = True
+        # Not `select`, which knows no file numbers above 1023.
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(connection, selectors.EVENT_READ)
+        self._selector.register(woken, selectors.EVENT_READ)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._selector.close()
+
+    def greet(self, hello: Hello) -> None:
+        """Say Hello and wait for Welcome."""
+        self.send(hello)
+        while not self.session_ttl_ms:
+            self._receive()
+
+    def send(self, *messages: ClientMessage) -> None:
+        """Hand the messages to the system."""
+        buffer = bytearray()
+        for message in messages:
+            self._conversation.sent(message)
+            _CODEC.encode_into(message, buffer)
+        self._socket.sendall(buffer)
+
+    def tell(self, message: ClientMessage) -> None:
+        """Send a message and wait until the broker has read it: it answers what came after, or ends the session."""
+        self.send(message, Ping())
+        self.heard = False
+        try:
+            while not self.heard:
+                self._receive()
+        except _Ended:
+            pass
+
+    def listen(self, seconds: float) -> None:
+        """Answer the broker for so long, or until the owner has something to say."""
+        self.heard = False
+        end_ns = mono_ns() + int(seconds * 1e9)
+        while (left_ns := end_ns - mono_ns()) > 0:
+            for key, _ in self._selector.select(left_ns / 1e9):
+                if key.fileobj is self._socket:
+                    self._receive()
+                else:
+                    self._woken.recv(READ_BYTES)
+                    # The silence was cut short, so it proves nothing.
+                    self.heard = True
+                    return
+
+    def _receive(self) -> None:
+        data = self._socket.recv(READ_BYTES)
+        if not data:
+            raise _Ended(url=self._url, reason="the broker closed the connection")
+        for payload in self._reader.feed(data):
+            message = _CODEC.decode_broker(payload)
+            self._conversation.received(message)
+            if isinstance(message, Refusal):
+                raise from_wire(message.code, message.message, message.fields)
+            if isinstance(message, Welcome):
+                self.session_ttl_ms = message.session_ttl_ms
+            elif isinstance(message, Ping):
+                self.send(Pong(message.number))
+            elif isinstance(message, Pong):
+                self.heard = True
+
+
+class _Ended(ConnectionLost):
+    """The broker closed the connection in good order."""

@@ -1,0 +1,142 @@
+"""A worker's session: what the broker says becomes runs, what runs say becomes messages.
+
+After every connection it tells the broker all that it holds (`Resume`), says again what was not answered, and then its
+capacity. Runs that the broker gave to somebody else meanwhile are stopped, and nothing is told of their end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from aioqueue.client.link import Link
+from aioqueue.model.ids import id_text
+from aioqueue.protocol.messages import (
+    BrokerMessage,
+    Capacity,
+    Deliver,
+    DeliverItem,
+    HeldRun,
+    Refusal,
+    Resume,
+    Resumed,
+    Role,
+    Settled,
+    Verdict,
+    Welcome,
+)
+from aioqueue.transport.stream import Stream
+from aioqueue.worker.endings import Stop, released
+from aioqueue.worker.runners import Runners
+from aioqueue.worker.settles import SettleBox
+
+_log = logging.getLogger(__name__)
+
+_VERDICTS: Final = {Verdict.CANCEL: Stop.CANCEL, Verdict.STALE: Stop.STALE}
+
+
+class Session:
+    """Between a `Link` and the `Runners` it feeds. `begin` must be called before the link runs."""
+
+    def __init__(
+        self,
+        open_stream: Callable[[], Awaitable[Stream]],
+        *,
+        url: str,
+        namespace: str,
+        name: str,
+        secret: bytes,
+        slots: int,
+        queues: Sequence[str],
+    ) -> None:
+        self.link = Link(
+            open_stream,
+            url=url,
+            role=Role.WORKER,
+            namespace=namespace,
+            name=name,
+            secret=secret,
+            on_welcome=self._welcomed,
+            on_messages=self._received,
+            on_lost=self._lost,
+        )
+        self.box = SettleBox(self.link)
+        # Done when the broker has said Welcome once.
+        self.welcomed = asyncio.Event()
+        self._slots = slots
+        self._queues = list(queues)
+        self._runners: Runners
+        # What was named as held, by the number of the Resume that named it.
+        self._resuming: dict[int, list[DeliverItem]] = {}
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            Deliver: self._deliver,
+            Settled: self.box.answered,
+            Resumed: self._resumed,
+            Refusal: self.box.refused,
+        }
+
+    def begin(self, runners: Runners) -> None:
+        """Give what is delivered to these."""
+        self._runners = runners
+
+    @property
+    def draining(self) -> bool:
+        """Whether no new runs are taken."""
+        return self._slots == 0
+
+    def drain(self) -> None:
+        """Take no new runs, and give back those that have not begun."""
+        self._slots = 0
+        self._tell_capacity()
+        for item in self._runners.take_back():
+            self.box.put(released(item))
+
+    # --- what the link calls ---
+
+    def _welcomed(self, welcome: Welcome) -> None:
+        held = self._runners.held()
+        first, rest = self.box.resume()
+        self._resuming.clear()
+        if held or first or not welcome.fresh:
+            request = self.link.next_request()
+            # Settles that find no place in this frame come right after it; until then their runs are held.
+            named = [HeldRun(run.job, run.fence) for run in held] + [HeldRun(run.job, run.fence) for run in rest]
+            self.link.send_nowait(Resume(request, named, first))
+            self._resuming[request] = held
+            self.box.resumed(request, first)
+            self.box.send_rest(rest)
+        self._tell_capacity()
+        self.welcomed.set()
+
+    def _received(self, messages: list[BrokerMessage]) -> None:
+        for message in messages:
+            handler = self._handlers.get(type(message))
+            if handler is not None:
+                handler(message)
+
+    def _lost(self, reason: Exception) -> None:
+        """Runs go on: their ends are kept, and told when the connection stands again."""
+
+    # --- what the broker says ---
+
+    def _deliver(self, message: Deliver) -> None:
+        if self.draining:
+            # It was on its way when the capacity was taken back.
+            for item in message.items:
+                self.box.put(released(item))
+        else:
+            self._runners.offer(message.items)
+
+    def _resumed(self, message: Resumed) -> None:
+        self.box.answered_in_resume(message.request, message.answers)
+        held = self._resuming.pop(message.request, [])
+        for item, verdict in zip(held, message.verdicts, strict=False):
+            why = _VERDICTS.get(verdict)
+            if why is not None:
+                _log.warning("job %s of task %s is stopped: %s", id_text(item.job), item.task, why.value)
+                self._runners.stop(item, why)
+
+    def _tell_capacity(self) -> None:
+        self.link.send_nowait(Capacity(self._slots, self._queues))

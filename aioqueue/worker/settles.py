@@ -1,0 +1,142 @@
+"""The ends of runs on their way to the broker: gathered for one tick, kept until they are answered.
+
+All runs that end in one tick of the event loop leave in one `Settle`. What was sent is kept until the broker answers
+it, and after a lost connection it is said again in `Resume`; the fence makes saying it twice harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+from aioqueue.limits import FRAME_BYTES_TARGET, ITEMS_A_FRAME_MAX
+from aioqueue.model.ids import id_text
+from aioqueue.model.views import Failure
+from aioqueue.protocol.messages import ClientMessage, Refusal, RunEnd, Settle, SettleAnswer, Settled, SettleItem
+from aioqueue.worker.failures import failure_body
+
+_log = logging.getLogger(__name__)
+# Id, fence, end and the array around them.
+_ITEM_BYTES: Final = 40
+
+
+class Outlet(Protocol):
+    """What the box needs of a `Link`."""
+
+    @property
+    def connected(self) -> bool: ...
+
+    def next_request(self) -> int: ...
+
+    def send_nowait(self, *messages: ClientMessage) -> None: ...
+
+
+class SettleBox:
+    """Holds every settle that the broker has not answered."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+        self._fresh: list[SettleItem] = []
+        self._sent: dict[int, list[SettleItem]] = {}
+        self._flush_is_due = False
+        self._empty: asyncio.Future[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._fresh) + sum(map(len, self._sent.values()))
+
+    def put(self, item: SettleItem) -> None:
+        """Send the item with all others of this tick; without a connection, in the next `Resume`."""
+        self._fresh.append(item)
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        if self._outlet.connected and self._fresh:
+            items, self._fresh = self._fresh, []
+            for part in in_frames(items):
+                self._send(part)
+
+    def _send(self, items: list[SettleItem]) -> None:
+        request = self._outlet.next_request()
+        self._sent[request] = items
+        self._outlet.send_nowait(Settle(request, items))
+
+    def resume(self) -> tuple[list[SettleItem], list[SettleItem]]:
+        """After a reconnect: `(first, rest)`, where `first` goes into `Resume` and `rest`, named as held, after it.
+
+        Both are forgotten here: `resumed` and `send_rest` take them up again.
+        """
+        items = [item for part in self._sent.values() for item in part] + self._fresh
+        self._sent.clear()
+        self._fresh = []
+        first = next(iter(in_frames(items)), [])
+        return first, items[len(first) :]
+
+    def resumed(self, request: int, first: list[SettleItem]) -> None:
+        """`first` left with the `Resume` of this number."""
+        self._sent[request] = first
+
+    def send_rest(self, rest: list[SettleItem]) -> None:
+        """Send what found no place in the `Resume`, right after it."""
+        for part in in_frames(rest):
+            self._send(part)
+
+    def answered(self, message: Settled) -> None:
+        """The broker recorded these, or told that they were not ours to tell any more."""
+        self._answered(message.request, message.answers)
+
+    def answered_in_resume(self, request: int, answers: list[SettleAnswer]) -> None:
+        self._answered(request, answers)
+
+    def refused(self, refusal: Refusal) -> None:
+        """A settle the broker will not take: results become failures, so that their jobs do not stay running."""
+        for item in self._sent.pop(refusal.request, ()):
+            _log.error("the broker refused the end of job %s: %s", id_text(item.job), refusal.message)
+            if item.end is RunEnd.SUCCEEDED:
+                failure = Failure(refusal.code, f"the broker refused the result: {refusal.message}", retry=False)
+                self.put(SettleItem(item.job, item.fence, RunEnd.FAILED, failure_body(failure), False))
+        self._tell_if_empty()
+
+    async def wait_empty(self) -> None:
+        """Wait until everything has been answered."""
+        while self._fresh or self._sent:
+            self._empty = asyncio.get_running_loop().create_future()
+            await self._empty
+
+    def _answered(self, request: int, answers: list[SettleAnswer]) -> None:
+        items = self._sent.pop(request, None)
+        if items and answers and _log.isEnabledFor(logging.INFO):
+            for item, answer in zip(items, answers, strict=False):
+                if answer is SettleAnswer.STALE:
+                    _log.info("job %s had passed to another worker; its end here was not counted", id_text(item.job))
+        self._tell_if_empty()
+
+    def _tell_if_empty(self) -> None:
+        if self._empty is not None and not self._empty.done() and not self._fresh and not self._sent:
+            self._empty.set_result(None)
+
+
+def in_frames(items: list[SettleItem]) -> Iterable[list[SettleItem]]:
+    """The items in parts that each fit well into one frame."""
+    # Results are small as a rule, and then there is nothing to add up: 0.1 us an item saved.
+    if len(items) <= ITEMS_A_FRAME_MAX and _size_of(items) <= FRAME_BYTES_TARGET:
+        if items:
+            yield items
+        return
+    part: list[SettleItem] = []
+    size = 0
+    for item in items:
+        size += _ITEM_BYTES + len(item.body)
+        if part and (size > FRAME_BYTES_TARGET or len(part) == ITEMS_A_FRAME_MAX):
+            yield part
+            part, size = [], _ITEM_BYTES + len(item.body)
+        part.append(item)
+    yield part
+
+
+def _size_of(items: list[SettleItem]) -> int:
+    return len(items) * _ITEM_BYTES + sum([len(item.body) for item in items])

@@ -1,0 +1,225 @@
+"""`aioqueue worker MODULE:QUEUE`: keeps worker processes alive, beats for them, and tells the broker when one dies.
+
+The supervisor loads nothing of the app. Its processes are spawned, never forked; each has a session of its own. A
+child that dies is started again, with growing waits if it dies soon; one that cannot even begin ends the supervisor
+with the reason. The first SIGTERM or SIGINT stops the children in good order, a second one hurries them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from aioqueue.clock import mono_ns
+from aioqueue.errors import AioqueueError, CrashLoop, from_wire
+from aioqueue.transport.address import TcpAddress
+from aioqueue.worker.channel import Connecting, Failed, Ready, Stop, SupervisorEnd, Work, WorkerOptions
+from aioqueue.worker.child import EXIT_SECONDS
+from aioqueue.worker.heartbeat import Heartbeat
+
+_log = logging.getLogger(__name__)
+
+# A child that is started again so often without ever having reached the broker will not do better the next time.
+STARTS_MAX: Final = 5
+_WAIT_SECONDS: Final = 0.1
+_WAIT_SECONDS_MAX: Final = 5.0
+# A child that lived this long was a good one.
+_PROVED_NS: Final = 10_000_000_000
+_TELL_SECONDS: Final = 2.0
+
+
+def supervise(options: WorkerOptions, processes: int = 1) -> int:
+    """Run workers until a signal stops them; the exit code. Raises `AppNotFound`, `CrashLoop` or a broker's refusal."""
+    return asyncio.run(Supervisor(options, processes).run())
+
+
+class Supervisor:
+    """Keeps `processes` children at work."""
+
+    def __init__(self, options: WorkerOptions, processes: int = 1) -> None:
+        self._options = options
+        self._processes = processes
+        self._children: set[_Child] = set()
+        self._stopping = asyncio.Event()
+        self._was_ready = False
+
+    async def run(self) -> int:
+        """Work until stopped; 0. Raises the error by which no child can begin."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        try:
+            async with asyncio.TaskGroup() as places:
+                for index in range(self._processes):
+                    places.create_task(self._keep(index))
+        except ExceptionGroup as group:
+            first = group.exceptions[0]
+            if isinstance(first, AioqueueError):
+                raise first from None
+            raise
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+        return 0
+
+    def stop(self) -> None:
+        """Stop all children in good order; the second time, in a hurry."""
+        hurry = self._stopping.is_set()
+        self._stopping.set()
+        _log.info("stopping %d workers%s", len(self._children), " in a hurry" if hurry else "")
+        for child in self._children:
+            child.stop(hurry)
+
+    async def _keep(self, index: int) -> None:
+        """Hold one place: a child, and after its death another one."""
+        starts = 0
+        quick = 0
+        while not self._stopping.is_set():
+            started_ns = mono_ns()
+            child = await _Child.start(self._options, f"{socket.gethostname()}:{os.getpid()}/{index + 1}")
+            end = await self._watch(child)
+            if self._stopping.is_set():
+                return
+            self._was_ready |= child.ready
+            starts = 0 if child.ready else starts + 1
+            self._judge(child, end, starts)
+            quick = 0 if mono_ns() - started_ns > _PROVED_NS else quick + 1
+            wait = min(_WAIT_SECONDS_MAX, _WAIT_SECONDS * 2**quick)
+            _log.warning("worker process %d %s; another one starts in %.1f s", child.pid, end, wait)
+            await self._pause(wait)
+
+    async def _watch(self, child: _Child) -> str:
+        """Serve the child until its end; says how it ended."""
+        self._children.add(child)
+        if self._stopping.is_set():
+            child.stop(hurry=False)
+        try:
+            return await child.run()
+        finally:
+            self._children.discard(child)
+            await child.aclose()
+
+    def _judge(self, child: _Child, end: str, starts: int) -> None:
+        """Raise if starting another child is of no use."""
+        if child.failure is not None and not self._was_ready:
+            raise from_wire(child.failure.code, child.failure.message, {})
+        if starts >= STARTS_MAX:
+            reason = child.failure.message if child.failure is not None else f"it {end}"
+            raise CrashLoop(target=self._options.target, times=starts, reason=reason)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass
+
+
+class _Child:
+    """One worker process with its channel and its heartbeat."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, channel: SupervisorEnd, options: WorkerOptions, work: Work
+    ) -> None:
+        self.ready = False
+        self.failure: Failed | None = None
+        self._process = process
+        self._channel = channel
+        self._options = options
+        self._work = work
+        self._heartbeat: Heartbeat | None = None
+        self._kill: asyncio.TimerHandle | None = None
+
+    @classmethod
+    async def start(cls, options: WorkerOptions, name: str) -> _Child:
+        """Spawn the process and tell it what to do."""
+        near, far = socket.socketpair()
+        with far:
+            channel = await SupervisorEnd.open(near)
+            process = await asyncio.create_subprocess_exec(
+                *_command(far.fileno()), stdin=asyncio.subprocess.DEVNULL, pass_fds=[far.fileno()]
+            )
+        child = cls(process, channel, options, Work(options, os.urandom(16), name))
+        channel.send(child._work)
+        return child
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def run(self) -> str:
+        """Listen to the child until it ends; says how it ended, for people."""
+        listening = asyncio.create_task(self._listen())
+        try:
+            code = await self._process.wait()
+            # What it said last is still in the channel; a program that it started may hold the channel open.
+            await asyncio.wait({listening}, timeout=_TELL_SECONDS)
+        finally:
+            listening.cancel()
+        end = _how(code)
+        if self._heartbeat is not None:
+            if code:
+                self._heartbeat.died(end)
+            else:
+                self._heartbeat.stop()
+        return end
+
+    def stop(self, hurry: bool) -> None:
+        """Ask the child to stop, and see to it that it does."""
+        self._channel.send(Stop(hurry))
+        if self._kill is not None:
+            self._kill.cancel()
+        patience_ms = 2 * self._options.cancel_grace_ms + (0 if hurry else self._options.grace_ms)
+        loop = asyncio.get_running_loop()
+        # Its own deadline for the same comes first, by EXIT_SECONDS.
+        self._kill = loop.call_later(patience_ms / 1000 + 2 * EXIT_SECONDS, self._end_it)
+
+    async def aclose(self) -> None:
+        """See the process end, and what was to be told of it told."""
+        if self._kill is not None:
+            self._kill.cancel()
+        self._end_it()
+        await self._process.wait()
+        await self._channel.aclose()
+        if self._heartbeat is not None:
+            if self._process.returncode == 0:
+                self._heartbeat.stop()
+            if not await asyncio.to_thread(self._heartbeat.join, _TELL_SECONDS):
+                _log.warning("the broker could not be told of worker process %d; its session will expire", self.pid)
+
+    def _end_it(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+
+    async def _listen(self) -> None:
+        while (message := await self._channel.receive()) is not None:
+            match message:
+                case Connecting(host, port, namespace):
+                    name = self._work.name
+                    address = TcpAddress(host, port)
+                    self._heartbeat = Heartbeat(address, self._work.secret, namespace=namespace, name=name)
+                    self._heartbeat.start()
+                case Ready():
+                    self.ready = True
+                    _log.info("worker process %d is ready", self.pid)
+                case Failed():
+                    self.failure = message
+
+
+def _command(descriptor: int) -> Sequence[str]:
+    return sys.executable, "-m", "aioqueue.worker.child", str(descriptor)
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

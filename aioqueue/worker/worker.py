@@ -1,0 +1,230 @@
+"""A worker: a session at a broker, its slots, and their beginning and end.
+
+It is wiring: `Session` talks to the broker, `Runners` run, `Threads` run plain functions, `Deadlines` wake. What is
+here is the order in which they start and stop. Used by `aioqueue worker` (through `worker.child`), by an app that
+embeds one (`async with Worker(queue)`), and by an embedded broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Self
+
+import anyio
+
+from aioqueue.client.queue import OpenStream, Queue
+from aioqueue.errors import AioqueueError, BadOption
+from aioqueue.limits import GOODBYE_SECONDS, QUEUES_A_WORKER_MAX, SLOTS_MAX
+from aioqueue.model.durations import Duration, to_ms
+from aioqueue.model.names import check_name
+from aioqueue.transport.address import TcpAddress
+from aioqueue.worker.calls import Calls
+from aioqueue.worker.deadlines import Deadlines
+from aioqueue.worker.endings import Stop
+from aioqueue.worker.heartbeat import Heartbeat
+from aioqueue.worker.runners import Runners
+from aioqueue.worker.session import Session
+from aioqueue.worker.threads import Threads
+
+_log = logging.getLogger(__name__)
+
+THREADS_MAX: Final = 1_000
+
+
+class Worker:
+    """Runs the jobs of a queue's tasks in this program: `async with Worker(queue)`, or `await worker.run()`.
+
+    `queues` are the lanes it takes jobs from, None for those of all tasks declared. `concurrency` is how many jobs run
+    at once, `threads` how many plain functions (as many as `concurrency`, at most 1,000).
+
+    When it stops it takes no more jobs, gives those that run `grace` seconds, then cancels them; a cancelled job's own
+    cleanup has `cancel_grace` seconds, twice; what then has no end is given back and spends no attempt.
+
+    `name` is what the broker shows of it. `secret` is the session's, from a supervisor that beats for this process;
+    without one, a worker of a broker over TCP beats from a thread of its own. `open_stream` opens a stream to the
+    broker; by default as the queue does, which must then be entered.
+
+    Raises `BadOption` or `BadName`.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        *,
+        queues: Sequence[str] | None = ("default",),
+        concurrency: int = 100,
+        threads: int | None = None,
+        grace: Duration = 30.0,
+        cancel_grace: Duration = 5.0,
+        name: str = "",
+        secret: bytes | None = None,
+        open_stream: OpenStream | None = None,
+    ) -> None:
+        self._queue = queue
+        self._queues = None if queues is None else _checked_queues(queues)
+        self._open_stream = open_stream
+        self._concurrency = _checked_count("concurrency", concurrency, SLOTS_MAX)
+        self._threads = _checked_count("threads", threads or min(self._concurrency, THREADS_MAX), THREADS_MAX)
+        self._grace_ms = to_ms(grace, option="grace")
+        self._cancel_grace_ms = to_ms(cancel_grace, option="cancel_grace")
+        self._name = name or f"{socket.gethostname()}:{os.getpid()}"
+        self._secret = secret
+        self._task: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._hurrying = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run jobs until `stop` is called; cancelling this is stopping in a hurry.
+
+        The connection is made again whenever it is lost. Raises what no waiting can heal: a broker that refuses the
+        session, or a journal that failed.
+        """
+        work = _Work(self)
+        link = asyncio.create_task(work.session.link.run(), name=f"aioqueue worker's link to {self._queue.url}")
+        try:
+            await work.until_stopped(link)
+        except asyncio.CancelledError:
+            self.stop(hurry=True)
+            raise
+        except AioqueueError as error:
+            _log.error("the worker stops: %s", error)
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await work.end(link)
+
+    def stop(self, *, hurry: bool = False) -> None:
+        """Begin to stop in good order; `hurry`, or asking again, cuts the `grace` of running jobs short."""
+        if hurry or self._stopping.is_set():
+            self._hurrying.set()
+        self._stopping.set()
+
+    async def ready(self) -> None:
+        """Wait until the broker has said Welcome to this worker."""
+        await self._ready.wait()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self.run(), name="aioqueue worker")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            self.stop(hurry=error is not None)
+            await asyncio.wait({task})
+            if error is None:
+                task.result()
+            else:
+                # What went wrong in the block is what its owner needs to see; the worker's own error is in the log.
+                task.exception()
+
+
+class _Work:
+    """One stay at the broker, from the first connection to the goodbye."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        queue = worker._queue
+        secret = worker._secret or os.urandom(16)
+        self.session = Session(
+            worker._open_stream or queue.open_stream,
+            url=queue.url,
+            namespace=queue.namespace,
+            name=worker._name,
+            secret=secret,
+            slots=worker._concurrency,
+            queues=queue.queues() if worker._queues is None else worker._queues,
+        )
+        self._threads = Threads(worker._threads)
+        self._deadlines = Deadlines()
+        self._runners = Runners(
+            worker._concurrency,
+            Calls(queue.tasks, self._threads),
+            self.session.box.put,
+            self._deadlines,
+            worker._cancel_grace_ms,
+        )
+        self.session.begin(self._runners)
+        self._heartbeat: Heartbeat | None = None
+        if worker._secret is None and isinstance(queue.address, TcpAddress):
+            self._heartbeat = Heartbeat(queue.address, secret, namespace=queue.namespace, name=worker._name)
+
+    async def until_stopped(self, link: asyncio.Task[None]) -> None:
+        """Work until the worker is stopped; raises what ended the link for good."""
+        stopping = asyncio.create_task(self._worker._stopping.wait())
+        welcomed = asyncio.create_task(self.session.welcomed.wait())
+        try:
+            await asyncio.wait({link, stopping, welcomed}, return_when=asyncio.FIRST_COMPLETED)
+            if welcomed.done():
+                self._worker._ready.set()
+                if self._heartbeat is not None:
+                    self._heartbeat.start()
+                await asyncio.wait({link, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            welcomed.cancel()
+        if link.done():
+            link.result()
+
+    async def end(self, link: asyncio.Task[None]) -> None:
+        """Stop everything, in good order where the broker can still be told."""
+        self.session.drain()
+        if link.done():
+            # Nobody will ever hear of these runs.
+            self._runners.stop_all(Stop.STALE)
+        else:
+            await self._finish_running()
+            self._runners.stop_all(Stop.DRAIN)
+        await self._runners.wait_quiet()
+        await self._say_goodbye(link)
+        await self._runners.aclose()
+        self._deadlines.close()
+        self._threads.close()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+
+    async def _finish_running(self) -> None:
+        running = self._runners.running
+        if running and not self._worker._hurrying.is_set():
+            _log.info("waiting %g s at most for %d running jobs", self._worker._grace_ms / 1000, running)
+        quiet = asyncio.create_task(self._runners.wait_quiet())
+        hurry = asyncio.create_task(self._worker._hurrying.wait())
+        try:
+            await asyncio.wait(
+                {quiet, hurry}, timeout=self._worker._grace_ms / 1000, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            quiet.cancel()
+            hurry.cancel()
+
+    async def _say_goodbye(self, link: asyncio.Task[None]) -> None:
+        if link.done():
+            return
+        if self.session.link.connected:
+            with anyio.move_on_after(GOODBYE_SECONDS):
+                await self.session.box.wait_empty()
+        unanswered = len(self.session.box)
+        if unanswered:
+            _log.warning("the ends of %d jobs could not be told to the broker; it will run them again", unanswered)
+        await self.session.link.aclose()
+        await asyncio.wait({link})
+
+
+def _checked_queues(queues: Sequence[str]) -> list[str]:
+    if isinstance(queues, str) or not queues or len(queues) > QUEUES_A_WORKER_MAX:
+        raise BadOption(option="queues", value=queues, reason=f"it must be a list of 1 to {QUEUES_A_WORKER_MAX} names")
+    return [check_name("queue", name) for name in dict.fromkeys(queues)]
+
+
+def _checked_count(option: str, value: int, limit: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
+        raise BadOption(option=option, value=value, reason=f"it must be a whole number from 1 to {limit}")
+    return value

@@ -1,0 +1,84 @@
+"""A scripted broker, workers of it, and runners without any broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+import pytest
+
+from aioqueue import Queue, Worker
+from aioqueue.model.bodies import pack_body, pack_headers
+from aioqueue.protocol import messages as m
+from aioqueue.transport.tcp import connect
+from tests.support.fake_broker import FakeBroker
+from tests.support.workers import Desk, Slots
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[FakeBroker]:
+    fake = await FakeBroker().start()
+    try:
+        yield fake
+    finally:
+        await fake.stop()
+
+
+@pytest.fixture
+def queue() -> Queue:
+    """A queue whose tasks a test declares; it is never entered."""
+    return Queue("memory:")
+
+
+@pytest.fixture
+async def serving(broker: FakeBroker) -> AsyncIterator[Callable[..., Any]]:
+    """`await serving(queue)` gives a `Desk`. The worker has a secret, so it beats not itself."""
+    async with AsyncExitStack() as stack:
+
+        async def serve(queue: Queue, **options: Any) -> Desk:
+            options = {"secret": b"s" * 16, "cancel_grace": 0.01, **options}
+            worker = Worker(queue, open_stream=partial(connect, "127.0.0.1", broker.port), **options)
+            running = asyncio.create_task(worker.run())
+
+            async def end() -> None:
+                running.cancel()
+                await asyncio.wait([running])
+
+            stack.push_async_callback(end)
+            peer = await broker.accept()
+            hello = await peer.welcome()
+            return Desk(worker, peer, hello, await peer.expect(m.Capacity))
+
+        yield serve
+
+
+@pytest.fixture
+async def slots_of(queue: Queue) -> AsyncIterator[Callable[..., Slots]]:
+    """`slots_of(2)` gives two slots for the tasks of `queue`."""
+    made: list[Slots] = []
+
+    def make(slots: int = 10, cancel_grace_ms: int = 10) -> Slots:
+        made.append(Slots(queue, slots, cancel_grace_ms))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.aclose()
+
+
+@pytest.fixture
+def run_of() -> Callable[..., m.DeliverItem]:
+    """`run_of("name", 1, 2)` is a run of task `name` with these arguments, with a job and a fence of its own."""
+    fences = iter(range(1, 1_000_000))
+
+    def make(task: str, *args: Any, timeout_ms: int = 0, headers: dict[str, str] | None = None, **kwargs: Any) -> Any:
+        fence = next(fences)
+        return m.DeliverItem(
+            fence.to_bytes(16, "big"), fence, 1, task, pack_body((args, kwargs)), pack_headers(headers or {}),
+            timeout_ms=timeout_ms, queue="default",
+        )  # fmt: skip
+
+    return make
