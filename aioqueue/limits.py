@@ -30,6 +30,8 @@ BODY_BYTES_MAX: Final = 1 * MIB
 HEADERS_BYTES_MAX: Final = 16 * KIB
 SPEC_BYTES_MAX: Final = 1 * KIB
 ERROR_BYTES_MAX: Final = 64 * KIB
+# What an exception says of itself, within that; the rest is left to its traceback.
+FAILURE_TEXT_BYTES_MAX: Final = 8 * KIB
 # An atomic submit is one batch of the journal, which is bounded by BATCH_BYTES_MAX.
 ATOMIC_BYTES_MAX: Final = 3 * MIB
 ATOMIC_JOBS_MAX: Final = 10_000
@@ -62,6 +64,9 @@ IN_FLIGHT_BYTES_MAX: Final = 4 * MIB
 ITEM_OVERHEAD_BYTES: Final = 64
 # A goodbye is a courtesy; a broker that does not read does not hold up the end of a program.
 GOODBYE_SECONDS: Final = 1.0
+
+# Jobs that the worker of an embedded broker runs at once, where nobody says otherwise.
+EMBEDDED_SLOTS: Final = 100
 
 # --- sessions -----------------------------------------------------------------------------------------------------
 

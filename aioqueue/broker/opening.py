@@ -11,6 +11,7 @@ from aioqueue.archive.memory import MemoryArchive
 from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.broker.broker import Broker
 from aioqueue.clock import Clock
+from aioqueue.journal.batch import JOURNAL_ID_BYTES
 from aioqueue.journal.memory import MemoryJournal, MemoryStore
 from aioqueue.journal.sqlite import SqliteJournal
 from aioqueue.limits import SESSION_TTL_MS
@@ -42,7 +43,8 @@ async def open_broker(
             return MemoryArchive()
 
         opening = Broker.open(
-            ForgetfulJournal(MemoryStore()), memory_archive,
+            # An id of its own each time: clients of the one before must not take this for a history that was lost.
+            ForgetfulJournal(MemoryStore(os.urandom(JOURNAL_ID_BYTES))), memory_archive,
             clock=clock, path="memory:", owner=owner, session_ttl_ms=session_ttl_ms,
         )  # fmt: skip
     else:

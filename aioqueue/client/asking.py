@@ -1,0 +1,127 @@
+"""Questions to the broker: one request, one answer, asked again after a reconnect until its deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable
+from typing import Final, Literal, cast
+
+from aioqueue.client.info import JobInfo, friendly
+from aioqueue.client.link import Link
+from aioqueue.errors import AioqueueError, DeadlineExceeded, NotRetryable
+from aioqueue.model.states import TERMINAL, JobState
+from aioqueue.protocol.messages import (
+    CancelJob,
+    Cancelled,
+    FindJobs,
+    GetJob,
+    JobPage,
+    JobRecord,
+    Requeued,
+    RetryJob,
+)
+
+CancelOutcome = Literal["cancelled", "finished", "stopping"]
+Request = GetJob | FindJobs | CancelJob | RetryJob
+Answer = JobRecord | JobPage | Cancelled | Requeued
+
+_LIVING: Final = frozenset(state.label for state in JobState if state not in TERMINAL)
+
+
+class Question:
+    """A request to be: `build` makes the message of a request's number. `sent` counts how often it left."""
+
+    __slots__ = ("answer", "build", "number", "sent", "what")
+
+    def __init__(self, what: str, build: Callable[[int], Request]) -> None:
+        self.what = what
+        self.build = build
+        self.sent = 0
+        self.number = 0
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+
+class Questions:
+    """The questions that are not answered yet, by the number they were last asked with."""
+
+    def __init__(self, link: Link, *, ask_seconds: float) -> None:
+        self._link = link
+        self._ask_seconds = ask_seconds
+        self._open: dict[int, Question] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    async def ask(self, question: Question) -> Answer:
+        """The answer; raises the broker's refusal, or `DeadlineExceeded`."""
+        self._send(question)
+        try:
+            async with asyncio.timeout(self._ask_seconds):
+                return await question.answer
+        except TimeoutError:
+            raise DeadlineExceeded(what=question.what, seconds=self._ask_seconds) from None
+        finally:
+            self._open.pop(question.number, None)
+
+    async def info(self, key: bytes) -> JobInfo:
+        """What the broker knows of a job now. Raises `JobNotFound` or `ResultExpired`."""
+        answer = await self.ask(Question("what is known of a job", lambda number: GetJob(number, key)))
+        assert isinstance(answer, JobRecord)
+        return friendly(answer.info)
+
+    async def page(self, states: list[int], queue: str, task: str, limit: int, after: bytes) -> JobPage:
+        """One page of jobs; its `next` is where the following one begins, empty after the last."""
+        what = "a page of jobs"
+        answer = await self.ask(Question(what, lambda number: FindJobs(number, states, queue, task, limit, after)))
+        assert isinstance(answer, JobPage)
+        return answer
+
+    async def cancel(self, key: bytes, reason: str) -> CancelOutcome:
+        """How the cancel went. Raises `NotCancellableYet` or `JobNotFound`."""
+        # Asking again does no harm: a job that the first one cancelled is answered `cancelled` once more.
+        answer = await self.ask(Question("the cancel of a job", lambda number: CancelJob(number, key, reason)))
+        assert isinstance(answer, Cancelled)
+        return cast(CancelOutcome, answer.outcome)
+
+    async def retry(self, key: bytes) -> None:
+        """Submit a job again that is dead or cancelled. Raises `NotRetryable` or `JobNotFound`."""
+        question = Question("the retry of a job", lambda number: RetryJob(number, key))
+        try:
+            await self.ask(question)
+        except NotRetryable as error:
+            # When the answer to a first request was lost, a job that lives now was most likely brought back by it.
+            if question.sent < 2 or error.fields.get("state") not in _LIVING:
+                raise
+
+    # --- what the session calls ---
+
+    def connected(self) -> None:
+        """A connection stands anew: ask all again."""
+        questions = list(self._open.values())
+        self._open.clear()
+        for question in questions:
+            self._send(question)
+
+    def answered(self, message: Answer) -> None:
+        """An answer came; one to a question that nobody asks any more is dropped."""
+        question = self._open.pop(message.request, None)
+        if question is not None and not question.answer.done():
+            question.answer.set_result(message)
+
+    def refused(self, request: int, error: AioqueueError) -> None:
+        question = self._open.pop(request, None)
+        if question is not None and not question.answer.done():
+            question.answer.set_exception(error)
+
+    def fail(self, error: AioqueueError) -> None:
+        """No answer will come any more."""
+        for number in list(self._open):
+            self.refused(number, copy.copy(error))
+
+    def _send(self, question: Question) -> None:
+        number = question.number = self._link.next_request()
+        self._open[number] = question
+        if self._link.connected:
+            question.sent += 1
+            self._link.send_nowait(question.build(number))

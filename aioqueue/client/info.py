@@ -1,0 +1,66 @@
+"""What a caller is told of one job: the broker's own view, with the id as text and times that can be read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from aioqueue.model import views
+from aioqueue.model.ids import id_text
+from aioqueue.model.views import Attempt, Failure
+
+
+class JobInfo(msgspec.Struct, frozen=True):
+    """All that the broker knows of one job, at the moment it was asked. Times ending in `_ms` are UTC, 0 for not yet.
+
+    `failures` counts attempts that failed, `crashes` the processes that died under the job, `runs` how often it was
+    started at all; `generation` rises with each `retry()`; `failure` is the last one.
+    """
+
+    id: str
+    task: str
+    queue: str
+    namespace: str
+    state: str
+    priority: int
+    submitted_ms: int
+    due_ms: int
+    started_ms: int
+    finished_ms: int
+    failures: int
+    crashes: int
+    runs: int
+    generation: int
+    worker: str
+    own_id: str | None
+    headers: dict[str, str]
+    failure: Failure | None
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def submitted_at(self) -> datetime:
+        return datetime.fromtimestamp(self.submitted_ms / 1000, UTC)
+
+    @property
+    def due_at(self) -> datetime | None:
+        return _instant(self.due_ms)
+
+    @property
+    def started_at(self) -> datetime | None:
+        return _instant(self.started_ms)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        return _instant(self.finished_ms)
+
+
+def _instant(ms: int) -> datetime | None:
+    return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
+
+
+def friendly(info: views.JobInfo) -> JobInfo:
+    """The broker's view of a job, for people and programs."""
+    given = {name: getattr(info, name) for name in views.JobInfo.__struct_fields__}
+    given.update(id=id_text(info.id), own_id=info.own_id or None, attempts=tuple(info.attempts))
+    return JobInfo(**given)

@@ -1,0 +1,162 @@
+"""One submitted job, as its caller holds it: await it for the result, or look, cancel, retry.
+
+A job is a name for what the broker knows; it may be dropped and found again by `queue.get(job.id)`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from typing import Any, Generic, Protocol, TypeVar
+
+from aioqueue.client.asking import CancelOutcome
+from aioqueue.client.info import JobInfo
+from aioqueue.client.session import Session
+from aioqueue.client.waiting import Ending
+from aioqueue.errors import (
+    AioqueueError,
+    DeadlineExceeded,
+    JobCancelled,
+    JobError,
+    JobFailed,
+    JobNotFound,
+    ResultExpired,
+)
+from aioqueue.model.bodies import unpack_failure
+from aioqueue.model.durations import Duration, to_ms
+from aioqueue.model.ids import id_text
+from aioqueue.model.states import JobState
+from aioqueue.protocol.messages import EndedItem
+
+R = TypeVar("R")
+
+
+class Results(Protocol):
+    """How the results of a task are read; `task` is its name."""
+
+    task: str
+
+    def unpack_result(self, body: bytes) -> Any: ...
+
+
+def result_of(item: EndedItem, results: Results) -> Any:
+    """The result that an end carries; raises `BadResult` for one that cannot be read, or how else the job ended."""
+    if item.state == JobState.SUCCEEDED:
+        return results.unpack_result(item.body)
+    raise _how_it_ended(item, id_text(item.job), results.task)
+
+
+def _how_it_ended(item: EndedItem, job: str, task: str) -> AioqueueError:
+    if item.code == ResultExpired.code:
+        return ResultExpired(job=job, state=JobState(item.state).label if item.state else "finished")
+    if item.state == 0:
+        return JobNotFound(job=job)
+    if item.state == JobState.DEAD:
+        failure = unpack_failure(item.body)
+        return JobFailed(job=job, task=task, type=failure.type, text=failure.text, traceback=failure.traceback)
+    if item.state == JobState.CANCELLED:
+        return JobCancelled(job=job, task=task)
+    return JobError(f"job {job} of task {task} ended in state {item.state}", job=job, task=task, state=item.state)
+
+
+class Job(Generic[R]):
+    """A submitted job. `await job` gives the task's result, or raises how the job ended otherwise.
+
+    Awaiting may be done again and by many. `key` is the id as 16 bytes, `id` as text.
+    """
+
+    __slots__ = ("_batch", "_ending", "_results", "_session", "key")
+
+    def __init__(
+        self,
+        session: Callable[[], Session],
+        key: bytes,
+        results: Results,
+        ending: Ending | None = None,
+        batch: list[Job[Any]] | None = None,
+    ) -> None:
+        self.key = key
+        # Asked each time, for the job may outlive the connection it was submitted over.
+        self._session = session
+        self._results = results
+        self._ending = ending
+        # The jobs of one `submit_many`: whoever awaits them one after the other should not pay a round trip for each.
+        self._batch = batch
+
+    @property
+    def id(self) -> str:
+        """The id as it is printed and as `queue.get` takes it."""
+        # Made when it is looked at: it costs 3 us.
+        return id_text(self.key)
+
+    @property
+    def task(self) -> str:
+        """The name of the job's task."""
+        return self._results.task
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} of {self.task}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __await__(self) -> Generator[Any, None, R]:
+        return self._result().__await__()
+
+    async def result(self, timeout: Duration | None = None) -> R:
+        """The result, waited for at most `timeout` (seconds, `timedelta`, or text such as `"10m"`).
+
+        Raises `JobFailed` (with the last failure's `type`, `text` and `traceback`), `JobCancelled`, `ResultExpired`,
+        `JobNotFound`, `DeadlineExceeded` (the job goes on), or `QueueClosed`.
+        """
+        if timeout is None:
+            return await self._result()
+        seconds = to_ms(timeout, option="timeout") / 1000
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._result()
+        except TimeoutError:
+            raise DeadlineExceeded(what=f"the result of job {self.id}", seconds=seconds) from None
+
+    async def info(self) -> JobInfo:
+        """What the broker knows of the job now. Raises `JobNotFound`."""
+        return await self._session().questions.info(self.key)
+
+    async def cancel(self, reason: str = "") -> CancelOutcome:
+        """Keep the job from running: `cancelled`, or `finished` when it had ended before.
+
+        Raises `NotCancellableYet` for a job that runs, and `JobNotFound`.
+        """
+        return await self._session().questions.cancel(self.key, reason)
+
+    async def retry(self) -> None:
+        """Submit a dead or cancelled job once more; awaiting this object then waits for the new end.
+
+        Raises `NotRetryable` for a job in another state, and `JobNotFound`.
+        """
+        await self._session().questions.retry(self.key)
+        self._ending = None
+
+    async def _result(self) -> R:
+        ending = self._ending
+        if ending is None or ending.error is not None:
+            # An end that was not told before the queue was closed may be told by another connection.
+            ending = self._ask()
+        item = ending.item
+        if item is None:
+            item = await self._session().endings.reached(ending)
+        found: R = result_of(item, self._results)
+        return found
+
+    def _ask(self) -> Ending:
+        endings = self._session().endings
+        if self._batch:
+            for job in self._batch:
+                if job._ending is None:
+                    job._ending = endings.ask(job.key)
+            self._batch.clear()
+        self._ending = endings.ask(self.key)
+        return self._ending

@@ -1,0 +1,400 @@
+"""`Queue`: an app's handle on a broker. Declares tasks without a connection, and inside `async with` submits them.
+
+Where the broker is in this process (`memory:`, `sqlite:`) entering the queue starts it, through the module that
+`EMBEDDED` names: a program that talks TCP never loads it, nor SQLite.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, ParamSpec, Self, TypeVar, overload
+
+from aioqueue.client.declare import Declares
+from aioqueue.client.ids import JobIds
+from aioqueue.client.info import JobInfo, friendly
+from aioqueue.client.job import Job, Results, result_of
+from aioqueue.client.named import NamedTask
+from aioqueue.client.options import TaskOptions
+from aioqueue.client.session import Session
+from aioqueue.client.submitting import Acceptance, item_bytes
+from aioqueue.client.task import Call, Task
+from aioqueue.client.waiting import Ending
+from aioqueue.clock import Clock, SystemClock
+from aioqueue.errors import BadOption, BulkTooLarge, NotEntered
+from aioqueue.limits import (
+    ATOMIC_BYTES_MAX,
+    ATOMIC_JOBS_MAX,
+    CONNECT_SECONDS,
+    EMBEDDED_SLOTS,
+    FRAME_BYTES_MAX,
+    KIB,
+    PAGE_JOBS_MAX,
+    SLOTS_MAX,
+)
+from aioqueue.model.ids import id_bytes, own_id
+from aioqueue.model.names import check_name
+from aioqueue.model.states import JobState
+from aioqueue.model.views import Statistics
+from aioqueue.protocol.messages import SubmitFlag, SubmitItem
+from aioqueue.transport.address import Address, TcpAddress, parse_address
+from aioqueue.transport.stream import Stream
+from aioqueue.transport.tcp import connect
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+AnyTask = Task[..., Any] | NamedTask
+OpenStream = Callable[[], Awaitable[Stream]]
+
+URL_VARIABLE: Final = "AIOQUEUE_URL"
+# By URL scheme: the module that runs a broker in this process.
+EMBEDDED: Final = {"memory": "aioqueue.embedded", "sqlite": "aioqueue.embedded"}
+_WORKER: Final = "aioqueue.worker"
+_WANT_RESULT: Final = int(SubmitFlag.WANT_RESULT)
+_OWN_ID: Final = int(SubmitFlag.OWN_ID)
+# An atomic submit is one frame; this is left for what the frame itself needs.
+_ATOMIC_FRAME_BYTES: Final = FRAME_BYTES_MAX - 4 * KIB
+
+
+class Queue(Declares):
+    """A handle on the broker at `url`: the argument, else the environment's `AIOQUEUE_URL`, else `memory:`.
+
+    `namespace` keeps jobs apart that share a broker. `worker` runs jobs in this process too: None means yes for
+    `memory:` and `sqlite:` and no for `tcp:`, a number is how many at once. `name` is how `aioqueue top` calls this
+    client. `defaults` are options of its tasks that do not say otherwise.
+
+    Raises `BadUrl`, `BadName` or `BadOption`.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        namespace: str = "default",
+        worker: bool | int | None = None,
+        name: str = "",
+        defaults: TaskOptions | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(**(defaults or {}))
+        self.namespace = check_name("namespace", namespace)
+        self.name = check_name("client", name) if name else ""
+        self._address = parse_address(url or os.environ.get(URL_VARIABLE) or "memory:")
+        self._worker = _check_worker(worker)
+        self._ids = JobIds(clock or SystemClock())
+        self._session: Session | None = None
+        self._journal_seen = (b"", 0)
+        self._open_stream: OpenStream | None = None
+        self._stack: AsyncExitStack | None = None
+        self._named: dict[str, NamedTask] = {}
+
+    # --- the connection ---
+
+    @property
+    def url(self) -> str:
+        """Where the broker is. May be set while the queue is not entered."""
+        return str(self._address)
+
+    @url.setter
+    def url(self, url: str) -> None:
+        if self._stack is not None:
+            raise BadOption(option="url", value=url, reason="the queue is connected; leave `async with` first")
+        self._address = parse_address(url)
+
+    @property
+    def worker(self) -> int | None:
+        """How many jobs this process runs at once, 0 for none, None by the URL's own rule. May be set while the
+        queue is not entered: a worker process says False, for it has a worker already.
+        """
+        return self._worker
+
+    @worker.setter
+    def worker(self, worker: bool | int | None) -> None:
+        self._worker = _check_worker(worker)
+
+    @property
+    def address(self) -> Address:
+        """The URL, taken apart."""
+        return self._address
+
+    @property
+    def open_stream(self) -> OpenStream:
+        """Opens one more stream to the broker; for workers of this queue. Raises `NotEntered`."""
+        if self._open_stream is None:
+            raise NotEntered
+        return self._open_stream
+
+    async def __aenter__(self) -> Self:
+        """Connect, or start the broker that is embedded here.
+
+        Raises `BrokerUnavailable` when none answers within `CONNECT_SECONDS`, what a broker refuses the session
+        with, and for an embedded one the errors of its journal.
+        """
+        if self._stack is not None:
+            raise BadOption(option="queue", value=self, reason="it is entered already; use the one that is open")
+        self._stack = stack = AsyncExitStack()
+        try:
+            await self._enter(stack)
+        except BaseException:
+            await self._leave()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave()
+
+    async def _enter(self, stack: AsyncExitStack) -> None:
+        address = self._address
+        slots = self._worker
+        if isinstance(address, TcpAddress):
+            self._open_stream = partial(connect, address.host, address.port)
+        else:
+            embedded = importlib.import_module(EMBEDDED[address.scheme])
+            running = embedded.running(self, address, EMBEDDED_SLOTS if slots is None else slots)
+            self._open_stream = await stack.enter_async_context(running)
+        session = Session(
+            self.open_stream,
+            url=str(address),
+            namespace=self.namespace,
+            name=self.name,
+            journal_seen=self._journal_seen,
+        )
+        await session.open(CONNECT_SECONDS)
+        self._session = session
+        if isinstance(address, TcpAddress) and slots:
+            worker = importlib.import_module(_WORKER).Worker(self, queues=self.queues(), concurrency=slots)
+            await stack.enter_async_context(worker)
+
+    async def _leave(self) -> None:
+        """Say goodbye, then stop what runs here; in this order, so that an embedded broker hears it."""
+        session, self._session = self._session, None
+        stack, self._stack = self._stack, None
+        try:
+            if session is not None:
+                self._journal_seen = session.link.journal_seen
+                await session.aclose()
+        finally:
+            try:
+                if stack is not None:
+                    await stack.aclose()
+            finally:
+                self._open_stream = None
+
+    def session(self) -> Session:
+        """What is under way over the connection. Raises `NotEntered`, or what ended the session for good."""
+        session = self._session
+        if session is None:
+            raise NotEntered
+        if session.error is not None:
+            session.check()
+        return session
+
+    def queues(self) -> tuple[str, ...]:
+        """The lanes of all tasks declared here, and `default`."""
+        return tuple(sorted({"default", *(task.queue for task in self.tasks)}))
+
+    # --- submitting ---
+
+    @overload
+    async def submit(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
+    @overload
+    async def submit(self, task: str | NamedTask, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
+    async def submit(self, task: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """Submit one job; returns when the broker has it durably. A task's name serves too, untyped.
+
+        A broker that cannot be reached is waited for, and a submit under way across its restart is accepted exactly
+        once. Raises `BadArguments`, `NotSerializable` or `PayloadTooLarge` before anything is sent; `QueueFull` and
+        other refusals of the broker; `OutcomeUnknown` when no answer came for `RESEND_SECONDS`; `QueueClosed`.
+        """
+        if task.__class__ is not Task:
+            task = self._find_task(task)
+        session = self.session()
+        item = self._item(task, args, kwargs, 0)
+        acceptance = Acceptance()
+        session.submitter.add(item, acceptance)
+        await acceptance.future
+        return Job(self.session, item.job, _results(task))
+
+    async def submit_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
+        """Submit all of the calls or none; the jobs are in their order. Returns when the broker has them durably.
+
+        Raises what `submit` raises, and `BulkTooLarge` above `ATOMIC_JOBS_MAX` jobs or `ATOMIC_BYTES_MAX` bytes,
+        before anything is sent.
+        """
+        calls = list(calls)
+        session = self.session()
+        items = [self._item(call.task, call.args, call.kwargs, 0) for call in calls]
+        if not items:
+            return []
+        acceptance = Acceptance()
+        session.submitter.add_atomic(items, _atomic_bytes(items), acceptance)
+        await acceptance.future
+        # A list of its own: it is emptied when the first of the jobs is awaited.
+        batch: list[Job[Any]] = []
+        jobs = [
+            Job[R](self.session, item.job, call.task.signature, None, batch)
+            for call, item in zip(calls, items, strict=True)
+        ]
+        batch += jobs
+        return jobs
+
+    @overload
+    async def run(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    async def run(self, task: str | NamedTask, /, *args: Any, **kwargs: Any) -> Any: ...
+    async def run(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Submit one job and wait for its result. Raises what `submit` and `Job.result` raise."""
+        task = self._find_task(task)
+        if task.plan(self.namespace).own_id:
+            # Others may wait for this very job, whatever becomes of this submit.
+            return await (await self.submit(task, *args, **kwargs))
+        session = self.session()
+        ending = self._send(session, task, args, kwargs)
+        return result_of(await session.endings.reached(ending), _results(task))
+
+    async def map(self, task: Task[[T], R], items: Iterable[T], *, window: int = 100) -> AsyncIterator[R]:
+        """The results of `task(item)` in the order of the items, with at most `window` jobs under way.
+
+        A job that did not succeed raises here what `Job.result` would; the others under way are left alone, as they
+        are when the iterator is closed.
+        """
+        if task.plan(self.namespace).own_id:
+            raise BadOption(option="id", value=task.plan(self.namespace).own_id, reason="map makes a job of each item")
+        if window < 1:
+            raise BadOption(option="window", value=window, reason="it must be at least 1")
+        session = self.session()
+        reached = session.endings.reached
+        results = _results(task)
+        under_way: deque[Ending] = deque()
+        try:
+            for item in items:
+                if len(under_way) == window:
+                    yield result_of(await reached(under_way.popleft()), results)
+                under_way.append(self._send(session, task, (item,), {}))
+            while under_way:
+                yield result_of(await reached(under_way.popleft()), results)
+        finally:
+            for ending in under_way:
+                ending.forget()
+
+    def _send(self, session: Session, task: AnyTask, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ending:
+        """Submit a job whose end the broker tells by itself."""
+        item = self._item(task, args, kwargs, _WANT_RESULT)
+        ending = session.endings.expect(item.job)
+        session.submitter.add(item, ending)
+        return ending
+
+    def _find_task(self, task: Any) -> AnyTask:
+        if isinstance(task, Task | NamedTask):
+            return task
+        if not isinstance(task, str):
+            raise BadOption(option="task", value=task, reason="it must be a task (@queue.task) or a task's name")
+        if task in self.tasks:
+            return self.tasks.get(task)
+        named = self._named.get(task)
+        if named is None:
+            named = self._named[task] = NamedTask(task, self._defaults)
+        return named
+
+    def _item(self, task: AnyTask, args: tuple[Any, ...], kwargs: dict[str, Any], flags: int) -> SubmitItem:
+        body = task.pack(args, kwargs)
+        plan = task.plan(self.namespace)
+        if plan.own_id:
+            flags |= _OWN_ID
+            key = own_id(self.namespace, plan.queue, plan.own_id)
+        else:
+            key = self._ids.next(self.namespace, plan.queue)
+        return SubmitItem(key, plan.spec_bytes, body, flags, plan.delay_ms, plan.at_ms, plan.headers, plan.own_id)
+
+    # --- looking ---
+
+    async def get(self, job_id: str) -> Job[Any]:
+        """The job of this id. Raises `JobNotFound`, or `ResultExpired` for one that ended long ago.
+
+        Its result is read as the task of that name declared here says, or as plain values if there is none.
+        """
+        key = id_bytes(job_id)
+        info = await self.session().questions.info(key)
+        return Job(self.session, key, _results(self._find_task(info.task)))
+
+    async def find(
+        self,
+        *,
+        state: str | Iterable[str] | None = None,
+        queue: str | None = None,
+        task: str | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[JobInfo]:
+        """Jobs in these states (`ready`, `dead`, …), of this lane and of this task, newest first, at most `limit`.
+
+        Raises `BadOption` for a state that there is not.
+        """
+        states = _states(state)
+        session = self.session()
+        rest = limit
+        after = b""
+        while rest is None or rest > 0:
+            size = PAGE_JOBS_MAX if rest is None else min(rest, PAGE_JOBS_MAX)
+            page = await session.questions.page(states, queue or "", task or "", size, after)
+            for info in page.jobs:
+                yield friendly(info)
+            after = page.next
+            if not after:
+                return
+            rest = None if rest is None else rest - len(page.jobs)
+
+    async def statistics(self) -> AsyncIterator[Statistics]:
+        """What the broker does, about once a second, as long as it is iterated. Outlives a restart of the broker."""
+        watchers = self.session().watchers
+        watcher = watchers.add()
+        try:
+            while True:
+                yield await watcher.next()
+        finally:
+            watchers.remove(watcher)
+
+
+def _results(task: AnyTask) -> Results:
+    return task.signature if isinstance(task, Task) else task
+
+
+def _check_worker(worker: Any) -> int | None:
+    """How many jobs run at once in this process; None leaves it to the kind of broker."""
+    if worker is None or isinstance(worker, bool):
+        return None if worker is None else EMBEDDED_SLOTS * worker
+    if not isinstance(worker, int) or not 0 <= worker <= SLOTS_MAX:
+        raise BadOption(option="worker", value=worker, reason=f"it must be True, False, None or 0 to {SLOTS_MAX}")
+    return worker
+
+
+def _atomic_bytes(items: list[SubmitItem]) -> int:
+    """About how large the frame will be; `BulkTooLarge` if the broker would not take it."""
+    bodies = sum(len(item.args) for item in items)
+    frame = sum(map(item_bytes, items))
+    if len(items) > ATOMIC_JOBS_MAX or bodies > ATOMIC_BYTES_MAX:
+        size, size_max = bodies, ATOMIC_BYTES_MAX
+    elif frame > _ATOMIC_FRAME_BYTES:
+        size, size_max = frame, _ATOMIC_FRAME_BYTES
+    else:
+        return frame
+    raise BulkTooLarge(jobs=len(items), size=size, jobs_max=ATOMIC_JOBS_MAX, size_max=size_max)
+
+
+def _states(state: str | Iterable[str] | None) -> list[int]:
+    if state is None:
+        return []
+    labels = {found.label: int(found) for found in JobState}
+    wanted = [state] if isinstance(state, str) else list(state)
+    for label in wanted:
+        if label not in labels:
+            raise BadOption(option="state", value=label, reason=f"it must be one of {', '.join(labels)}")
+    return [labels[label] for label in wanted]
