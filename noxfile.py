@@ -74,10 +74,9 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documents: spelling, links and the programs in them."""
+    """The documents are spelled right."""
     install(session)
     session.run("codespell", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs")
-    session.run("python", "-m", "pytest", "tests/docs")
 
 
 @nox.session
