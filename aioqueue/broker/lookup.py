@@ -33,7 +33,7 @@ def tell(command: Any, ids: Iterable[bytes], found: Found) -> None:
     match command:
         case c.SubmitJobs():
             for job in command.items:
-                if job.id in asked and job.known is not c.Known.FRESH:
+                if job.id in asked:
                     job.known = c.Known.FINISHED if job.id in found else c.Known.ABSENT
         case c.SettleRuns(items=runs) | c.ResumeSession(settles=runs):
             for run in runs:

@@ -142,8 +142,9 @@ class Job(Generic[R]):
 
     async def _result(self) -> R:
         ending = self._ending
-        if ending is None or ending.error is not None:
-            # An end that was not told before the queue was closed may be told by another connection.
+        if ending is None or ending.error is not None or (ending.item is None and ending.abandoned()):
+            # An end that was not told before the queue was closed may be told by another connection; one whose last
+            # waiter gave up is not listened for any more.
             ending = self._ask()
         item = ending.item
         if item is None:

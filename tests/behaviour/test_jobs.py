@@ -1,0 +1,355 @@
+"""What a user sees of a job, whichever broker is behind the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from aioqueue import (
+    BadArguments,
+    BulkTooLarge,
+    Context,
+    DeadlineExceeded,
+    JobCancelled,
+    JobFailed,
+    JobNotFound,
+    NotCancellableYet,
+    NotRetryable,
+    NotSerializable,
+    PayloadTooLarge,
+    Retry,
+    Worker,
+)
+from aioqueue.client.named import NamedTask
+from tests.behaviour.conftest import App
+
+
+@dataclass
+class Order:
+    number: int
+    placed: datetime
+    total: Decimal
+    by: UUID
+
+
+async def test_a_result_comes_back_as_its_annotation_says(app: App) -> None:
+    @app.queue.task
+    async def reprice(order: Order, factor: Decimal) -> Order:
+        return Order(order.number, order.placed, order.total * factor, order.by)
+
+    queue = await app.start()
+    order = Order(1, datetime(2026, 1, 2, tzinfo=UTC), Decimal("9.99"), UUID(int=7))
+    job = await queue.submit(reprice, order, Decimal(2))
+    assert await job == Order(1, order.placed, Decimal("19.98"), order.by)
+    assert await (await queue.get(job.id)) == Order(1, order.placed, Decimal("19.98"), order.by)
+
+
+async def test_calling_runs_here_and_submitting_runs_in_the_worker(app: App) -> None:
+    threads: list[int] = []
+
+    @app.queue.task
+    async def plain(x: int) -> int:
+        return x + 1
+
+    @app.queue.task
+    def threaded(x: int) -> int:
+        threads.append(threading.get_ident())
+        return x + 1
+
+    queue = await app.start()
+    assert await plain(1) == 2
+    assert await queue.run(threaded, 1) == 2
+    assert threads != [threading.get_ident()]
+
+
+async def test_a_failing_job_is_tried_again_and_told_as_data(app: App) -> None:
+    attempts: list[int] = []
+
+    @app.queue.task(retry=Retry(3, base=0.01, jitter=False))
+    async def flaky(ctx: Context) -> str:
+        attempts.append(ctx.attempt)
+        if ctx.attempt < 3:
+            raise ValueError("not yet")
+        return "at last"
+
+    @app.queue.task(retry=1)
+    async def broken() -> None:
+        raise KeyError("gone")
+
+    queue = await app.start()
+    assert await queue.run(flaky) == "at last"
+    assert attempts == [1, 2, 3]
+    job = await queue.submit(broken)
+    with pytest.raises(JobFailed) as told:
+        await job
+    assert (told.value.type, told.value.text) == ("KeyError", "'gone'")
+    assert "raise KeyError" in told.value.traceback
+    info = await job.info()
+    assert (info.state, info.failures) == ("dead", 1)
+
+
+async def test_a_dead_job_that_is_retried_gives_its_new_end(app: App) -> None:
+    healthy = asyncio.Event()
+
+    @app.queue.task(retry=1)
+    async def moody() -> int:
+        if not healthy.is_set():
+            raise RuntimeError("bad day")
+        return 42
+
+    queue = await app.start()
+    job = await queue.submit(moody)
+    with pytest.raises(JobFailed):
+        await job
+    healthy.set()
+    await job.retry()
+    assert await job == 42
+    with pytest.raises(NotRetryable):
+        await job.retry()
+
+
+async def test_priorities_go_first_and_equals_keep_their_order(app: App) -> None:
+    ran: list[str] = []
+    gate, busy = asyncio.Event(), asyncio.Event()
+
+    @app.queue.task
+    async def block() -> None:
+        busy.set()
+        await gate.wait()
+
+    @app.queue.task
+    async def note(name: str) -> None:
+        ran.append(name)
+
+    queue = await app.start(worker=False)
+    async with Worker(queue, concurrency=1):
+        first = await queue.submit(block)
+        await busy.wait()
+        jobs = [await queue.submit(note.options(priority=p), n) for n, p in (("a", 5), ("b", 5), ("c", 9), ("d", 0))]
+        gate.set()
+        await first
+        for job in jobs:
+            await job
+    assert ran == ["c", "a", "b", "d"]
+
+
+async def test_a_delayed_job_does_not_run_before_its_time(app: App) -> None:
+    @app.queue.task
+    async def when() -> datetime:
+        return datetime.now(UTC)
+
+    queue = await app.start()
+    asked = datetime.now(UTC)
+    later, at = (
+        await queue.submit(when.options(delay=0.2)),
+        await queue.submit(when.options(at=asked + timedelta(seconds=0.3))),
+    )
+    assert (await later.info()).state == "scheduled"
+    assert await later >= asked + timedelta(seconds=0.2)
+    assert await at >= asked + timedelta(seconds=0.3)
+
+
+async def test_a_callers_own_id_is_one_job_however_often_it_is_submitted(app: App) -> None:
+    runs: list[int] = []
+
+    @app.queue.task
+    async def charge(invoice: int) -> int:
+        runs.append(invoice)
+        return invoice
+
+    queue = await app.start()
+    jobs = [await queue.submit(charge.options(id="invoice-42"), 42) for _ in range(3)]
+    assert len({job.id for job in jobs}) == 1
+    assert [await job for job in jobs] == [42, 42, 42]
+    assert await (await queue.submit(charge.options(id="invoice-42"), 42)) == 42
+    assert runs == [42]
+
+
+async def test_a_waiting_job_that_is_cancelled_never_runs(app: App) -> None:
+    ran: list[int] = []
+
+    @app.queue.task
+    async def never() -> None:
+        ran.append(1)
+
+    queue = await app.start()
+    job = await queue.submit(never.options(delay=60))
+    assert await job.cancel("not needed") == "cancelled"
+    assert await job.cancel() == "cancelled"
+    with pytest.raises(JobCancelled):
+        await job
+    assert ran == []
+
+
+async def test_a_running_job_cannot_be_cancelled_and_a_finished_one_is_finished(app: App) -> None:
+    gate, busy = asyncio.Event(), asyncio.Event()
+
+    @app.queue.task
+    async def block() -> None:
+        busy.set()
+        await gate.wait()
+
+    queue = await app.start()
+    job = await queue.submit(block)
+    await busy.wait()
+    with pytest.raises(NotCancellableYet):
+        await job.cancel()
+    gate.set()
+    await job
+    assert await job.cancel() == "finished"
+
+
+async def test_a_timeout_cancels_the_coroutine_and_lets_it_clean_up(app: App) -> None:
+    cleaned = asyncio.Event()
+
+    @app.queue.task(timeout=0.05, retry=1)
+    async def slow() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)
+            cleaned.set()
+
+    queue = await app.start()
+    with pytest.raises(JobFailed) as told:
+        await queue.run(slow)
+    assert told.value.type == "TimeoutError"
+    assert cleaned.is_set()
+
+
+async def test_submit_many_is_all_or_none_and_keeps_its_order(app: App) -> None:
+    @app.queue.task
+    async def double(x: int) -> int:
+        return 2 * x
+
+    queue = await app.start()
+    jobs = await queue.submit_many([double.call(x) for x in range(700)])
+    assert [await job for job in jobs] == [2 * x for x in range(700)]
+    with pytest.raises(BulkTooLarge):
+        await queue.submit_many([double.call(x) for x in range(10_001)])
+    with pytest.raises(BadArguments):
+        await queue.submit_many([double.call(1), double.call(1, 2)])  # type: ignore[call-arg]
+    assert await queue.submit_many([]) == []
+
+
+async def test_map_gives_results_in_the_order_of_its_items(app: App) -> None:
+    @app.queue.task
+    async def slow_first(x: int) -> int:
+        await asyncio.sleep(0.02 if x % 10 == 0 else 0)
+        return x
+
+    queue = await app.start()
+    assert [x async for x in queue.map(slow_first, range(50), window=7)] == list(range(50))
+
+
+async def test_what_does_not_fit_is_refused_before_anything_is_sent(app: App) -> None:
+    @app.queue.task
+    async def take(x: int) -> None:
+        """Never reached."""
+
+    queue = await app.start()
+    with pytest.raises(BadArguments):
+        await queue.submit(take, 1, 2)  # type: ignore[call-arg]
+    with pytest.raises(NotSerializable):
+        await queue.submit(take, object())  # type: ignore[arg-type]
+    with pytest.raises(PayloadTooLarge):
+        await queue.submit(take, "x" * 1_100_000)  # type: ignore[arg-type]
+    assert [info async for info in queue.find()] == []
+
+
+async def test_a_payload_up_to_its_limit_comes_through(app: App) -> None:
+    @app.queue.task
+    async def echo(data: bytes) -> bytes:
+        return data
+
+    queue = await app.start()
+    data = b"\x00" * 1_000_000
+    assert [await job for job in [await queue.submit(echo, data) for _ in range(3)]] == [data] * 3
+
+
+async def test_a_result_that_cannot_travel_fails_the_job_with_that_reason(app: App) -> None:
+    @app.queue.task(retry=3)
+    async def give() -> object:
+        return object()
+
+    @app.queue.task(retry=3)
+    async def give_much() -> bytes:
+        return b"x" * 1_200_000
+
+    queue = await app.start()
+    for task, code in ((give, "NotSerializable"), (give_much, "PayloadTooLarge")):
+        job = await queue.submit(task)
+        with pytest.raises(JobFailed) as told:
+            await job
+        assert code in told.value.type
+        assert (await job.info()).failures == 1
+
+
+async def test_a_task_the_worker_does_not_know_is_named_and_its_job_kept(app: App) -> None:
+    queue = await app.start()
+    job = await queue.submit(NamedTask("nobody.knows").options(retry=1), 1)
+    with pytest.raises(JobFailed) as told:
+        await job
+    assert "nobody.knows" in told.value.text
+    assert (await job.info()).state == "dead"
+
+
+async def test_an_id_that_nobody_knows_is_not_found(app: App) -> None:
+    queue = await app.start()
+    for unknown in ("01a200b5-224f-700a-9b03-19a5a35d2ca4", "nonsense", ""):
+        with pytest.raises(JobNotFound):
+            await queue.get(unknown)
+
+
+async def test_waiting_for_a_result_ends_by_its_timeout_and_the_job_goes_on(app: App) -> None:
+    gate = asyncio.Event()
+
+    @app.queue.task
+    async def block() -> int:
+        await gate.wait()
+        return 5
+
+    queue = await app.start()
+    job = await queue.submit(block)
+    with pytest.raises(DeadlineExceeded):
+        await job.result(timeout=0.05)
+    gate.set()
+    assert await job.result(timeout="10s") == 5
+
+
+async def test_find_filters_by_state_and_task(app: App) -> None:
+    @app.queue.task(retry=1)
+    async def bad() -> None:
+        raise ValueError
+
+    @app.queue.task
+    async def good() -> None:
+        """Succeeds."""
+
+    queue = await app.start()
+    failed, worked = await queue.submit(bad), await queue.submit(good)
+    waiting = await queue.submit(good.options(delay=60))
+    with pytest.raises(JobFailed):
+        await failed
+    await worked
+    assert [info.id async for info in queue.find(state="dead")] == [failed.id]
+    assert [info.id async for info in queue.find(state="scheduled")] == [waiting.id]
+    assert {info.id async for info in queue.find(task=good.name)} == {worked.id, waiting.id}
+
+
+async def test_headers_and_context_reach_the_task(app: App) -> None:
+    @app.queue.task
+    async def see(ctx: Context, x: int) -> tuple[str, int, dict[str, str]]:
+        ctx.log.info("seen")
+        return ctx.job, x, dict(ctx.headers)
+
+    queue = await app.start()
+    job = await queue.submit(see.options(headers={"trace": "abc"}), 3)
+    assert await job == (job.id, 3, {"trace": "abc"})
+    assert (await job.info()).headers == {"trace": "abc"}
