@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
@@ -261,7 +261,7 @@ class Queue(Declares):
         ending = self._send(session, task, args, kwargs)
         return result_of(await session.endings.reached(ending), _results(task))
 
-    async def map(self, task: Task[[T], R], items: Iterable[T], *, window: int = 100) -> AsyncIterator[R]:
+    async def map(self, task: Task[[T], R], items: Iterable[T], *, window: int = 100) -> AsyncGenerator[R, None]:
         """The results of `task(item)` in the order of the items, with at most `window` jobs under way.
 
         A job that did not succeed raises here what `Job.result` would; the others under way are left alone, as they
@@ -333,7 +333,7 @@ class Queue(Declares):
         queue: str | None = None,
         task: str | None = None,
         limit: int | None = None,
-    ) -> AsyncIterator[JobInfo]:
+    ) -> AsyncGenerator[JobInfo, None]:
         """Jobs in these states (`ready`, `dead`, …), of this lane and of this task, newest first, at most `limit`.
 
         Raises `BadOption` for a state that there is not.
@@ -352,7 +352,7 @@ class Queue(Declares):
                 return
             rest = None if rest is None else rest - len(page.jobs)
 
-    async def statistics(self) -> AsyncIterator[Statistics]:
+    async def statistics(self) -> AsyncGenerator[Statistics, None]:
         """What the broker does, about once a second, as long as it is iterated. Outlives a restart of the broker."""
         watchers = self.session().watchers
         watcher = watchers.add()

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from aioqueue.client.session import Session
+from aioqueue.errors import DeadlineExceeded, JobNotFound, NotRetryable, QueueClosed
+from aioqueue.protocol import messages as m
+from tests.support.examples import INFO
+from tests.support.fake_broker import FakeBroker, FakePeer
+
+Opened = Callable[..., Awaitable[tuple[Session, FakePeer]]]
+JOB = bytes(16)
+
+
+async def test_an_answer_goes_to_who_asked(session_of: Opened) -> None:
+    session, peer = await session_of()
+    first = asyncio.ensure_future(session.questions.cancel(JOB, "no"))
+    second = asyncio.ensure_future(session.questions.cancel(JOB, "yes"))
+    asked = [await peer.expect(m.CancelJob) for _ in range(2)]
+    assert [question.reason for question in asked] == ["no", "yes"]
+    peer.send(m.Cancelled(asked[1].request, "cancelled"), m.Cancelled(asked[0].request, "finished"))
+    assert (await first, await second) == ("finished", "cancelled")
+    assert len(session.questions) == 0
+
+
+async def test_a_refusal_is_raised_with_its_fields(session_of: Opened) -> None:
+    session, peer = await session_of()
+    asking = asyncio.ensure_future(session.questions.info(JOB))
+    asked = await peer.expect(m.GetJob)
+    peer.send(m.Refusal(asked.request, "job_not_found", "no job x", {"job": "x"}))
+    with pytest.raises(JobNotFound, match="no job x") as caught:
+        await asking
+    assert caught.value.job == "x"
+
+
+async def test_what_is_known_of_a_job_is_told_as_people_read_it(session_of: Opened) -> None:
+    session, peer = await session_of()
+    asking = asyncio.ensure_future(session.questions.info(INFO.id))
+    asked = await peer.expect(m.GetJob)
+    peer.send(m.JobRecord(asked.request, INFO))
+    info = await asking
+    assert (info.id, info.own_id, info.state) == ("018bcfe5-6800-7a3c-8000-000000000001", "invoice-42", "dead")
+    assert info.finished_at is not None
+    assert info.finished_at.isoformat() == "2023-11-14T22:13:20.002000+00:00"
+    assert info.due_at is None
+    assert info.failure is not None
+    assert info.attempts[0].outcome == "failed"
+
+
+async def test_a_question_without_an_answer_is_asked_again_after_a_reconnect(
+    session_of: Opened, broker: FakeBroker
+) -> None:
+    session, peer = await session_of()
+    asking = asyncio.ensure_future(session.questions.cancel(JOB, ""))
+    first = await peer.expect(m.CancelJob)
+    peer.abort()
+    peer = await broker.welcome()
+    second = await peer.expect(m.CancelJob)
+    assert second.request > first.request
+    peer.send(m.Cancelled(second.request, "cancelled"))
+    assert await asking == "cancelled"
+
+
+async def test_a_question_asked_without_a_connection_leaves_with_the_next(
+    session_of: Opened, broker: FakeBroker
+) -> None:
+    session, peer = await session_of()
+    peer.abort()
+    peer = await broker.accept()
+    asking = asyncio.ensure_future(session.questions.cancel(JOB, ""))
+    await asyncio.sleep(0)
+    await peer.welcome()
+    asked = await peer.expect(m.CancelJob)
+    peer.send(m.Cancelled(asked.request, "cancelled"))
+    assert await asking == "cancelled"
+
+
+async def test_a_question_without_an_answer_ends_by_its_deadline(session_of: Opened) -> None:
+    session, peer = await session_of(ask_seconds=0.02)
+    with pytest.raises(DeadlineExceeded):
+        await session.questions.info(JOB)
+    await peer.expect(m.GetJob)
+    assert len(session.questions) == 0
+
+
+async def test_a_caller_who_is_cancelled_leaves_nothing_behind(session_of: Opened) -> None:
+    session, peer = await session_of()
+    asking = asyncio.ensure_future(session.questions.info(JOB))
+    asked = await peer.expect(m.GetJob)
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert len(session.questions) == 0
+    # An answer that comes too late belongs to nobody.
+    peer.send(m.Refusal(asked.request, "job_not_found", "no job x"))
+    again = asyncio.ensure_future(session.questions.cancel(JOB, ""))
+    peer.send(m.Cancelled((await peer.expect(m.CancelJob)).request, "cancelled"))
+    await again
+
+
+async def test_a_retry_that_was_answered_is_judged_as_it_was_answered(session_of: Opened) -> None:
+    session, peer = await session_of()
+    retrying = asyncio.ensure_future(session.questions.retry(JOB))
+    asked = await peer.expect(m.RetryJob)
+    peer.send(m.Refusal(asked.request, "not_retryable", "it is ready", {"job": "x", "state": "ready"}))
+    with pytest.raises(NotRetryable):
+        await retrying
+
+
+@pytest.mark.parametrize(("state", "accepted"), [("ready", True), ("running", True), ("succeeded", False)])
+async def test_a_retry_whose_answer_was_lost_is_believed_when_the_job_lives(
+    session_of: Opened, broker: FakeBroker, state: str, accepted: bool
+) -> None:
+    session, peer = await session_of()
+    retrying = asyncio.ensure_future(session.questions.retry(JOB))
+    await peer.expect(m.RetryJob)
+    peer.abort()
+    peer = await broker.welcome()
+    asked = await peer.expect(m.RetryJob)
+    peer.send(m.Refusal(asked.request, "not_retryable", "no", {"job": "x", "state": state}))
+    if accepted:
+        await retrying
+    else:
+        with pytest.raises(NotRetryable):
+            await retrying
+
+
+async def test_the_end_of_the_session_ends_every_question(session_of: Opened) -> None:
+    session, peer = await session_of()
+    asking = asyncio.ensure_future(session.questions.info(JOB))
+    await peer.expect(m.GetJob)
+    await session.aclose()
+    with pytest.raises(QueueClosed):
+        await asking
