@@ -47,7 +47,8 @@ class Translator:
     """Wire to core, for one broker: it remembers the specs it has checked."""
 
     def __init__(self) -> None:
-        self._specs: dict[bytes, tuple[Spec, int]] = {}
+        # By their packed bytes; those very bytes are handed on, so that a million jobs hold one copy.
+        self._specs: dict[bytes, tuple[Spec, int, bytes]] = {}
 
     def submission(self, items: Sequence[m.SubmitItem], namespace: str) -> Submission:
         """What core is asked for these items; each that cannot be asked is refused alone."""
@@ -62,7 +63,7 @@ class Translator:
 
     def _new_job(self, item: m.SubmitItem, namespace: str) -> c.NewJob:
         known = self._specs.get(item.spec)
-        spec, route = known if known is not None else self._spec(item.spec)
+        spec, route, packed = known if known is not None else self._spec(item.spec)
         if spec.namespace != namespace:
             raise WrongNamespace(namespace=namespace, other=spec.namespace)
         if route_in(item.job) != route:
@@ -75,13 +76,13 @@ class Translator:
             raise Unsupported(what=f"the job options {sorted(item.extra)}")
         extra = pack_extra(JobExtra(item.headers, item.own_id)) if item.headers or item.own_id else None
         look = c.Known.UNKNOWN if item.flags & _LOOK else c.Known.FRESH
-        return c.NewJob(item.job, spec, item.spec, item.args, item.delay_ms, item.at_ms, extra, look)
+        return c.NewJob(item.job, spec, packed, item.args, item.delay_ms, item.at_ms, extra, look)
 
-    def _spec(self, packed: bytes) -> tuple[Spec, int]:
+    def _spec(self, packed: bytes) -> tuple[Spec, int, bytes]:
         spec = unpack_spec(packed)
         if len(self._specs) >= _SPECS_KNOWN_MAX:
             self._specs.clear()
-        known = self._specs[packed] = (spec, route_of(spec.namespace, spec.queue))
+        known = self._specs[packed] = (spec, route_of(spec.namespace, spec.queue), packed)
         return known
 
 
