@@ -1,7 +1,7 @@
 """Streams over TCP: connecting and listening, with what goes wrong told in the project's own errors.
 
 The stream is its own asyncio protocol. anyio's stops and starts reading around every `receive`, two system calls a
-message; here reading stops only when `READ_BYTES` wait to be taken. docs/adr/0003-own-tcp-stream.md has the figures.
+message; here reading stops only when `READ_BYTES` wait to be taken. docs/adr/0004-own-tcp-stream.md has the figures.
 """
 
 from __future__ import annotations

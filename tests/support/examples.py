@@ -24,8 +24,10 @@ from aioqueue.protocol.codec import Codec
 
 GOLDEN: Final = Path(__file__).parents[1] / "golden" / "frames-v1"
 
-JOB: Final = bytes.fromhex("018bcfe568007a3c8000000000000001")
-OTHER: Final = bytes.fromhex("018bcfe568007a3c8000000000000002")
+JOB: Final = bytes.fromhex("018bcfe5680077818000000000000001")
+OTHER: Final = bytes.fromhex("018bcfe5680077818000000000000002")
+# The id of a caller's own "invoice-42" in queue mail of namespace default.
+OWN: Final = bytes.fromhex("385ef8f38b2787819954b7b090c3149f")
 SECRET: Final = bytes.fromhex("000102030405060708090a0b0c0d0e0f")
 JOURNAL: Final = bytes.fromhex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff")
 # The spec ["default", "mail", "app.send", 5, 0, -1, [5, "exponential", 1000, 2.0, 300000, true]].
@@ -37,7 +39,7 @@ ARGS: Final = bytes.fromhex("0192912a80")
 FAILURE: Final = Failure("ValueError", "no", "Traceback", True)
 
 INFO: Final = JobInfo(
-    JOB, "invoice-42", "default", "mail", "app.send", "dead", 5, 1_700_000_000_000, 0, 1_700_000_000_001,
+    OWN, "invoice-42", "default", "mail", "app.send", "dead", 5, 1_700_000_000_000, 0, 1_700_000_000_001,
     1_700_000_000_002, 1, 0, 1, 0, "worker-1", {"trace": "x"}, FAILURE,
     [Attempt(1, "failed", 1_700_000_000_001, 1_700_000_000_002, "worker-1", FAILURE)],
 )  # fmt: skip
@@ -58,7 +60,7 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     m.Goodbye("the program ends"),
     m.Closing("the broker stops"),
     m.Submit(1, [m.SubmitItem(JOB, SPEC, ARGS, 2, 1_500, 0, b"\x81\xa1k\xa1v", "", {1: b"\xa1u"})]),
-    m.SubmitAtomic(2, [m.SubmitItem(JOB, SPEC, ARGS, 4, 0, 1_700_000_060_000, b"", "invoice-42")]),
+    m.SubmitAtomic(2, [m.SubmitItem(OWN, SPEC, ARGS, 4, 0, 1_700_000_060_000, b"", "invoice-42")]),
     m.Submitted(
         1, 42, [m.Outcome.ACCEPTED, m.Outcome.REFUSED], [m.ItemRefused(1, "bad_name", "no", {"name": "a b"})]
     ),
@@ -85,6 +87,21 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     m.Beat(3),
     m.WorkerDied("signal 9"),
 )  # fmt: skip
+
+
+# The dialogue that the reference shows: a client submits one job, a worker runs it, the client is told its end.
+DIALOGUE: Final[dict[str, m.Message]] = {
+    "client-hello": m.Hello(1, 1, m.Role.CLIENT, SECRET),
+    "client-welcome": m.Welcome(1, 4, True, JOURNAL, 2, 41, 10_000),
+    "submit": m.Submit(1, [m.SubmitItem(JOB, SPEC, ARGS, m.SubmitFlag.WANT_RESULT)]),
+    "submitted": m.Submitted(1, 42),
+    "capacity": m.Capacity(100, ["mail"]),
+    "deliver": m.Deliver([m.DeliverItem(JOB, 9, 1, "app.send", ARGS, queue="mail")]),
+    "settle": m.Settle(1, [m.SettleItem(JOB, 9, m.RunEnd.SUCCEEDED, b"\x01\xc0")]),
+    "settled": m.Settled(1, 43),
+    "ended": m.Ended([m.EndedItem(JOB, 7, b"\x01\xc0")], 43),
+    "refusal": m.Refusal(0, "protocol_version", "upgrade", {"client_min": 2, "client_max": 3}),
+}
 
 
 def file_of(message: m.Message) -> Path:
