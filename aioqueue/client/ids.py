@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Final
 
 from aioqueue.clock import Clock
 from aioqueue.model.ids import generated_id
 
-_LOW_BITS_MASK = (1 << 64) - 1
+_VARIANT: Final = 0b10 << 62
+# One bit is left for counting up, so that it never runs into the variant.
+_CHANCE_MASK: Final = (1 << 61) - 1
 
 
 class JobIds:
-    """Makes ids that rise, so that jobs of one client sort in the order of their submits.
+    """Makes ids of one namespace that rise, so that jobs of one client sort in the order of their submits.
 
-    Chance is asked once a millisecond and counted up within it ("monotonic random", RFC 9562 section 6.2, method 2):
-    asking for each id costs 0.4 us.
+    The clock is read by `refresh`, once for all submits of a tick; chance is asked once a millisecond and counted up
+    within it ("monotonic random", RFC 9562 section 6.2, method 2). Asking both for each id costs 2 us more. One object
+    serves one stay at a broker, so that no two processes count from the same number after a fork.
     """
 
-    __slots__ = ("_low", "_now", "_pid", "_random", "_wall_ms")
+    __slots__ = ("_low", "_namespace", "_now", "_prefixes", "_random", "_wall_ms")
 
-    def __init__(self, clock: Clock, random: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(self, namespace: str, clock: Clock, random: Callable[[int], bytes] = os.urandom) -> None:
+        self._namespace = namespace
         self._now = clock.now
         self._random = random
         self._wall_ms = -1
+        # The first half of an id, of each queue, in this millisecond.
+        self._prefixes: dict[str, bytes] = {}
         self._low = 0
-        self._pid = 0
+        self.refresh()
 
-    def next(self, namespace: str, queue: str) -> bytes:
-        """The id of a new job in this queue."""
+    def refresh(self) -> None:
+        """Look at the clock."""
         wall_ms = self._now().wall_ms
-        # A clock that was set back, or a fork, begins anew: the same instant must not count the same numbers again.
-        if wall_ms != self._wall_ms or os.getpid() != self._pid:
+        if wall_ms != self._wall_ms:
             self._wall_ms = wall_ms
-            self._pid = os.getpid()
-            self._low = int.from_bytes(self._random(8), "big")
-        self._low = (self._low + 1) & _LOW_BITS_MASK
-        return generated_id(namespace, queue, wall_ms, self._low.to_bytes(8, "big"))
+            self._prefixes.clear()
+            self._low = _VARIANT | int.from_bytes(self._random(8), "big") & _CHANCE_MASK
+
+    def next(self, queue: str) -> bytes:
+        """The id of a new job in this queue."""
+        prefix = self._prefixes.get(queue)
+        if prefix is None:
+            prefix = self._prefixes[queue] = generated_id(self._namespace, queue, self._wall_ms, bytes(8))[:8]
+        self._low += 1
+        return prefix + self._low.to_bytes(8, "big")

@@ -88,7 +88,8 @@ class Queue(Declares):
         self.name = check_name("client", name) if name else ""
         self._address = parse_address(url or os.environ.get(URL_VARIABLE) or "memory:")
         self._worker = _check_worker(worker)
-        self._ids = JobIds(clock or SystemClock())
+        self._clock = clock or SystemClock()
+        self._ids: JobIds
         self._session: Session | None = None
         self._journal_seen = (b"", 0)
         self._open_stream: OpenStream | None = None
@@ -169,6 +170,7 @@ class Queue(Declares):
             journal_seen=self._journal_seen,
         )
         await session.open(CONNECT_SECONDS)
+        self._ids = JobIds(self.namespace, self._clock)
         self._session = session
         if isinstance(address, TcpAddress) and slots:
             worker = importlib.import_module(_WORKER).Worker(self, queues=self.queues(), concurrency=slots)
@@ -218,6 +220,8 @@ class Queue(Declares):
         if task.__class__ is not Task:
             task = self._find_task(task)
         session = self.session()
+        if session.submitter.idle:
+            self._ids.refresh()
         item = self._item(task, args, kwargs, 0)
         acceptance = Acceptance()
         session.submitter.add(item, acceptance)
@@ -232,6 +236,7 @@ class Queue(Declares):
         """
         calls = list(calls)
         session = self.session()
+        self._ids.refresh()
         items = [self._item(call.task, call.args, call.kwargs, 0) for call in calls]
         if not items:
             return []
@@ -288,6 +293,8 @@ class Queue(Declares):
 
     def _send(self, session: Session, task: AnyTask, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ending:
         """Submit a job whose end the broker tells by itself."""
+        if session.submitter.idle:
+            self._ids.refresh()
         item = self._item(task, args, kwargs, _WANT_RESULT)
         ending = session.endings.expect(item.job)
         session.submitter.add(item, ending)
@@ -312,7 +319,7 @@ class Queue(Declares):
             flags |= _OWN_ID
             key = own_id(self.namespace, plan.queue, plan.own_id)
         else:
-            key = self._ids.next(self.namespace, plan.queue)
+            key = self._ids.next(plan.queue)
         return SubmitItem(key, plan.spec_bytes, body, flags, plan.delay_ms, plan.at_ms, plan.headers, plan.own_id)
 
     # --- looking ---

@@ -88,6 +88,11 @@ class Submitter:
         self._in_flight: dict[int, Parcel] = {}
         self._in_flight_bytes = 0
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing was submitted in this tick yet."""
+        return not self._items
+
     def add(self, item: SubmitItem, receipt: Receipt) -> None:
         """Send the item with the others of this tick."""
         if not self._items:

@@ -17,6 +17,7 @@ from aioqueue.errors import (
     ResultExpired,
 )
 from aioqueue.model.bodies import pack_body, pack_failure
+from aioqueue.model.ids import id_text
 from aioqueue.model.states import JobState
 from aioqueue.model.views import Failure
 from aioqueue.protocol import messages as m
@@ -25,7 +26,7 @@ from tests.support.fake_broker import FakeBroker, FakePeer
 
 Entered = tuple[Queue, FakePeer]
 KEY = INFO.id
-ID = "018bcfe5-6800-7a3c-8000-000000000001"
+ID = id_text(KEY)
 SUCCEEDED = m.EndedItem(KEY, JobState.SUCCEEDED, pack_body(42))
 DEAD = m.EndedItem(KEY, JobState.DEAD, pack_failure(Failure("shop.OutOfStock", "no apples", "Traceback: …")))
 
