@@ -58,7 +58,7 @@ class Ready(Struct, tag="ready", frozen=True):
 
 
 class Failed(Struct, tag="failed", frozen=True):
-    """Child to supervisor, last: why it cannot be this worker, as an error's code and sentence."""
+    """Child to supervisor, last: why it cannot be this worker, as an error's code and sentence, in valid UTF-8."""
 
     code: str
     message: str
@@ -93,6 +93,11 @@ class ChildEnd:
         """Tell the supervisor; nothing if it is gone, which `receive` tells."""
         with contextlib.suppress(OSError):
             self._socket.sendall(_encoder.encode(message) + b"\n")
+
+    def close(self) -> None:
+        """Close this end."""
+        self._lines.close()
+        self._socket.close()
 
 
 class SupervisorEnd:

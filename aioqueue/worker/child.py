@@ -20,7 +20,8 @@ from typing import Final
 from aioqueue.client.queue import Queue
 from aioqueue.errors import AioqueueError, BadUrl, BrokerUnavailable
 from aioqueue.transport.address import TcpAddress
-from aioqueue.worker.channel import ChildEnd, Connecting, Failed, Ready, Stop, Work
+from aioqueue.worker.channel import LINE_BYTES_MAX, ChildEnd, Connecting, Failed, Ready, Stop, Work
+from aioqueue.worker.failures import bounded
 from aioqueue.worker.loading import load_queue
 from aioqueue.worker.logs import log_to_stderr
 from aioqueue.worker.worker import Worker
@@ -43,7 +44,7 @@ def main() -> None:
         log_to_stderr(work.options.log_level)
         _run(Child(work, queue, channel))
     except AioqueueError as error:
-        channel.send(Failed(error.code, str(error)))
+        channel.send(Failed(error.code, bounded(str(error), LINE_BYTES_MAX // 8)))
         code = 1
     _exit_after(EXIT_SECONDS, code)
     sys.exit(code)

@@ -155,8 +155,9 @@ class Heartbeat:
         silent = 0
         while not self._stopping:
             if self._death is not None:
-                wire.tell(WorkerDied(self._death))
-                return True
+                if wire.tell(WorkerDied(self._death)):
+                    return True
+                continue
             wire.send(Beat(self._lag_ms()), Ping())
             wire.listen(wire.session_ttl_ms / 1000 / HEARTBEATS_A_TTL)
             silent = 0 if wire.heard else silent + 1
@@ -202,21 +203,26 @@ class _Wire:
             _CODEC.encode_into(message, buffer)
         self._socket.sendall(buffer)
 
-    def tell(self, message: ClientMessage) -> None:
-        """Send a message and wait until the broker has read it: it answers what came after, or ends the session."""
-        self.send(message, Ping())
-        self.heard = False
-        try:
-            while not self.heard:
-                self._receive()
-        except _Ended:
-            pass
+    def tell(self, message: ClientMessage) -> bool:
+        """Send a message and wait until the broker has read it: it answers what came after, or ends the session.
 
-    def listen(self, seconds: float) -> None:
-        """Answer the broker for so long, or until the owner has something to say."""
+        False if the owner had something to say before.
+        """
+        self.send(message, Ping())
+        try:
+            if not self.listen(CONNECT_SECONDS, until_heard=True):
+                return False
+        except _Ended:
+            return True
+        if not self.heard:
+            raise ConnectionLost(url=self._url, reason="the broker says nothing")
+        return True
+
+    def listen(self, seconds: float, *, until_heard: bool = False) -> bool:
+        """Answer the broker for so long, or until it has answered; False as soon as the owner has something to say."""
         self.heard = False
         end_ns = mono_ns() + int(seconds * 1e9)
-        while (left_ns := end_ns - mono_ns()) > 0:
+        while (left_ns := end_ns - mono_ns()) > 0 and not (until_heard and self.heard):
             for key, _ in self._selector.select(left_ns / 1e9):
                 if key.fileobj is self._socket:
                     self._receive()
@@ -224,7 +230,8 @@ class _Wire:
                     self._woken.recv(READ_BYTES)
                     # The silence was cut short, so it proves nothing.
                     self.heard = True
-                    return
+                    return False
+        return True
 
     def _receive(self) -> None:
         data = self._socket.recv(READ_BYTES)

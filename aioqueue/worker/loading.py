@@ -25,7 +25,7 @@ def load_queue(target: str) -> Queue:
     module_name, colon, path = target.partition(":")
     if not colon or not module_name or not path:
         raise AppNotFound(target=target, reason="it is not of the form MODULE:QUEUE")
-    found: Any = _import(target, module_name)
+    found: Any = import_app(target, module_name)
     for name in path.split("."):
         try:
             found = getattr(found, name)
@@ -38,7 +38,8 @@ def load_queue(target: str) -> Queue:
     return found
 
 
-def _import(target: str, name: str) -> Any:
+def import_app(target: str, name: str) -> Any:
+    """The module `name` of an app; raises `AppNotFound`, which says `target` and the app's own error."""
     # `python -m` does this by itself; a console script does not.
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:

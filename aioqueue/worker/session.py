@@ -118,6 +118,7 @@ class Session:
 
     def _lost(self, reason: Exception) -> None:
         """Runs go on: their ends are kept, and told when the connection stands again."""
+        self.box.lost()
 
     # --- what the broker says ---
 

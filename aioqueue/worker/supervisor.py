@@ -46,8 +46,11 @@ class Supervisor:
         self._options = options
         self._processes = processes
         self._children: set[_Child] = set()
+        # Threads that may still be telling of a death.
+        self._telling: list[Heartbeat] = []
         self._stopping = asyncio.Event()
         self._was_ready = False
+        self._error: AioqueueError | None = None
 
     async def run(self) -> int:
         """Work until stopped; 0. Raises the error by which no child can begin."""
@@ -58,15 +61,18 @@ class Supervisor:
             async with asyncio.TaskGroup() as places:
                 for index in range(self._processes):
                     places.create_task(self._keep(index))
-        except ExceptionGroup as group:
-            first = group.exceptions[0]
-            if isinstance(first, AioqueueError):
-                raise first from None
-            raise
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+            await self._finish_telling()
+        if self._error is not None:
+            raise self._error
         return 0
+
+    async def _finish_telling(self) -> None:
+        ended = [await asyncio.to_thread(heartbeat.join, _TELL_SECONDS) for heartbeat in self._telling]
+        if not all(ended):
+            _log.warning("the broker could not be told that worker processes died; their sessions will expire")
 
     def stop(self) -> None:
         """Stop all children in good order; the second time, in a hurry."""
@@ -88,7 +94,12 @@ class Supervisor:
                 return
             self._was_ready |= child.ready
             starts = 0 if child.ready else starts + 1
-            self._judge(child, end, starts)
+            error = self._judge(child, end, starts)
+            if error is not None:
+                # The others may be at work; they stop in good order.
+                self._error = self._error or error
+                self.stop()
+                return
             quick = 0 if mono_ns() - started_ns > _PROVED_NS else quick + 1
             wait = min(_WAIT_SECONDS_MAX, _WAIT_SECONDS * 2**quick)
             _log.warning("worker process %d %s; another one starts in %.1f s", child.pid, end, wait)
@@ -104,14 +115,17 @@ class Supervisor:
         finally:
             self._children.discard(child)
             await child.aclose()
+            self._telling = [each for each in (*self._telling, *child.heartbeats) if not each.join(0)]
 
-    def _judge(self, child: _Child, end: str, starts: int) -> None:
-        """Raise if starting another child is of no use."""
-        if child.failure is not None and not self._was_ready:
-            raise from_wire(child.failure.code, child.failure.message, {})
+    def _judge(self, child: _Child, end: str, starts: int) -> AioqueueError | None:
+        """Why starting another child is of no use, if so it is."""
+        some_work = self._was_ready or any(other.ready for other in self._children)
+        if child.failure is not None and not some_work:
+            return from_wire(child.failure.code, child.failure.message, {})
         if starts >= STARTS_MAX:
             reason = child.failure.message if child.failure is not None else f"it {end}"
-            raise CrashLoop(target=self._options.target, times=starts, reason=reason)
+            return CrashLoop(target=self._options.target, times=starts, reason=reason)
+        return None
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -133,7 +147,8 @@ class _Child:
         self._channel = channel
         self._options = options
         self._work = work
-        self._heartbeat: Heartbeat | None = None
+        # One, as soon as the child knows its broker.
+        self.heartbeats: list[Heartbeat] = []
         self._kill: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -162,13 +177,7 @@ class _Child:
             await asyncio.wait({listening}, timeout=_TELL_SECONDS)
         finally:
             listening.cancel()
-        end = _how(code)
-        if self._heartbeat is not None:
-            if code:
-                self._heartbeat.died(end)
-            else:
-                self._heartbeat.stop()
-        return end
+        return _how(code)
 
     def stop(self, hurry: bool) -> None:
         """Ask the child to stop, and see to it that it does."""
@@ -181,17 +190,18 @@ class _Child:
         self._kill = loop.call_later(patience_ms / 1000 + 2 * EXIT_SECONDS, self._end_it)
 
     async def aclose(self) -> None:
-        """See the process end, and what was to be told of it told."""
+        """See the process end; what is to be told of it may still be on its way."""
         if self._kill is not None:
             self._kill.cancel()
         self._end_it()
-        await self._process.wait()
+        code = await self._process.wait()
         await self._channel.aclose()
-        if self._heartbeat is not None:
-            if self._process.returncode == 0:
-                self._heartbeat.stop()
-            if not await asyncio.to_thread(self._heartbeat.join, _TELL_SECONDS):
-                _log.warning("the broker could not be told of worker process %d; its session will expire", self.pid)
+        for heartbeat in self.heartbeats:
+            if code:
+                heartbeat.died(_how(code))
+            else:
+                # It said goodbye itself.
+                heartbeat.stop()
 
     def _end_it(self) -> None:
         if self._process.returncode is None:
@@ -203,8 +213,9 @@ class _Child:
                 case Connecting(host, port, namespace):
                     name = self._work.name
                     address = TcpAddress(host, port)
-                    self._heartbeat = Heartbeat(address, self._work.secret, namespace=namespace, name=name)
-                    self._heartbeat.start()
+                    heartbeat = Heartbeat(address, self._work.secret, namespace=namespace, name=name)
+                    heartbeat.start()
+                    self.heartbeats.append(heartbeat)
                 case Ready():
                     self.ready = True
                     _log.info("worker process %d is ready", self.pid)

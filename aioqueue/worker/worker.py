@@ -34,6 +34,7 @@ from aioqueue.worker.threads import Threads
 _log = logging.getLogger(__name__)
 
 THREADS_MAX: Final = 1_000
+SECRET_BYTES: Final = 16
 
 
 class Worker:
@@ -69,10 +70,13 @@ class Worker:
         self._queues = None if queues is None else _checked_queues(queues)
         self._open_stream = open_stream
         self._concurrency = _checked_count("concurrency", concurrency, SLOTS_MAX)
-        self._threads = _checked_count("threads", threads or min(self._concurrency, THREADS_MAX), THREADS_MAX)
+        threads = min(self._concurrency, THREADS_MAX) if threads is None else threads
+        self._threads = _checked_count("threads", threads, THREADS_MAX)
         self._grace_ms = to_ms(grace, option="grace")
         self._cancel_grace_ms = to_ms(cancel_grace, option="cancel_grace")
         self._name = name or f"{socket.gethostname()}:{os.getpid()}"
+        if secret is not None and len(secret) != SECRET_BYTES:
+            raise BadOption(option="secret", value="...", reason=f"it must be {SECRET_BYTES} bytes")
         self._secret = secret
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
@@ -98,6 +102,8 @@ class Worker:
         finally:
             with anyio.CancelScope(shield=True):
                 await work.end(link)
+            for event in (self._ready, self._stopping, self._hurrying):
+                event.clear()
 
     def stop(self, *, hurry: bool = False) -> None:
         """Begin to stop in good order; `hurry`, or asking again, cuts the `grace` of running jobs short."""
@@ -133,7 +139,7 @@ class _Work:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         queue = worker._queue
-        secret = worker._secret or os.urandom(16)
+        secret = worker._secret or os.urandom(SECRET_BYTES)
         self.session = Session(
             worker._open_stream or queue.open_stream,
             url=queue.url,

@@ -44,6 +44,7 @@ async def serving(broker: FakeBroker) -> AsyncIterator[Callable[..., Any]]:
             running = asyncio.create_task(worker.run())
 
             async def end() -> None:
+                await broker.stop()
                 running.cancel()
                 await asyncio.wait([running])
 

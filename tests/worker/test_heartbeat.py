@@ -1,0 +1,164 @@
+"""Heartbeats from a thread, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from aioqueue.protocol import messages as m
+from aioqueue.transport.address import TcpAddress
+from aioqueue.worker.heartbeat import Heartbeat
+from tests.support.fake_broker import FakeBroker
+
+SECRET = b"s" * 16
+Beating = Callable[..., Heartbeat]
+
+
+@pytest.fixture
+def beating(broker: FakeBroker) -> Iterator[Beating]:
+    made: list[Heartbeat] = []
+
+    def begin(lag_ms: int = 0) -> Heartbeat:
+        address = TcpAddress("127.0.0.1", broker.port)
+        made.append(Heartbeat(address, SECRET, namespace="shop", name="left-hand", lag_ms=lambda: lag_ms))
+        made[-1].start()
+        return made[-1]
+
+    yield begin
+    for heartbeat in made:
+        heartbeat.stop()
+        assert heartbeat.join(10)
+
+
+async def ended(heartbeat: Heartbeat) -> bool:
+    return await asyncio.to_thread(heartbeat.join, 10)
+
+
+async def test_it_says_the_session_s_secret_and_its_role(broker: FakeBroker, beating: Beating) -> None:
+    beating()
+    hello = await (await broker.accept()).welcome()
+    assert (hello.role, hello.secret, hello.namespace, hello.name) == (m.Role.HEARTBEAT, SECRET, "shop", "left-hand")
+
+
+async def test_it_beats_again_and_again_with_the_loop_s_lag(broker: FakeBroker, beating: Beating) -> None:
+    beating(lag_ms=17)
+    peer = await broker.welcome(ttl_ms=30)
+    for _ in range(5):
+        assert await peer.expect(m.Beat) == m.Beat(17)
+
+
+async def test_a_ping_of_the_broker_is_answered(broker: FakeBroker, beating: Beating) -> None:
+    beating()
+    peer = await broker.welcome()
+    await peer.expect(m.Beat)
+    peer.send(m.Ping(42))
+    assert await peer.expect(m.Pong) == m.Pong(42)
+
+
+async def test_it_connects_again_when_the_connection_is_lost(broker: FakeBroker, beating: Beating) -> None:
+    beating()
+    peer = await broker.welcome()
+    await peer.expect(m.Beat)
+    peer.abort()
+    await (await broker.welcome()).expect(m.Beat)
+
+
+async def test_it_connects_again_when_the_broker_was_restarted(broker: FakeBroker, beating: Beating) -> None:
+    beating()
+    await (await broker.welcome()).expect(m.Beat)
+    await broker.stop()
+    await broker.start()
+    await (await broker.welcome()).expect(m.Beat)
+
+
+async def test_a_broker_that_says_nothing_is_left(broker: FakeBroker, beating: Beating) -> None:
+    beating()
+    silent = await broker.accept()
+    silent.mute = True
+    await silent.welcome(ttl_ms=30)
+    await (await broker.welcome()).expect(m.Beat)
+
+
+async def test_a_refusal_is_logged_once_and_tried_again(
+    broker: FakeBroker, beating: Beating, caplog: pytest.LogCaptureFixture
+) -> None:
+    beating()
+    for _ in range(2):
+        peer = await broker.accept()
+        await peer.expect(m.Hello)
+        peer.send(m.Refusal(0, "session_over", "session 7 has ended"))
+        await peer.until_closed()
+    await (await broker.welcome()).expect(m.Beat)
+    assert caplog.text.count("session 7 has ended") == 1
+
+
+async def test_bytes_that_are_no_frames_end_only_the_connection(broker: FakeBroker, beating: Beating) -> None:
+    beating()
+    peer = await broker.accept()
+    await peer.expect(m.Hello)
+    peer.send_bytes(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    await peer.until_closed()
+    await (await broker.welcome()).expect(m.Beat)
+
+
+async def test_a_death_is_told_at_once_and_ends_the_beating(broker: FakeBroker, beating: Beating) -> None:
+    heartbeat = beating()
+    # With the usual time to live the next beat would be seconds away.
+    peer = await broker.welcome()
+    await peer.expect(m.Beat)
+    heartbeat.died("was killed by SIGKILL")
+    assert await peer.expect(m.WorkerDied) == m.WorkerDied("was killed by SIGKILL")
+    assert await peer.until_closed() == []
+    assert await ended(heartbeat)
+
+
+async def test_a_death_is_told_over_the_next_connection_if_there_is_none(broker: FakeBroker, beating: Beating) -> None:
+    heartbeat = beating()
+    await (await broker.welcome()).expect(m.Beat)
+    await broker.stop()
+    heartbeat.died("was killed by SIGKILL")
+    await broker.start()
+    assert await (await broker.welcome()).expect(m.WorkerDied) == m.WorkerDied("was killed by SIGKILL")
+
+
+async def test_a_death_is_told_again_when_nobody_answered(broker: FakeBroker, beating: Beating) -> None:
+    heartbeat = beating()
+    peer = await broker.welcome()
+    await peer.expect(m.Beat)
+    heartbeat.died("gone")
+    peer.abort()
+    assert await (await broker.welcome()).expect(m.WorkerDied) == m.WorkerDied("gone")
+
+
+async def test_a_death_counts_as_told_when_the_broker_closes_the_session_s_connection(
+    broker: FakeBroker, beating: Beating
+) -> None:
+    heartbeat = beating()
+    peer = await broker.welcome()
+    peer.mute = True
+    await peer.expect(m.Beat)
+    heartbeat.died("gone")
+    await peer.expect(m.WorkerDied)
+    peer.close()
+    assert await ended(heartbeat)
+    assert broker.unaccepted() == 0
+
+
+async def test_stopping_ends_the_thread_in_whatever_it_does(broker: FakeBroker, beating: Beating) -> None:
+    connected, refused = beating(), None
+    await (await broker.welcome()).expect(m.Beat)
+    connected.stop()
+    assert await ended(connected)
+    await broker.stop()
+    refused = beating()
+    refused.stop()
+    assert await ended(refused)
+
+
+def test_one_that_never_began_can_be_stopped() -> None:
+    heartbeat = Heartbeat(TcpAddress("127.0.0.1", 1), SECRET, namespace="shop", name="")
+    heartbeat.died("gone")
+    heartbeat.stop()
+    assert heartbeat.join(0)

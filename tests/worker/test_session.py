@@ -1,0 +1,212 @@
+"""What the broker says becomes runs, what runs say becomes messages; over a lost connection too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from aioqueue import Queue
+from aioqueue.limits import BODY_BYTES_MAX
+from aioqueue.protocol import messages as m
+from tests.support.fake_broker import FakeBroker
+from tests.support.runs import failure_in, result_in
+
+Serving = Callable[..., Any]
+RunOf = Callable[..., m.DeliverItem]
+
+
+class Gate:
+    """Jobs that wait until the test opens it."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.begun: asyncio.Queue[int] = asyncio.Queue()
+        self.cancelled: asyncio.Queue[int] = asyncio.Queue()
+        self._open = asyncio.Event()
+        queue.task(self.wait, name="wait")
+
+    async def wait(self, number: int = 0) -> int:
+        self.begun.put_nowait(number)
+        try:
+            await self._open.wait()
+        except asyncio.CancelledError:
+            self.cancelled.put_nowait(number)
+            raise
+        return number
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture
+async def gate(queue: Queue) -> Gate:
+    return Gate(queue)
+
+
+async def test_a_worker_says_its_role_and_then_its_capacity(queue: Queue, serving: Serving) -> None:
+    desk = await serving(queue, queues=["mail", "video"], concurrency=7, name="left-hand")
+    assert (desk.hello.role, desk.hello.name, desk.hello.secret) == (m.Role.WORKER, "left-hand", b"s" * 16)
+    assert desk.capacity == m.Capacity(7, ["mail", "video"])
+
+
+async def test_a_worker_of_all_queues_names_those_of_its_tasks(queue: Queue, serving: Serving) -> None:
+    @queue.task(queue="mail")
+    async def send() -> None: ...
+
+    desk = await serving(queue, queues=None)
+    assert desk.capacity.queues == ["default", "mail"]
+
+
+async def test_a_delivered_run_is_done_and_settled(queue: Queue, serving: Serving, run_of: RunOf) -> None:
+    @queue.task(name="add")
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    desk = await serving(queue)
+    assert result_in(await desk.end_of(run_of("add", 2, 3))) == 5
+
+
+async def test_runs_that_end_together_are_settled_together(queue: Queue, serving: Serving, run_of: RunOf) -> None:
+    @queue.task(name="noop")
+    async def noop() -> None: ...
+
+    desk = await serving(queue, concurrency=200)
+    desk.peer.send(m.Deliver([run_of("noop") for _ in range(200)]))
+    ends = await desk.settle()
+    frames = 1
+    while len(ends) < 200:
+        ends += await desk.settle()
+        frames += 1
+    assert frames < 10
+
+
+async def test_a_run_goes_on_over_a_lost_connection_and_is_named_in_resume(
+    queue: Queue, broker: FakeBroker, serving: Serving, run_of: RunOf, gate: Gate
+) -> None:
+    desk = await serving(queue)
+    run = run_of("wait", 5)
+    desk.peer.send(m.Deliver([run]))
+    await gate.begun.get()
+    desk.peer.abort()
+    peer = await broker.welcome(fresh=False)
+    resume = await peer.expect(m.Resume)
+    assert resume.held == [m.HeldRun(run.job, run.fence)]
+    assert resume.settles == []
+    peer.send(m.Resumed(resume.request, [m.Verdict.KEEP]))
+    await peer.expect(m.Capacity)
+    gate.open()
+    settle = await peer.expect(m.Settle)
+    assert result_in(settle.items[0]) == 5
+
+
+async def test_an_end_that_was_not_answered_is_said_again_after_a_reconnect(
+    queue: Queue, broker: FakeBroker, serving: Serving, run_of: RunOf, gate: Gate
+) -> None:
+    desk = await serving(queue)
+    run = run_of("wait", 5)
+    desk.peer.send(m.Deliver([run]))
+    gate.open()
+    told = await desk.peer.expect(m.Settle)
+    desk.peer.abort()
+    peer = await broker.welcome(fresh=False)
+    resume = await peer.expect(m.Resume)
+    assert (resume.held, resume.settles) == ([], told.items)
+    peer.send(m.Resumed(resume.request, [], [m.SettleAnswer.ALREADY]))
+    await peer.expect(m.Capacity)
+    peer.abort()
+    again = await (await broker.welcome(fresh=False)).expect(m.Resume)
+    assert (again.held, again.settles) == ([], [])
+
+
+async def test_an_end_during_an_outage_is_told_in_resume(
+    queue: Queue, broker: FakeBroker, serving: Serving, run_of: RunOf, gate: Gate
+) -> None:
+    desk = await serving(queue)
+    desk.peer.send(m.Deliver([run_of("wait", 5)]))
+    await gate.begun.get()
+    desk.peer.abort()
+    peer = await broker.accept()
+    gate.open()
+    # The connection stands, and nobody has said Welcome on it.
+    await asyncio.sleep(0)
+    await peer.welcome(fresh=False)
+    resume = await peer.expect(m.Resume)
+    assert [result_in(item) for item in resume.settles] == [5]
+    assert resume.held == []
+
+
+async def test_results_too_large_for_one_resume_follow_it_and_their_runs_are_held_till_then(
+    queue: Queue, broker: FakeBroker, serving: Serving, run_of: RunOf
+) -> None:
+    @queue.task(name="large")
+    async def large() -> bytes:
+        return b"x" * (BODY_BYTES_MAX - 100)
+
+    desk = await serving(queue)
+    runs = [run_of("large") for _ in range(5)]
+    desk.peer.send(m.Deliver(runs))
+    told: list[bytes] = []
+    while len(told) < 5:
+        told += [item.job for item in (await desk.peer.expect(m.Settle)).items]
+    desk.peer.abort()
+    peer = await broker.welcome(fresh=False)
+    resume = await peer.expect(m.Resume)
+    named = {item.job for item in resume.settles} | {held.job for held in resume.held}
+    assert named == {run.job for run in runs}
+    rest = [(await peer.expect(m.Settle)).items[0].job for _ in resume.held]
+    assert rest == [held.job for held in resume.held]
+
+
+async def test_a_run_that_another_worker_has_is_stopped_and_not_settled(
+    queue: Queue, broker: FakeBroker, serving: Serving, run_of: RunOf, gate: Gate
+) -> None:
+    @queue.task(name="fine")
+    async def fine() -> str:
+        return "fine"
+
+    desk = await serving(queue)
+    desk.peer.send(m.Deliver([run_of("wait", number) for number in (1, 2, 3)]))
+    for _ in range(3):
+        await gate.begun.get()
+    desk.peer.abort()
+    peer = await broker.welcome(fresh=True)
+    resume = await peer.expect(m.Resume)
+    verdicts = {1: m.Verdict.STALE, 2: m.Verdict.KEEP, 3: m.Verdict.CANCEL}
+    peer.send(m.Resumed(resume.request, [verdicts[held.fence] for held in resume.held]))
+    await peer.expect(m.Capacity)
+    assert {await gate.cancelled.get(), await gate.cancelled.get()} == {1, 3}
+    ended = (await peer.expect(m.Settle)).items
+    assert [(end.fence, end.end) for end in ended] == [(3, m.RunEnd.RELEASED)]
+    gate.open()
+    assert [result_in(end) for end in (await peer.expect(m.Settle)).items] == [2]
+
+
+async def test_a_new_session_with_nothing_to_tell_says_no_resume(
+    queue: Queue, broker: FakeBroker, serving: Serving
+) -> None:
+    desk = await serving(queue)
+    desk.peer.abort()
+    peer = await broker.accept()
+    assert (await peer.welcome(fresh=True)).secret == desk.hello.secret
+    await peer.expect(m.Capacity)
+
+
+async def test_a_refused_result_becomes_a_failure(queue: Queue, serving: Serving, run_of: RunOf) -> None:
+    @queue.task(name="large")
+    async def large() -> str:
+        return "large"
+
+    desk = await serving(queue)
+    desk.peer.send(m.Deliver([run_of("large")]))
+    told = await desk.peer.expect(m.Settle)
+    desk.peer.send(m.Refusal(told.request, "payload_too_large", "it is too large"))
+    (end,) = await desk.settle()
+    assert failure_in(end).text == "the broker refused the result: it is too large"
+
+
+async def test_an_unknown_task_is_settled_as_such(queue: Queue, serving: Serving, run_of: RunOf) -> None:
+    desk = await serving(queue)
+    failure = failure_in(await desk.end_of(run_of("not.here")))
+    assert (failure.type, failure.retry) == ("UnknownTask", True)

@@ -1,0 +1,376 @@
+"""Real processes: a supervisor, its children, and a broker whose every word the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+
+from aioqueue.protocol import messages as m
+from aioqueue.worker.channel import WorkerOptions
+from tests.support.fake_broker import FakeBroker, FakePeer
+from tests.support.runs import result_in
+
+PROGRAM = Path(__file__).parents[1] / "support" / "supervised.py"
+PROJECT = PROGRAM.parents[2]
+
+APP = """
+import asyncio, os, signal
+from aioqueue import Queue
+
+queue = Queue()
+
+@queue.task(name="pid")
+async def pid() -> int:
+    return os.getpid()
+
+@queue.task(name="endless")
+async def endless(begun: str) -> None:
+    open(begun, "w").close()
+    await asyncio.Event().wait()
+
+@queue.task(name="deaf")
+def deaf(begun: str) -> None:
+    with open(begun, "w"):
+        pass
+    import threading
+    threading.Event().wait()
+
+@queue.task(name="blocking")
+async def blocking(begun: int) -> None:
+    os.kill(begun, signal.SIGUSR1)
+    import time
+    time.sleep(60)
+"""
+
+
+class Running:
+    """A supervisor's process, and the connections that its children make."""
+
+    def __init__(self, process: asyncio.subprocess.Process, broker: FakeBroker) -> None:
+        self.process = process
+        self.children: dict[bytes, Connections] = {}
+        self._broker = broker
+        self._ready: asyncio.Queue[Connections] = asyncio.Queue()
+        self._greeting = asyncio.create_task(self._greet())
+
+    async def _greet(self) -> None:
+        """Welcome every connection; a child is here when its worker, its queue's client and its heartbeat are."""
+        clients = 0
+        while True:
+            peer = await self._broker.accept()
+            hello = await peer.welcome()
+            if hello.role is m.Role.CLIENT:
+                clients += 1
+                continue
+            child = self.children.setdefault(hello.secret, Connections())
+            if hello.role is m.Role.WORKER:
+                child.capacity = await peer.expect(m.Capacity)
+                child.worker, child.name = peer, hello.name
+            else:
+                await peer.expect(m.Beat)
+                child.beats = peer
+            if child.complete:
+                self._ready.put_nowait(child)
+
+    async def child(self) -> Connections:
+        """The next child that is at work."""
+        return await self._ready.get()
+
+    async def output(self) -> str:
+        """What it printed until its end."""
+        out, _ = await self.process.communicate()
+        return out.decode()
+
+    async def aclose(self) -> None:
+        self._greeting.cancel()
+        await asyncio.wait([self._greeting])
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.communicate()
+
+
+class Connections:
+    """The connections of one child: its own, and the one on which the supervisor beats for it."""
+
+    worker: FakePeer
+    beats: FakePeer
+    capacity: m.Capacity
+    name: str
+
+    @property
+    def complete(self) -> bool:
+        return hasattr(self, "worker") and hasattr(self, "beats")
+
+    async def result(self, run: m.DeliverItem) -> Any:
+        self.worker.send(m.Deliver([run]))
+        return result_in((await self.settle())[0])
+
+    async def settle(self) -> list[m.SettleItem]:
+        told = await self.worker.expect(m.Settle)
+        self.worker.send(m.Settled(told.request, 1))
+        return told.items
+
+    async def death(self) -> m.WorkerDied:
+        """What the supervisor tells of it, after its beats."""
+        while isinstance(message := await self.beats.read(), m.Beat):
+            pass
+        assert isinstance(message, m.WorkerDied)
+        # A ping comes after it, whose answer says that it was read.
+        await self.beats.until_closed()
+        return message
+
+
+Supervised = Callable[..., Awaitable[Running]]
+RunOf = Callable[..., m.DeliverItem]
+
+
+@pytest.fixture
+async def supervised(broker: FakeBroker, tmp_path: Path) -> AsyncIterator[Supervised]:
+    """`await supervised(APP)` starts a supervisor in a directory where `shop.py` holds that text."""
+    made: list[Running] = []
+
+    async def start(app: str = APP, processes: int = 1, **options: Any) -> Running:
+        (tmp_path / "shop.py").write_text(app)
+        options = {"target": "shop:queue", "url": broker.url, "queues": ["default"], "cancel_grace_ms": 50, **options}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(PROGRAM), msgspec.json.encode(WorkerOptions(**options)).decode(), str(processes),
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PROJECT)}, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        made.append(Running(process, broker))
+        return made[-1]
+
+    yield start
+    for each in made:
+        await each.aclose()
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended."""
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_a_child_works_while_its_supervisor_beats_for_it(supervised: Supervised, run_of: RunOf) -> None:
+    running = await supervised(concurrency=7)
+    child = await running.child()
+    assert child.capacity == m.Capacity(7, ["default"])
+    assert child.name.endswith(f":{running.process.pid}/1")
+    pid = await child.result(run_of("pid"))
+    assert psutil.Process(pid).ppid() == running.process.pid
+
+
+async def test_each_process_has_a_session_of_its_own(supervised: Supervised, run_of: RunOf) -> None:
+    running = await supervised(processes=2)
+    first, second = await running.child(), await running.child()
+    assert len(running.children) == 2
+    assert await first.result(run_of("pid")) != await second.result(run_of("pid"))
+
+
+async def test_the_secret_of_a_session_is_in_no_list_of_processes(supervised: Supervised, run_of: RunOf) -> None:
+    running = await supervised()
+    child = await running.child()
+    process = psutil.Process(await child.result(run_of("pid")))
+    (secret,) = running.children
+    told = repr(process.cmdline()) + repr(process.environ())
+    assert secret.hex() not in told
+    assert repr(secret)[2:-1] not in told
+
+
+async def test_a_killed_child_is_told_of_at_once_and_replaced(supervised: Supervised, run_of: RunOf) -> None:
+    running = await supervised()
+    child = await running.child()
+    pid = await child.result(run_of("pid"))
+    os.kill(pid, signal.SIGKILL)
+    assert await child.death() == m.WorkerDied("was killed by SIGKILL")
+    another = await running.child()
+    assert await another.result(run_of("pid")) != pid
+    assert len(running.children) == 2
+
+
+async def test_a_child_that_exits_by_itself_is_told_of_and_replaced(supervised: Supervised, run_of: RunOf) -> None:
+    app = APP + "\n@queue.task(name='leave')\ndef leave() -> None:\n    os._exit(7)\n"
+    running = await supervised(app)
+    child = await running.child()
+    child.worker.send(m.Deliver([run_of("leave")]))
+    assert await child.death() == m.WorkerDied("ended with exit code 7")
+    await running.child()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_everything_in_good_order(
+    supervised: Supervised, run_of: RunOf, tmp_path: Path, number: signal.Signals
+) -> None:
+    running = await supervised(grace_ms=50)
+    child = await running.child()
+    child.worker.send(m.Deliver([run_of("endless", str(tmp_path / "begun"))]))
+    assert await child.result(run_of("pid"))
+    assert (tmp_path / "begun").exists()
+    running.process.send_signal(number)
+    assert await child.worker.expect(m.Capacity) == m.Capacity(0, ["default"])
+    (end,) = await child.settle()
+    assert end.end is m.RunEnd.RELEASED
+    await child.worker.expect(m.Goodbye)
+    assert await running.process.wait() == 0
+    # It said goodbye itself, so nobody says that it died.
+    assert {type(message) for message in await child.beats.until_closed()} <= {m.Beat}
+
+
+async def test_a_second_signal_hurries(supervised: Supervised, run_of: RunOf, tmp_path: Path) -> None:
+    running = await supervised(grace_ms=86_400_000)
+    child = await running.child()
+    child.worker.send(m.Deliver([run_of("endless", str(tmp_path / "begun"))]))
+    assert await child.result(run_of("pid"))
+    running.process.terminate()
+    await child.worker.expect(m.Capacity)
+    running.process.terminate()
+    (end,) = await child.settle()
+    assert end.end is m.RunEnd.RELEASED
+    await child.worker.expect(m.Goodbye)
+    assert await running.process.wait() == 0
+
+
+async def test_a_signal_to_every_process_is_one_request_not_two(
+    supervised: Supervised, run_of: RunOf, tmp_path: Path
+) -> None:
+    running = await supervised(grace_ms=86_400_000)
+    child = await running.child()
+    child.worker.send(m.Deliver([run_of("endless", str(tmp_path / "begun"))]))
+    pid = await child.result(run_of("pid"))
+    os.kill(pid, signal.SIGTERM)
+    await child.worker.expect(m.Capacity)
+    running.process.terminate()
+    os.kill(pid, signal.SIGTERM)
+    # The job still has its day of grace: only a second signal to the supervisor takes it away.
+    child.worker.send(m.Ping(1))
+    assert await child.worker.expect(m.Pong) == m.Pong(1)
+    running.process.send_signal(signal.SIGINT)
+    (end,) = await child.settle()
+    assert end.end is m.RunEnd.RELEASED
+
+
+@pytest.mark.slow
+async def test_a_thread_that_does_not_end_does_not_keep_the_worker_alive(
+    supervised: Supervised, run_of: RunOf, tmp_path: Path
+) -> None:
+    running = await supervised(grace_ms=10)
+    child = await running.child()
+    child.worker.send(m.Deliver([run_of("deaf", str(tmp_path / "begun"))]))
+    pid = await child.result(run_of("pid"))
+    running.process.terminate()
+    await child.worker.expect(m.Capacity)
+    (end,) = await child.settle()
+    assert end.end is m.RunEnd.RELEASED
+    assert await running.process.wait() == 0
+    assert gone(pid)
+
+
+async def test_a_child_whose_supervisor_was_killed_ends_itself(
+    supervised: Supervised, run_of: RunOf, tmp_path: Path
+) -> None:
+    running = await supervised(grace_ms=86_400_000)
+    child = await running.child()
+    child.worker.send(m.Deliver([run_of("endless", str(tmp_path / "begun"))]))
+    pid = await child.result(run_of("pid"))
+    running.process.kill()
+    assert await child.worker.expect(m.Capacity) == m.Capacity(0, ["default"])
+    (end,) = await child.settle()
+    assert end.end is m.RunEnd.RELEASED
+    await child.worker.expect(m.Goodbye)
+    await child.worker.until_closed()
+    await asyncio.to_thread(_wait_gone, pid)
+
+
+@pytest.mark.slow
+async def test_a_child_whose_loop_is_blocked_ends_itself_too(supervised: Supervised, run_of: RunOf) -> None:
+    begun = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, begun.set)
+    running = await supervised()
+    child = await running.child()
+    pid = await child.result(run_of("pid"))
+    child.worker.send(m.Deliver([run_of("blocking", os.getpid())]))
+    await begun.wait()
+    running.process.kill()
+    await child.worker.until_closed()
+    await asyncio.to_thread(_wait_gone, pid)
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
+
+
+def _wait_gone(pid: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).wait(30)
+
+
+async def test_an_app_that_cannot_be_loaded_ends_the_supervisor_with_the_reason(supervised: Supervised) -> None:
+    running = await supervised("from aioqueue import Queue\nqueue = Queue()\nimport lib_that_is_missing\n")
+    output = await running.output()
+    assert running.process.returncode == 1
+    assert output.startswith("app_not_found: cannot load 'shop:queue': importing shop failed with ModuleNotFoundError")
+    assert "shop.py line 3" in output
+    assert len(output.splitlines()) == 1
+
+
+async def test_a_broker_in_one_process_is_refused_with_what_to_do(supervised: Supervised) -> None:
+    running = await supervised(url="sqlite:jobs.db")
+    output = await running.output()
+    assert running.process.returncode == 1
+    assert output.startswith("bad_url: ")
+    assert "aioqueue serve" in output
+
+
+async def test_a_broker_s_lasting_refusal_ends_the_supervisor(supervised: Supervised, broker: FakeBroker) -> None:
+    refusing = await broker_that_refuses(broker)
+    running = await supervised()
+    running._greeting.cancel()
+    output = await running.output()
+    refusing.cancel()
+    assert running.process.returncode == 1
+    assert output == "history_lost: confirmed history is missing\n"
+
+
+async def broker_that_refuses(broker: FakeBroker) -> asyncio.Task[None]:
+    async def refuse() -> None:
+        while True:
+            peer = await broker.accept()
+            await peer.expect(m.Hello)
+            peer.send(m.Refusal(0, "history_lost", "confirmed history is missing"))
+
+    return asyncio.create_task(refuse())
+
+
+@pytest.mark.slow
+async def test_children_that_die_again_and_again_at_once_end_the_supervisor(supervised: Supervised) -> None:
+    running = await supervised("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    output = await running.output()
+    assert running.process.returncode == 1
+    assert output == (
+        "crash_loop: the worker of shop:queue died 5 times in a row before it was ready, "
+        "the last time it was killed by SIGKILL\n"
+    )
+
+
+async def test_a_worker_waits_for_its_broker(supervised: Supervised, broker: FakeBroker, run_of: RunOf) -> None:
+    await broker.stop()
+    running = await supervised()
+    await broker.start()
+    child = await running.child()
+    assert await child.result(run_of("pid"))
+
+
+async def test_a_worker_that_waits_for_its_broker_can_be_stopped(
+    supervised: Supervised, broker: FakeBroker, tmp_path: Path
+) -> None:
+    await broker.stop()
+    os.mkfifo(tmp_path / "loaded")
+    running = await supervised(APP + "\nopen('loaded', 'w').close()\n")
+    await asyncio.to_thread((tmp_path / "loaded").read_text)
+    running.process.terminate()
+    assert await running.process.wait() == 0
