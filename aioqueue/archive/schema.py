@@ -50,17 +50,16 @@ CREATE TABLE tombstones (
 
 
 def refuse_foreign(path: str) -> None:
-    """Look at the bytes of the file at `path`, if there is one; nothing is opened by SQLite or changed.
+    """Look at the bytes of the file at `path`, or make an empty one; nothing is opened by SQLite or changed.
 
-    Raises `NotAJournal` for another program's file and `JournalNewer` for a later version's.
+    Raises `NotAJournal` for another program's file, `JournalNewer` for a later version's, and `ArchiveFailed` where
+    the system does not let us (SQLite would only say that it is "unable to open").
     """
     try:
-        with open(path, "rb") as file:
+        with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "rb") as file:
             header = file.read(_HEADER_BYTES)
-    except FileNotFoundError:
-        return
     except OSError as error:
-        raise ArchiveFailed(path=path, reason=f"it cannot be read: {error.strerror}") from error
+        raise ArchiveFailed(path=path, reason=f"it cannot be opened: {error.strerror}") from error
     if not header:
         return
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):

@@ -8,7 +8,10 @@ import random
 import sqlite3
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,8 +32,26 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.db-archive"
 
 
+_OPENED: list[SqliteArchive] = []
+
+
+async def opened(path: Path, **options: Any) -> SqliteArchive:
+    """The archive at `path`, which is closed after the test, however that ends: its threads would outlive it."""
+    archive = await SqliteArchive.open(path, journal_id=JOURNAL, **options)
+    _OPENED.append(archive)
+    return archive
+
+
+@pytest.fixture(autouse=True)
+async def _closed_after_the_test() -> AsyncIterator[None]:
+    yield
+    while _OPENED:
+        with suppress(ArchiveFailed):
+            await _OPENED.pop().aclose()
+
+
 async def fill(path: Path, jobs: int = 20) -> None:
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     await archive.write(
         [finished(number, (JobState.SUCCEEDED, JobState.DEAD)[number % 2]) for number in range(jobs)],
         [ended(number) for number in range(1, jobs, 2)],
@@ -45,7 +66,7 @@ async def fill(path: Path, jobs: int = 20) -> None:
 
 async def test_everything_is_there_after_closing_and_opening(path: Path) -> None:
     await fill(path)
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     assert archive.synced == 20
     assert await archive.get([job_id(3)]) == {job_id(3): finished(3, JobState.DEAD)}
     assert await archive.runs(job_id(3)) == [ended(3)]
@@ -55,10 +76,10 @@ async def test_everything_is_there_after_closing_and_opening(path: Path) -> None
 
 async def test_a_tombstone_survives_too(path: Path) -> None:
     await fill(path)
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     await archive.retain(START_MS + 2 * DAY_MS, 100, PLENTY)
     await archive.aclose()
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     assert await archive.get([job_id(2)]) == {job_id(2): Tombstone(job_id(2), JobState.SUCCEEDED)}
     await archive.aclose()
 
@@ -70,10 +91,10 @@ async def test_a_closed_archive_leaves_one_file(path: Path) -> None:
 
 async def test_the_cursor_of_a_page_outlives_a_restart(path: Path) -> None:
     await fill(path)
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     first, after = await archive.page(ANY, 12, b"")
     await archive.aclose()
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     second, after = await archive.page(ANY, 12, after)
     await archive.aclose()
     assert ([job.finished_ms - START_MS for job in first + second], after) == (list(range(19, -1, -1)), b"")
@@ -81,7 +102,7 @@ async def test_the_cursor_of_a_page_outlives_a_restart(path: Path) -> None:
 
 async def test_the_archives_own_rule_decides_how_long(path: Path) -> None:
     await fill(path)
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL, keep=KeepRule(succeeded_ms=10, others_ms=5))
+    archive = await opened(path, keep=KeepRule(succeeded_ms=10, others_ms=5))
     assert await archive.retain(START_MS + 10, 100, PLENTY) == 3 * 2 + 1
     left = {job.finished_ms - START_MS for job in (await archive.page(ANY, 100, b""))[0]}
     assert left == set(range(20)) - {0, 1, 3, 5}
@@ -124,7 +145,7 @@ async def test_a_writer_killed_at_any_moment_leaves_whole_bulks_and_all_it_confi
         child.wait()
         child.stdout.close()
 
-        archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+        archive = await opened(path)
         # The last bulk may have been made durable without its confirmation being heard.
         assert confirmed <= archive.synced <= confirmed + 1
         numbers = range(archive.synced * 20)
@@ -146,7 +167,7 @@ async def test_a_file_whose_making_was_cut_short_is_made_whole(path: Path) -> No
     connection.close()
     assert path.stat().st_size > 0
     await fill(path)
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     assert archive.synced == 20
     await archive.aclose()
 
@@ -161,7 +182,7 @@ async def test_an_empty_file_becomes_an_archive(path: Path) -> None:
 
 async def test_a_question_is_answered_while_a_bulk_is_being_written(path: Path) -> None:
     await fill(path)
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     blocker = sqlite3.connect(path, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")  # the writer waits for this lock, as it would in the middle of a commit
     writing = asyncio.ensure_future(archive.write([finished(50)], [], [], 50))
@@ -175,7 +196,7 @@ async def test_a_question_is_answered_while_a_bulk_is_being_written(path: Path) 
 
 
 async def test_a_write_that_nobody_waits_for_any_more_is_done_and_counted(path: Path) -> None:
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     writing = asyncio.ensure_future(archive.write([finished(1)], [], [], 5))
     await asyncio.sleep(0)  # it is on its way to the thread now
     writing.cancel()
@@ -188,7 +209,7 @@ async def test_a_write_that_nobody_waits_for_any_more_is_done_and_counted(path: 
 
 
 async def test_writes_asked_for_at_once_are_all_done(path: Path) -> None:
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     await asyncio.gather(*(archive.write([finished(number)], [], [], number) for number in range(1, 30)))
     assert archive.synced == 29
     assert len((await archive.page(ANY, 100, b""))[0]) == 29
@@ -196,14 +217,14 @@ async def test_writes_asked_for_at_once_are_all_done(path: Path) -> None:
 
 
 async def test_the_reader_cannot_write(path: Path) -> None:
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     with pytest.raises(ArchiveFailed, match="readonly"):
         await archive._read_hop.run(lambda connection: connection.execute("DELETE FROM jobs"))
     await archive.aclose()
 
 
 async def test_a_page_of_large_jobs_ends_early_and_the_next_goes_on(path: Path) -> None:
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     for number in range(40):
         await archive.write([finished(number, body=b"x" * 1_000_000)], [], [], number)
     listed: list[int] = []
@@ -261,15 +282,15 @@ async def test_the_archive_of_another_journal_is_refused(path: Path) -> None:
         await SqliteArchive.open(path, journal_id=b"k" * 16)
     assert JOURNAL.hex() in str(refusal.value)
     assert (b"k" * 16).hex() in str(refusal.value)
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     assert archive.synced == 20
     await archive.aclose()
 
 
 async def test_a_path_that_cannot_be_a_file_is_an_error_of_ours(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveFailed):
+    with pytest.raises(ArchiveFailed, match="directory"):
         await SqliteArchive.open(tmp_path, journal_id=JOURNAL)
-    with pytest.raises(ArchiveFailed):
+    with pytest.raises(ArchiveFailed, match="No such file"):
         await SqliteArchive.open(tmp_path / "missing" / "archive", journal_id=JOURNAL)
 
 
@@ -294,11 +315,11 @@ def flip(path: Path, needle: bytes, bit: int = 1) -> None:
 
 
 async def test_a_flipped_bit_in_a_job_is_noticed_and_its_neighbours_are_told(path: Path) -> None:
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     await archive.write([finished(1), finished(2, body=b"\x01needle"), finished(3)], [], [], 1)
     await archive.aclose()
     flip(path, b"needle")
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     with pytest.raises(ArchiveFailed, match=job_id(2).hex().upper()):
         await archive.get([job_id(2)])
     with pytest.raises(ArchiveFailed):
@@ -308,11 +329,11 @@ async def test_a_flipped_bit_in_a_job_is_noticed_and_its_neighbours_are_told(pat
 
 
 async def test_a_flipped_bit_in_a_run_is_noticed(path: Path) -> None:
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     await archive.write([], [ended(1, body=b"\x01needle"), ended(2)], [], 1)
     await archive.aclose()
     flip(path, b"needle")
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     with pytest.raises(ArchiveFailed):
         await archive.runs(job_id(1))
     assert await archive.runs(job_id(2)) == [ended(2)]
@@ -344,7 +365,7 @@ async def test_columns_that_tell_another_story_than_the_record_are_damage(path: 
     with sqlite3.connect(path) as connection:
         connection.execute(change)
     connection.close()
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     with pytest.raises(ArchiveFailed, match="damaged"):
         await archive.get([job_id(2)])
     await archive.aclose()
@@ -352,13 +373,13 @@ async def test_columns_that_tell_another_story_than_the_record_are_damage(path: 
 
 async def test_a_changed_tombstone_is_damage(path: Path) -> None:
     await fill(path)
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     await archive.retain(START_MS + 2 * DAY_MS, 100, PLENTY)
     await archive.aclose()
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE tombstones SET seal = seal + 1 WHERE number = 1")
     connection.close()
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     with pytest.raises(ArchiveFailed, match="tombstone"):
         await archive.get([job_id(0)])
     await archive.aclose()
@@ -384,7 +405,7 @@ async def test_an_archive_without_its_position_is_damaged(path: Path) -> None:
 
 async def test_any_flipped_bit_gives_an_error_of_ours_or_true_records_only(path: Path) -> None:
     await fill(path, jobs=60)
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    archive = await opened(path)
     await archive.retain(START_MS + DAY_MS + 20, 100, PLENTY)
     jobs = await archive.get([job_id(number) for number in range(60)])
     runs = {number: await archive.runs(job_id(number)) for number in range(1, 60, 10)}
@@ -399,7 +420,7 @@ async def test_any_flipped_bit_gives_an_error_of_ours_or_true_records_only(path:
         )
         path.write_bytes(damaged)
         try:
-            archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+            archive = await opened(path)
         except AioqueueError:
             noticed += 1
             continue
