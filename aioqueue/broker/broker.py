@@ -28,7 +28,7 @@ from aioqueue.broker.translate import Translator
 from aioqueue.broker.waiters import Waiters
 from aioqueue.clock import Clock
 from aioqueue.core import commands as c
-from aioqueue.core.effects import ArchiveJob, CloseSession, DeliverJob, Effect
+from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect
 from aioqueue.core.partition import Partition
 from aioqueue.errors import ConnectionLost, HistoryLost, JournalError, PeerMisbehaved, Refused
 from aioqueue.journal.base import Journal, Leadership
@@ -230,6 +230,7 @@ class Broker:
         runs: dict[int, list[m.DeliverItem]] = {}
         ends: dict[Peer, list[m.EndedItem]] = {}
         over: list[int] = []
+        failed = False
         for effect in effects:
             if isinstance(effect, DeliverJob):
                 runs.setdefault(effect.session, []).append(t.deliver_item(effect))
@@ -239,6 +240,8 @@ class Broker:
                     item = t.ended_item(effect.finished)
                     for peer in waiting:
                         ends.setdefault(peer, []).append(item)
+            elif isinstance(effect, ArchiveRun):
+                failed = True
             elif isinstance(effect, CloseSession):
                 over.append(effect.session)
         for session, items in runs.items():
@@ -251,7 +254,8 @@ class Broker:
             self.send_ends(peer, ended)
         for session in over:
             self._close_session(session)
-        self._statistician.take(effects)
+        if failed:
+            self._statistician.take(effects)
 
     def send_ends(self, peer: Peer, ended: Sequence[m.EndedItem]) -> None:
         """Tell a client of ends it waited for, in frames of a good size."""

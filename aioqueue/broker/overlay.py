@@ -14,7 +14,7 @@ from typing import Final
 
 from aioqueue.archive.base import Archive, JobFilter, Tombstone
 from aioqueue.clock import Clock
-from aioqueue.core.effects import ArchiveJob, ArchiveRun, Effect, ReviveJob
+from aioqueue.core.effects import ArchiveJob, ArchiveRun, DeliverJob, Effect, ReviveJob
 from aioqueue.limits import OVERLAY_JOBS_MAX
 from aioqueue.model.records import EndedRun, FinishedJob
 
@@ -56,6 +56,9 @@ class Overlay:
     def take(self, effects: Iterable[Effect]) -> None:
         """What a batch ended; called for every batch, in order, as soon as it is decided."""
         for effect in effects:
+            # `type() is` and the commonest first: this is asked three times a job.
+            if type(effect) is DeliverJob:
+                continue
             if isinstance(effect, ArchiveJob):
                 self._add(effect.finished)
             elif isinstance(effect, ArchiveRun):

@@ -13,7 +13,7 @@ async def bench_and_tell(names: Sequence[str], size: Size, *, json: bool) -> Non
     """Measure, with the progress on stderr and the figures on stdout."""
     progress = Console(stderr=True)
     with progress.status("starting") as status:
-        found = [figure async for figure in measure(names, size, lambda text: status.update(text))]
+        found = [figure async for figure in measure(names, size, status.update)]
     if json:
         print(as_json(found))
     else:
