@@ -146,7 +146,9 @@ class Runners:
     def _start_runner(self) -> None:
         slot = Slot()
         self._slots.add(slot)
-        slot.task = asyncio.get_running_loop().create_task(self._serve(slot), context=self._context.copy())
+        # Not by the loop's task factory: an eager one would run a job inside the call that delivers it.
+        loop = asyncio.get_running_loop()
+        slot.task = asyncio.Task(self._serve(slot), loop=loop, context=self._context.copy())
         slot.task.add_done_callback(partial(self._runner_ended, slot))
 
     def _runner_ended(self, slot: Slot, task: asyncio.Task[None]) -> None:

@@ -79,6 +79,10 @@ class Worker:
             raise BadOption(option="secret", value="...", reason=f"it must be {SECRET_BYTES} bytes")
         self._secret = secret
         self._task: asyncio.Task[None] | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        # New ones for each stay: an event belongs to the loop that it was awaited in.
         self._ready = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
@@ -102,8 +106,7 @@ class Worker:
         finally:
             with anyio.CancelScope(shield=True):
                 await work.end(link)
-            for event in (self._ready, self._stopping, self._hurrying):
-                event.clear()
+                self._reset()
 
     def stop(self, *, hurry: bool = False) -> None:
         """Begin to stop in good order; `hurry`, or asking again, cuts the `grace` of running jobs short."""
@@ -125,7 +128,13 @@ class Worker:
         task, self._task = self._task, None
         if task is not None:
             self.stop(hurry=error is not None)
-            await asyncio.wait({task})
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError:
+                self.stop(hurry=True)
+                with anyio.CancelScope(shield=True):
+                    await asyncio.wait({task})
+                raise
             if error is None:
                 task.result()
             else:

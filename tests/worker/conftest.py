@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import uvloop
 
 from aioqueue import Queue, Worker
 from aioqueue.model.bodies import pack_body, pack_headers
@@ -16,6 +17,12 @@ from aioqueue.protocol import messages as m
 from aioqueue.transport.tcp import connect
 from tests.support.fake_broker import FakeBroker
 from tests.support.workers import Desk, Slots
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Workers run on both event loops; a supervisor on one, and its children, processes of their own, on the other."""
+    both = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop} if item.path.stem == "test_supervisor" else both
 
 
 @pytest.fixture

@@ -581,6 +581,28 @@ async def test_what_is_held_is_what_runs_and_what_waits(queue: Queue, slots_of: 
     assert slots.ended() == 2
 
 
+async def test_a_task_factory_of_the_app_does_not_run_jobs_where_they_are_offered(
+    queue: Queue, slots_of: SlotsOf, run_of: RunOf
+) -> None:
+    begun: list[int] = []
+
+    @queue.task(name="note")
+    async def note() -> None:
+        begun.append(1)
+
+    def eager(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
+        raise AssertionError
+
+    slots = slots_of()
+    asyncio.get_running_loop().set_task_factory(eager)
+    try:
+        slots.offer(run_of("note"))
+        assert begun == []
+        await slots.end()
+    finally:
+        asyncio.get_running_loop().set_task_factory(None)
+
+
 async def test_closing_ends_every_task(queue: Queue, slots_of: SlotsOf, run_of: RunOf) -> None:
     @queue.task(name="slow")
     async def slow() -> None:

@@ -221,6 +221,29 @@ async def test_a_worker_runs_again_after_it_was_stopped(queue: Queue, broker: Fa
         await goodbye(peer)
 
 
+async def test_leaving_the_block_can_be_cancelled_and_leaves_no_job_behind(
+    queue: Queue, broker: FakeBroker, run_of: RunOf, begun: asyncio.Queue[str]
+) -> None:
+    async def block() -> None:
+        opener = partial(connect, "127.0.0.1", broker.port)
+        async with Worker(queue, secret=b"s" * 16, grace="1d", open_stream=opener) as worker:
+            await worker.ready()
+            await begun.get()
+
+    blocked = asyncio.create_task(block())
+    peer = await broker.welcome()
+    await peer.expect(m.Capacity)
+    peer.send(m.Deliver([run_of("endless")]))
+    await peer.expect(m.Capacity)
+    blocked.cancel()
+    told = await peer.expect(m.Settle)
+    assert told.items[0].end is m.RunEnd.RELEASED
+    peer.send(m.Settled(told.request, 1))
+    await goodbye(peer)
+    with pytest.raises(asyncio.CancelledError):
+        await blocked
+
+
 async def test_a_queue_that_is_not_entered_has_no_stream_for_a_worker(queue: Queue) -> None:
     with pytest.raises(NotEntered):
         await Worker(queue).run()
