@@ -160,11 +160,13 @@ async def test_an_open_that_was_cancelled_lets_go_of_the_lock(place):
                 await asyncio.sleep(0)
 
 
-async def test_a_journal_that_was_only_read_stays_byte_for_byte(place, fill, collect, tmp_path):
+async def test_a_journal_that_was_only_checked_or_read_stays_byte_for_byte(place, fill, collect, tmp_path):
     await fill(await place.open(), 20)
     path = crashed(place.path, tmp_path)
     before = contents(path.parent)
     assert len(before["journal-wal"]) > 0
+    assert (await check_journal(path)).batches == 21
+    assert contents(path.parent) == before
     journal = await opened(path)
     assert len(await collect(journal)) == 21
     await journal.aclose()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 
 import pytest
 
-from aioqueue.errors import HistoryLost, JournalFailed
+from aioqueue.errors import AppendUnknown, HistoryLost, JournalFailed
 from aioqueue.journal.batch import HEADER_BYTES
 from aioqueue.limits import CHECKPOINT_PAGES, JOURNAL_PAGE_BYTES, READ_RANGE_BYTES
 
@@ -62,6 +63,21 @@ async def test_a_checkpoint_that_fails_ends_the_journal_and_keeps_what_was_durab
     assert len(told) * 50_000 > 6_000_000
     found = {str(batch.position): batch.batch_id.hex() for batch in await collect(await place.open())}
     assert told.items() <= found.items()
+
+
+@pytest.mark.parametrize("answer", [(1, 5, 5), (0, 5, 3)], ids=["busy", "a part"])
+async def test_a_log_that_is_not_folded_in_whole_ends_the_journal(place, monkeypatch, answer):
+    journal = await place.open()
+
+    async def execute(sql, parameters=()):
+        return [answer]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal._connection, "execute", execute)
+        with pytest.raises(JournalFailed, match="of 5 pages were folded in"):
+            await journal.lead("me", 1)
+    with pytest.raises(JournalFailed):
+        await journal.lead("me", 2)
 
 
 async def test_a_failed_journal_leaves_its_files_as_they_are(place, fill):
@@ -169,6 +185,36 @@ async def test_a_loop_that_ends_in_the_midst_of_an_append_ends_the_journal(place
         await task
     with pytest.raises(JournalFailed, match="the event loop ended in the midst of it"):
         await journal.lead("me", 2)
+
+
+async def test_an_append_that_fails_while_the_journal_is_closed_leaves_its_files_as_they_are(place, fill, monkeypatch):
+    journal = await place.open()
+    await fill(journal, 3)
+    leadership = await journal.lead("me", 1)
+    gate = asyncio.Event()
+
+    async def execute(sql, parameters=()):
+        await gate.wait()
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(journal._connection, "execute", execute)
+    before = place.path.read_bytes(), place.path.with_name("journal-wal").read_bytes()
+    appending = await place.start_append(journal, leadership.chain.encode(1, b"lost"), leadership.position)
+    closing = asyncio.create_task(journal.aclose())
+    await asyncio.sleep(0)
+    gate.set()
+    await closing
+    with pytest.raises(AppendUnknown, match="disk I/O error"):
+        await appending
+    assert (place.path.read_bytes(), place.path.with_name("journal-wal").read_bytes()) == before
+
+
+async def test_a_last_batch_that_vanishes_while_the_journal_is_open_is_lost_history(place, fill, collect):
+    journal = await place.open()
+    await fill(journal, 3)
+    await journal._connection.execute("DELETE FROM batches WHERE position = 4")
+    with pytest.raises(HistoryLost, match="batch 4 is missing"):
+        await collect(journal)
 
 
 async def test_a_long_journal_is_read_in_ranges(place, collect):
