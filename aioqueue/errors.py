@@ -189,6 +189,11 @@ class AppNotFound(Refused):
     sentence = "cannot load {target!r}: {reason}; write MODULE:QUEUE, for example shop.jobs:queue"
 
 
+class ExtraMissing(Refused):
+    code = "extra_missing"
+    sentence = "{what} needs {packages}, which this Python does not have; in a checkout run: pip install '.[{extra}]'"
+
+
 # --- the peer's misbehaviour --------------------------------------------------------------------------------------
 
 

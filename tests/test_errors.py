@@ -35,6 +35,7 @@ CODES = {
     "ConnectionLost": "connection_lost",
     "CrashLoop": "crash_loop",
     "DeadlineExceeded": "deadline_exceeded",
+    "ExtraMissing": "extra_missing",
     "Fenced": "fenced",
     "FrameTooLong": "frame_too_long",
     "HistoryLost": "history_lost",
