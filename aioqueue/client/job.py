@@ -104,7 +104,12 @@ class Job(Generic[R]):
         return hash(self.key)
 
     def __await__(self) -> Generator[Any, None, R]:
-        return self._result().__await__()
+        ending = self._ending
+        if ending is not None and ending.item is not None:
+            # It came already; a coroutine for it costs 0.5 us.
+            found: R = result_of(ending.item, self._results)
+            return found
+        return (yield from self._result().__await__())
 
     async def result(self, timeout: Duration | None = None) -> R:
         """The result, waited for at most `timeout` (seconds, `timedelta`, or text such as `"10m"`).

@@ -31,8 +31,8 @@ class Ending:
         self.key = key
         self.item: EndedItem | None = None
         self.error: AioqueueError | None = None
-        # Made when somebody has to wait, so that an end which came first costs no future.
-        self.waiters: list[asyncio.Future[None]] = []
+        # Made when somebody has to wait, so that an end which came first costs nothing.
+        self.waiters: list[asyncio.Future[None]] | None = None
         self._table = table
 
     def accepted(self) -> None:
@@ -53,7 +53,7 @@ class Ending:
             del self._table[self.key]
 
     def wake(self) -> None:
-        for waiter in self.waiters:
+        for waiter in self.waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
 
@@ -90,12 +90,13 @@ class Endings:
         """Wait for the end; raises why it will not be told. A caller who is cancelled leaves nothing behind."""
         if ending.item is None and ending.error is None:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            ending.waiters.append(waiter)
+            waiters = ending.waiters = ending.waiters or []
+            waiters.append(waiter)
             try:
                 await waiter
             finally:
-                ending.waiters.remove(waiter)
-                if not ending.waiters:
+                waiters.remove(waiter)
+                if not waiters:
                     ending.forget()
         if ending.item is not None:
             return ending.item

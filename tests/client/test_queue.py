@@ -181,9 +181,9 @@ async def test_what_does_not_fit_is_refused_before_anything_is_sent(entered: Ent
     queue, peer = entered
     task = queue.task(double)
     with pytest.raises(BadArguments):
-        await queue.submit(task)  # type: ignore[call-arg]
+        await queue.submit(task)  # type: ignore[call-overload]
     with pytest.raises(PayloadTooLarge):
-        await queue.run(task, bytes(BODY_BYTES_MAX))  # type: ignore[arg-type]
+        await queue.run(task, bytes(BODY_BYTES_MAX))  # type: ignore[call-overload]
     with pytest.raises(BadOption, match="task's name"):
         await queue.submit(42)  # type: ignore[call-overload]
     queue.session().link.send_nowait(m.Watch())
