@@ -1,7 +1,8 @@
 """Applying changes, and never refuses: the only code that writes to `State`.
 
-Each function makes one event so. `IllegalChange` here is a defect of this program or a journal it did not write; it is
-never an answer to a caller. The same code runs for new events and for replay, so both give the same state.
+Each function makes one event so, and checks before it touches anything that the event can be: what `decide` promised
+is asserted here once more. `IllegalChange` is a defect of this program or a journal it did not write; it is never an
+answer to a caller. The same code runs for new events and for replay, so both give the same state.
 """
 
 from __future__ import annotations
@@ -44,6 +45,14 @@ def _living(state: State, event: e.JobEvent, after: JobState) -> Job:
     return job
 
 
+def _run(state: State, event: e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed, after: JobState) -> Job:
+    """The running job whose lease the event ends; the fence must be that of the lease."""
+    job = _living(state, event, after)
+    if job.fence != event.fence:
+        raise IllegalChange(f"{type(event).__name__} names fence {event.fence}, job {job.id.hex()} has {job.fence}")
+    return job
+
+
 def _submitted(state: State, event: e.JobSubmitted, body: bytes | None, at: Moment) -> None:
     before = state.jobs.get(event.id)
     check_change(None if before is None else before.state, event, event.state)
@@ -79,13 +88,14 @@ def _due(state: State, event: e.JobDue, body: bytes | None, at: Moment) -> None:
 
 def _leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) -> None:
     job = _living(state, event, _RUNNING)
+    session = state.sessions.get(event.session)
+    if session is None or event.fence < state.next_fence:
+        raise IllegalChange(f"session {event.session} cannot lease job {job.id.hex()} with fence {event.fence}")
     queue = state.queue(job.spec.namespace, job.spec.queue)
-    taken = queue.lane.pop()
-    if taken is not job:
-        raise IllegalChange(job.state, event, _RUNNING)
+    if queue.lane.pop() is not job:
+        raise IllegalChange(f"job {job.id.hex()} was leased out of its turn")
     queue.counts[_READY] -= 1
     queue.counts[_RUNNING] += 1
-    session = state.sessions[event.session]
     session.leases[job.id] = job
     job.state = _RUNNING
     job.session = event.session
@@ -104,14 +114,14 @@ def _leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) ->
 
 
 def _succeeded(state: State, event: e.JobSucceeded, body: bytes | None, at: Moment) -> None:
-    job = _living(state, event, _SUCCEEDED)
+    job = _run(state, event, _SUCCEEDED)
     worker = _unlease(state, job)
     state.queue(job.spec.namespace, job.spec.queue).succeeded += 1
     _finish(state, job, _SUCCEEDED, body or b"", worker, at)
 
 
 def _failed(state: State, event: e.JobFailed, body: bytes | None, at: Moment) -> None:
-    job = _living(state, event, event.state)
+    job = _run(state, event, event.state)
     worker = _unlease(state, job)
     queue = state.queue(job.spec.namespace, job.spec.queue)
     queue.failed += 1
@@ -128,14 +138,14 @@ def _failed(state: State, event: e.JobFailed, body: bytes | None, at: Moment) ->
 
 
 def _released(state: State, event: e.JobReleased, body: bytes | None, at: Moment) -> None:
-    job = _living(state, event, _READY)
+    job = _run(state, event, _READY)
     worker = _unlease(state, job)
     _end_run(job, "released", worker, b"", at)
     _back_in_place(state, job)
 
 
 def _crashed(state: State, event: e.JobCrashed, body: bytes | None, at: Moment) -> None:
-    job = _living(state, event, event.state)
+    job = _run(state, event, event.state)
     worker = _unlease(state, job)
     job.crashes = event.crashes
     _end_run(job, "crashed", worker, b"", at)
@@ -151,6 +161,9 @@ def _cancelled(state: State, event: e.JobCancelled, body: bytes | None, at: Mome
     was_ready = job.state is _READY
     job.fence = 0
     _finish(state, job, _CANCELLED, b"", "", at)
+    # Until lane and heap are swept they may still hold it, and a payload can be large.
+    job.body = b""
+    job.extra = None
     if was_ready:
         state.queue(job.spec.namespace, job.spec.queue).lane.forget(job)
     else:
@@ -246,8 +259,11 @@ def _session_forgotten(state: State, event: e.SessionForgotten, body: bytes | No
 
 
 def _forget_session(state: State, number: int, at: Moment) -> None:
-    session = state.sessions.pop(number)
-    _rest(state, session)
+    session = state.sessions.get(number)
+    if session is None or session.leases:
+        raise IllegalChange(f"session {number} cannot end: it is unknown, or holds leases")
+    del state.sessions[number]
+    _leave_pool(state, session)
     del state.session_of[session.secret_hash]
     at.effects.append(CloseSession(number))
 
@@ -258,16 +274,31 @@ def _rest(state: State, session: Session) -> None:
         pool.hungry.pop(session.number, None)
 
 
+def _leave_pool(state: State, session: Session) -> None:
+    """The session takes from these queues no more; a pool without members is forgotten, or they would pile up."""
+    key = (session.namespace, session.link.queues)
+    pool = state.pools.get(key)
+    if pool is not None:
+        pool.hungry.pop(session.number, None)
+        pool.members.discard(session.number)
+        if not pool.members:
+            del state.pools[key]
+
+
 def _link_changed(state: State, event: e.LinkChanged, body: bytes | None, at: Moment) -> None:
     session = state.sessions[event.number] if event.opened is None else _session(state, event.opened)
-    _rest(state, session)
+    _leave_pool(state, session)
     link = session.link
     link.connected = event.connected
     link.slots = event.slots
     link.queues = event.queues
     link.heard_ms = event.heard_ms
-    if link.slots > len(session.leases):
-        state.pool(session.namespace, link.queues).hungry[session.number] = session
+    link.since_fence = event.since_fence or link.since_fence
+    if link.slots:
+        pool = state.pool(session.namespace, link.queues)
+        pool.members.add(session.number)
+        if link.slots > len(session.leases):
+            pool.hungry[session.number] = session
 
 
 def _session_heard(state: State, event: e.SessionHeard, body: bytes | None, at: Moment) -> None:

@@ -33,18 +33,23 @@ _READY, _SCHEDULED, _RUNNING, _DEAD = JobState.READY, JobState.SCHEDULED, JobSta
 
 
 class BodyArea:
-    """The bodies of the batch that is being decided; an event names its own by offset, length and CRC-32."""
+    """The bodies of the batch that is being decided; an event names its own by offset, length and CRC-32.
 
-    __slots__ = ("parts", "size")
+    `weight` is what the batch weighs so far, in bytes: the bodies, and what is long in its records.
+    """
+
+    __slots__ = ("parts", "size", "weight")
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.size = 0
+        self.weight = 0
 
     def add(self, body: bytes) -> tuple[int, int, int]:
         offset, length = self.size, len(body)
         self.parts.append(body)
         self.size = offset + length
+        self.weight += length
         return offset, length, zlib.crc32(body)
 
 
@@ -76,11 +81,9 @@ def _submit(state: State, command: c.SubmitJobs, now: Now, bodies: BodyArea) -> 
     seen: set[bytes] = set()
     seq = state.next_seq
     # A body is laid down only when no item can send the command back for a look-up any more.
-    for item in items:
-        if item.known is c.Known.UNKNOWN or (item.known is c.Known.ABSENT and item.id in state.just_finished):
-            unknown = _unknown(state, items)
-            if unknown:
-                raise c.NeedsLookup(*unknown)
+    if any(item.known is not c.Known.FRESH and _must_look(state, item) for item in items):
+        # While it waits, its fresh items may be sent again, accepted and over: they are fresh no more.
+        raise c.NeedsLookup(*(item.id for item in items if item.id not in living))
     for item in items:
         if item.id in living or item.known is c.Known.FINISHED or item.id in seen:
             outcomes.append(c.SubmitOutcome.EXISTS)
@@ -89,6 +92,7 @@ def _submit(state: State, command: c.SubmitJobs, now: Now, bodies: BodyArea) -> 
         due_ms = item.due_ms or (now.wall_ms + item.delay_ms if item.delay_ms else 0)
         waits = due_ms > now.wall_ms
         offset, length, crc = bodies.add(item.body)
+        bodies.weight += len(item.packed_spec) + len(item.extra or b"")
         event = e.JobSubmitted(
             item.id, item.packed_spec, seq, _SCHEDULED if waits else _READY, due_ms if waits else 0,
             offset, length, crc, 0, item.extra,
@@ -99,8 +103,11 @@ def _submit(state: State, command: c.SubmitJobs, now: Now, bodies: BodyArea) -> 
     return Decision(events, outcomes)
 
 
-def _unknown(state: State, items: list[c.NewJob]) -> list[bytes]:
-    return [item.id for item in items if item.known is not c.Known.FRESH and item.id not in state.jobs]
+def _must_look(state: State, item: c.NewJob) -> bool:
+    """Nobody looked yet, or what was found missing has ended since, in this very batch."""
+    if item.id in state.jobs:
+        return False
+    return item.known is c.Known.UNKNOWN or (item.known is c.Known.ABSENT and item.id in state.just_finished)
 
 
 def _settle(state: State, command: c.SettleRuns, now: Now, bodies: BodyArea) -> Decision:
@@ -120,15 +127,16 @@ def _settle_runs(
     settled: set[bytes] = set()
     living = state.jobs
     unknown = [
-        item.id
-        for item in items
-        if item.id not in living and (item.found_fence < 0 or (not item.found_fence and item.id in state.just_finished))
+        item.id for item in items if item.id not in living and (item.found_fence < 0 or item.id in state.just_finished)
     ]
     if unknown:
         raise c.NeedsLookup(*unknown)
     for item in items:
         job = living.get(item.id)
-        if job is None:
+        if item.fence <= 0:
+            # No lease has it, but every job that was never leased, or whose lease was voided.
+            outcomes.append(c.SettleOutcome.STALE)
+        elif job is None:
             outcomes.append(c.SettleOutcome.ALREADY if item.found_fence == item.fence else c.SettleOutcome.STALE)
         elif job.fence != item.fence or job.session not in (session, 0):
             outcomes.append(c.SettleOutcome.STALE)
@@ -213,7 +221,8 @@ def _open_session(state: State, command: c.OpenSession, now: Now, bodies: BodyAr
         if command.attach:
             return Decision([(e.SessionHeard(number, now.mono_ms), None)], (number, False))
         # Nothing is leased to it before it says what it still holds and offers its capacity again.
-        return Decision([(e.LinkChanged(number, True, 0, (), now.mono_ms), None)], (number, False))
+        changed = e.LinkChanged(number, True, 0, (), now.mono_ms, since_fence=state.next_fence)
+        return Decision([(changed, None)], (number, False))
     if len(state.sessions) >= SESSIONS_MAX:
         raise TooManySessions(sessions=len(state.sessions), limit=SESSIONS_MAX)
     number = state.next_session
@@ -222,7 +231,10 @@ def _open_session(state: State, command: c.OpenSession, now: Now, bodies: BodyAr
 
 
 def _resume(state: State, command: c.ResumeSession, now: Now, bodies: BodyArea) -> Decision:
-    """Settles first, then the runs still held, and what is left of the session's leases never arrived: give it back."""
+    """Settles first, then the runs still held. What is left of older leases never arrived: it is given back.
+
+    Leases of this connection are no matter of a resume: they may be on their way.
+    """
     session = _session(state, command.session)
     events: list[tuple[e.Event, bytes | None]] = []
     answers = _settle_runs(state, command.session, command.settles, now, bodies, events)
@@ -236,15 +248,16 @@ def _resume(state: State, command: c.ResumeSession, now: Now, bodies: BodyArea) 
         else:
             verdicts.append(c.RunVerdict.STALE)
     for job in session.leases.values():
-        if job.id not in accounted:
+        if job.id not in accounted and job.fence < session.link.since_fence:
             events.append((e.JobReleased(job.id, job.fence), None))
     return Decision(events, (verdicts, answers))
 
 
 def _offer_capacity(state: State, command: c.OfferCapacity, now: Now, bodies: BodyArea) -> Decision:
     session = _session(state, command.session)
-    connected = session.link.connected
-    changed = e.LinkChanged(session.number, connected, command.slots, command.queues, now.mono_ms)
+    # The queues of a worker act as one, so workers that name the same ones in another order share one pool.
+    queues = tuple(sorted(set(command.queues)))
+    changed = e.LinkChanged(session.number, True, command.slots, queues, now.mono_ms)
     return Decision([(changed, None)], None)
 
 

@@ -109,7 +109,10 @@ class SessionEnded(Struct, array_like=True, tag=21, gc=False, forbid_unknown_fie
 
 
 class LinkChanged(Struct, gc=False):
-    """Not journaled: a session's connection and capacity. `secret_hash` is there when the session is new."""
+    """Not journaled: a session's connection and capacity. `opened` is there when the session is new.
+
+    `since_fence` is the next fence where a connection begins, 0 where it only changes.
+    """
 
     number: int
     connected: bool
@@ -117,6 +120,7 @@ class LinkChanged(Struct, gc=False):
     queues: tuple[str, ...]
     heard_ms: int
     opened: SessionOpened | None = None
+    since_fence: int = 0
 
 
 class SessionHeard(Struct, gc=False):

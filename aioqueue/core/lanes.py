@@ -7,7 +7,8 @@ A `Lane` is all ready jobs of one queue: highest priority first, then lowest seq
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
+from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush, merge
 from typing import TYPE_CHECKING, Protocol
 
 from aioqueue.limits import PRIORITY_MAX
@@ -38,6 +39,9 @@ class Lane(Protocol):
 
     def forget(self, job: Job) -> None:
         """The job is not ready any more (cancelled); its state says so already."""
+
+    def in_order(self) -> Iterator[Job]:
+        """All ready jobs, in the order in which they would be leased; for whoever looks, not for the hot path."""
 
 
 class _Fifo:
@@ -108,6 +112,12 @@ class PriorityLane:
         if self._forgotten > self.depth + 1_000:
             self._sweep()
 
+    def in_order(self) -> Iterator[Job]:
+        for fifo in reversed(self._fifos):
+            if fifo is not None:
+                returned = (job for _, _, job in sorted(fifo.returned))
+                yield from merge(_ready(fifo.line), _ready(returned), key=_seq)
+
     def _sweep(self) -> None:
         self._forgotten = 0
         for fifo in self._fifos:
@@ -120,3 +130,11 @@ class PriorityLane:
         if fifo is None:
             fifo = self._fifos[job.spec.priority] = _Fifo()
         return fifo
+
+
+def _ready(jobs: Iterable[Job]) -> Iterator[Job]:
+    return (job for job in jobs if job.state is _READY)
+
+
+def _seq(job: Job) -> int:
+    return job.seq

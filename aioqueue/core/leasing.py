@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from aioqueue.clock import Now
 from aioqueue.core import events as e
-from aioqueue.core.commands import SessionEnd
+from aioqueue.core.commands import Command, OpenSession, SessionEnd
 from aioqueue.core.decide import end_of_session
 from aioqueue.core.state import Job, Pool, Session, State
 
@@ -64,10 +64,22 @@ def decide_due(state: State, now: Now) -> e.JobDue | None:
     return None
 
 
-def decide_expired(state: State, now: Now, session_ttl_ms: int) -> Iterator[list[tuple[e.Event, bytes | None]]]:
-    """The ends of all sessions of which nothing was heard for longer than the ttl."""
+def decide_expired(
+    state: State, now: Now, session_ttl_ms: int, waiting: Sequence[Command]
+) -> Iterator[list[tuple[e.Event, bytes | None]]]:
+    """The ends of all sessions of which nothing was heard for the ttl, one at a time.
+
+    `waiting` commands were heard and not yet decided: whoever sent one is not silent.
+    """
     silent: list[Session] = [
         session for session in state.sessions.values() if session.link.heard_ms + session_ttl_ms <= now.mono_ms
     ]
+    if silent and waiting:
+        heard = {
+            state.session_of.get(command.secret_hash) if isinstance(command, OpenSession)
+            else getattr(command, "session", None)
+            for command in waiting
+        }  # fmt: skip
+        silent = [session for session in silent if session.number not in heard]
     for session in silent:
         yield end_of_session(session, SessionEnd.EXPIRED)

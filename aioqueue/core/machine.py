@@ -30,12 +30,9 @@ NEXT_STATE: Final[dict[tuple[JobState | None, type[events.JobEvent]], frozenset[
 class IllegalChange(AssertionError):
     """An event that the table does not allow: a defect of this program, or a journal that it did not write."""
 
-    def __init__(self, before: JobState | None, event: events.JobEvent, after: JobState) -> None:
-        was = "no job" if before is None else before.label
-        super().__init__(f"{type(event).__name__} cannot turn {was} into {after.label}")
-
 
 def check_change(before: JobState | None, event: events.JobEvent, after: JobState) -> None:
     """Raise `IllegalChange` unless the table has the row."""
     if after not in NEXT_STATE.get((before, type(event)), ()):
-        raise IllegalChange(before, event, after)
+        was = "no job" if before is None else before.label
+        raise IllegalChange(f"{type(event).__name__} cannot turn {was} into {after.label}: job {event.id.hex()}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aioqueue.clock import Now
 from aioqueue.core import commands as c
@@ -22,8 +22,12 @@ from aioqueue.core.decide import BodyArea, decide
 from aioqueue.core.effects import Effect
 from aioqueue.core.leasing import decide_due, decide_expired, decide_leases
 from aioqueue.core.state import State
-from aioqueue.errors import Refused
+from aioqueue.errors import PeerMisbehaved, Refused
 from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET, SESSION_TTL_MS
+
+# What jobs that become due, and leases, may have of a batch at least and at most: commands must not wait for a million
+# jobs that are due at once, nor workers for a flood of commands.
+_PART: Final = BATCH_EVENTS_TARGET // 3
 
 
 class Step(NamedTuple):
@@ -58,7 +62,7 @@ class Partition:
         batch = _Batch(self.state, Moment(position, now.wall_ms))
         self.state.just_finished.clear()
         # What is due comes first: a job that is due before a submit stands before it.
-        more = self._pass_time(batch, now)
+        more = self._wake_due(batch, now)
         replies: list[Any] = []
         for command in commands:
             if batch.full:
@@ -71,28 +75,38 @@ class Partition:
                 continue
             batch.add_all(decision.events)
             replies.append(decision.reply)
+        # Silence is judged when all that was said has been heard.
+        if now.mono_ms >= self._expiry_due_ms:
+            more |= self._end_silent(batch, now, commands[len(replies) :])
+        # However much was asked, leases have their part of every batch, or a flood of submits would starve the workers.
+        leases_end = max(BATCH_EVENTS_TARGET, len(batch.events) + _PART)
         for lease in decide_leases(self.state):
             batch.add(lease, None)
-            if batch.full:
+            if len(batch.events) >= leases_end:
                 more = True
                 break
         return Step(len(replies), replies, batch.events, batch.bodies.parts, batch.at.effects, more)
 
-    def _pass_time(self, batch: _Batch, now: Now) -> bool:
+    def _wake_due(self, batch: _Batch, now: Now) -> bool:
         while (due := decide_due(self.state, now)) is not None:
-            if batch.full:
+            if len(batch.events) >= _PART:
                 return True
             batch.add(due, None)
-        if now.mono_ms >= self._expiry_due_ms:
-            self._expiry_due_ms = now.mono_ms + self._expiry_step_ms
-            for ended in decide_expired(self.state, now, self.session_ttl_ms):
-                batch.add_all(ended)
+        return False
+
+    def _end_silent(self, batch: _Batch, now: Now, waiting: Sequence[c.Command]) -> bool:
+        for ended in decide_expired(self.state, now, self.session_ttl_ms, waiting):
+            batch.add_all(ended)
+            # One worker may hold a hundred thousand runs, and a network's failure silences all workers at once.
+            if batch.full:
+                return True
+        self._expiry_due_ms = now.mono_ms + self._expiry_step_ms
         return False
 
     def replay(self, events: Sequence[e.Event], bodies: bytes, position: int, wall_ms: int) -> list[Effect]:
         """Make a journaled batch so again; the effects are those that were owed then.
 
-        Raises `IllegalChange` or `ValueError` for a batch that this program did not write.
+        Raises `IllegalChange` or `ValueError` for a batch that this program did not write; the state is then of no use.
         """
         at = Moment(position, wall_ms)
         self.state.just_finished.clear()
@@ -102,7 +116,10 @@ class Partition:
                 body = bodies[event.body_offset : event.body_offset + event.body_bytes]
                 if len(body) != event.body_bytes or zlib.crc32(body) != event.body_crc:
                     raise ValueError(f"the body of job {event.id.hex()} does not match its checksum")
-            apply(self.state, event, body, at)
+            try:
+                apply(self.state, event, body, at)
+            except (Refused, PeerMisbehaved) as error:
+                raise ValueError(f"{type(event).__name__} holds what no caller could have asked for: {error}") from None
         return at.effects
 
     def begin(self, now: Now) -> None:
@@ -134,7 +151,7 @@ class _Batch:
 
     @property
     def full(self) -> bool:
-        return len(self.events) >= BATCH_EVENTS_TARGET or self.bodies.size >= BATCH_BYTES_TARGET
+        return len(self.events) >= BATCH_EVENTS_TARGET or self.bodies.weight >= BATCH_BYTES_TARGET
 
     def add(self, event: e.Event, body: bytes | None) -> None:
         apply(self.state, event, body, self.at)

@@ -49,7 +49,9 @@ def _newer_record(data: bytes) -> str:
         records: Any = msgpack.unpackb(
             data, max_array_len=BATCH_BYTES_MAX, max_str_len=BATCH_BYTES_MAX, max_bin_len=BATCH_BYTES_MAX
         )
-        for record in records:
+        for record in records if isinstance(records, list) else ():
+            if not isinstance(record, list) or type(record[0]) is not int:
+                return ""
             kind, length = record[0], len(record)
             if kind not in _KNOWN:
                 return f"a record of kind {kind}"

@@ -46,10 +46,12 @@ class Job(Struct, gc=False):
 class Link:
     """The part of a session that lives in this process only: its connection, capacity and when it was last heard."""
 
-    __slots__ = ("connected", "heard_ms", "queues", "slots")
+    __slots__ = ("connected", "heard_ms", "queues", "since_fence", "slots")
 
     def __init__(self, heard_ms: int) -> None:
         self.connected = False
+        # Leases below this fence are older than the connection: its worker knows of them only what it resumes.
+        self.since_fence = 0
         self.slots = 0
         self.queues: tuple[str, ...] = ()
         self.heard_ms = heard_ms
@@ -92,11 +94,12 @@ class QueueState:
 class Pool:
     """Sessions that take from the same queues; those with free capacity are `hungry`, in the order of their turn."""
 
-    __slots__ = ("hungry", "queues")
+    __slots__ = ("hungry", "members", "queues")
 
     def __init__(self, queues: list[QueueState]) -> None:
         self.queues = queues
         self.hungry: dict[int, Session] = {}
+        self.members: set[int] = set()
 
 
 class State:
@@ -157,6 +160,11 @@ class State:
                 session.number: (session.secret_hash, session.namespace, session.name, sorted(session.leases))
                 for session in self.sessions.values()
                 if session.journaled
+            },
+            "queues": {
+                key: (queue.counts, [job.id for job in queue.lane.in_order()])
+                for key, queue in self.queues.items()
+                if any(queue.counts)
             },
             "next_seq": self.next_seq,
             "next_fence": self.next_fence,

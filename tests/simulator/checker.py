@@ -1,0 +1,165 @@
+"""What the world's people were told, held against the journal.
+
+The checker reads every batch as it becomes durable and keeps what the promises are judged by; clients and workers ask
+it when an answer reaches them. It never looks into the broker's memory, so an answer that is true there and nowhere
+else is a violation.
+"""
+
+from __future__ import annotations
+
+from aioqueue.core import events as e
+from aioqueue.core.commands import RunEnd, SettleOutcome
+from aioqueue.core.effects import DeliverJob
+from aioqueue.core.invariants import History, Life
+from aioqueue.model.records import FinishedJob
+from aioqueue.model.states import JobState
+from tests.simulator.drafts import Draft
+
+_SETTLES: dict[type, RunEnd | None] = {
+    e.JobSucceeded: RunEnd.SUCCEEDED,
+    e.JobFailed: RunEnd.FAILED,
+    e.JobReleased: RunEnd.RELEASED,
+    e.JobCrashed: None,
+}
+
+
+class Violation(AssertionError):
+    """A promise was broken; the text begins with its number."""
+
+
+class Checker:
+    """All that is known outside the broker."""
+
+    def __init__(self) -> None:
+        self.history = History()
+        self.drafts: dict[bytes, Draft] = {}
+        self.atomic: list[list[bytes]] = []
+        self.acknowledged: set[bytes] = set()
+        self.events = 0
+        # (id, generation) -> how it ended, with the body, as the journal has it and as somebody saw it.
+        self._ends: dict[tuple[bytes, int], tuple[JobState, bytes]] = {}
+        self._seen: dict[tuple[bytes, int], tuple[JobState, bytes]] = {}
+        # How each lease ended in the journal, and which were answered with OK.
+        self._lease_ends: dict[int, RunEnd | None] = {}
+        # Fence -> which attempt its run was, and whether the job was to go on after its failure.
+        self._attempts: dict[int, int] = {}
+        self._goes_on: dict[int, bool] = {}
+        self._settled: set[int] = set()
+
+    # --- the journal ---
+
+    def observe(self, events: list[e.JournaledEvent], bodies: bytes, wall_ms: int, position: int) -> None:
+        """A batch became durable."""
+        self.events += len(events)
+        broken = self.history.observe(events, wall_ms, position)
+        if broken:
+            raise Violation(broken[0])
+        lives = self.history.lives
+        for event in events:
+            if isinstance(event, e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed):
+                self._lease_ends[event.fence] = _SETTLES[type(event)]
+            if isinstance(event, e.JobFailed):
+                self._goes_on[event.fence] = event.state is JobState.SCHEDULED
+            if isinstance(event, e.JobSubmitted):
+                self._judge_submit(event, bodies, wall_ms)
+            elif isinstance(event, e.JobLeased):
+                self._attempts[event.fence] = self._life(event.id, "leased").failures + 1
+            elif not isinstance(event, e.SessionOpened | e.SessionEnded):
+                life = lives[event.id]
+                end = life.ends.get(life.generation)
+                if end is not None:
+                    body = b""
+                    if isinstance(event, e.JobSucceeded | e.JobFailed):
+                        body = bodies[event.body_offset : event.body_offset + event.body_bytes]
+                    self._ends[event.id, life.generation] = (end, body)
+        for group in self.atomic:
+            there = sum(job_id in lives for job_id in group)
+            self._require(there in (0, len(group)), f"I2: {there} of {len(group)} jobs of an atomic submit are there")
+
+    def _judge_submit(self, event: e.JobSubmitted, bodies: bytes, wall_ms: int) -> None:
+        draft = self.drafts[event.id]
+        body = bodies[event.body_offset : event.body_offset + event.body_bytes]
+        self._require(body == draft.body, f"I2: job {event.id.hex()} was journaled with other arguments")
+        if event.generation == 0:
+            due_ms = draft.due_ms or (wall_ms + draft.delay_ms if draft.delay_ms else 0)
+            due_ms = due_ms if due_ms > wall_ms else 0
+            self._require(event.due_ms == due_ms, f"I9: job {event.id.hex()} is due {event.due_ms}, asked was {due_ms}")
+
+    # --- what clients are told ---
+
+    def accepted(self, job_id: bytes) -> None:
+        """A submit was answered: accepted now, or there before."""
+        self._require(job_id in self.history.lives, f"I1: job {job_id.hex()} was acknowledged, the journal has none")
+        self.acknowledged.add(job_id)
+
+    def cancelled(self, job_id: bytes, answer: str) -> None:
+        life = self._life(job_id, "cancelled")
+        ends = life.ends.values()
+        if answer == "cancelled":
+            self._require(JobState.CANCELLED in ends, f"I6: job {job_id.hex()} was told cancelled, and is not")
+        else:
+            self._require(bool(ends), f"I6: job {job_id.hex()} was told {answer}, and has no end")
+
+    def requeued(self, job_id: bytes, generation: int) -> None:
+        life = self._life(job_id, "requeued")
+        self._require(life.generation >= generation, f"I1: generation {generation} of job {job_id.hex()} is not there")
+
+    def unknown(self, job_id: bytes) -> None:
+        """A job was told to be unknown."""
+        self._require(job_id not in self.acknowledged, f"I2: job {job_id.hex()} was acknowledged, and is unknown now")
+
+    def ended(self, finished: FinishedJob) -> None:
+        """Somebody was told how a job ended."""
+        key = (finished.id, finished.generation)
+        told = (finished.state, finished.body)
+        name = f"generation {finished.generation} of job {finished.id.hex()}"
+        self._require(key in self._ends, f"I1: {name} was told {finished.state.label}, the journal has no end of it")
+        self._require(self._ends[key] == told, f"I7: {name} was told otherwise than the journal says")
+        self._require(self._seen.setdefault(key, told) == told, f"I7: {name} was seen with another end before")
+
+    # --- what workers are told ---
+
+    def delivered(self, run: DeliverJob) -> None:
+        life = self._life(run.id, "delivered")
+        name = f"job {run.id.hex()}"
+        self._require(run.fence in life.fences, f"I8: {name} was delivered before its run was journaled")
+        self._require(run.body == self.drafts[run.id].body, f"I2: {name} was delivered with other arguments")
+        attempt = self._attempts[run.fence]
+        self._require(run.attempt == attempt <= life.cap, f"I8: attempt {attempt} of {name} was told {run.attempt}")
+
+    def settled(self, job_id: bytes, fence: int, end: RunEnd, answer: SettleOutcome, retry: bool) -> None:
+        """A worker was told that its settle is recorded, or was before."""
+        if answer is SettleOutcome.STALE:
+            return
+        name = f"job {job_id.hex()} with fence {fence}"
+        life = self._life(job_id, "settled")
+        self._require(fence in self._lease_ends, f"I1: the end of {name} was acknowledged, the journal has none")
+        if answer is SettleOutcome.OK:
+            self._require(self._lease_ends[fence] is end, f"I4: the end {end.name} of {name} was acknowledged")
+            self._require(fence not in self._settled, f"I5: the end of {name} was acknowledged twice")
+            self._settled.add(fence)
+            if end is RunEnd.FAILED:
+                may = retry and self._attempts[fence] < life.cap
+                self._require(self._goes_on[fence] is may, f"I8: {name} failed and {'ended' if may else 'goes on'}")
+
+    def _life(self, job_id: bytes, what: str) -> Life:
+        life = self.history.lives.get(job_id)
+        self._require(life is not None, f"I1: job {job_id.hex()} was told {what}, the journal has none")
+        assert life is not None
+        return life
+
+    def _require(self, kept: bool, otherwise: str) -> None:
+        if not kept:
+            raise Violation(otherwise)
+
+    # --- when all is quiet ---
+
+    def finish(self) -> None:
+        """Faults have stopped and nothing is left to do: every job that ever was must have its end."""
+        for job_id, life in self.history.lives.items():
+            if life.generation not in life.ends:
+                raise Violation(f"liveness: job {job_id.hex()} is {life.state.label} for ever")
+        lost = self.acknowledged.difference(self.history.lives)
+        self._require(not lost, f"I2: {len(lost)} acknowledged jobs are not in the journal")
+        wrong = [key for key, told in self._seen.items() if self._ends[key] != told]
+        self._require(not wrong, f"I7: {len(wrong)} results that were seen are others now")

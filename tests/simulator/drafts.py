@@ -1,0 +1,77 @@
+"""What a client means to submit, and how the world makes such things up."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import NamedTuple
+
+from aioqueue.core.commands import Known, NewJob
+from aioqueue.model.ids import generated_id, own_id
+from aioqueue.model.spec import RetryPolicy, Spec, pack_spec
+
+NAMESPACE = "sim"
+QUEUES = ("mail", "images", "sums")
+_RETRIES = (
+    RetryPolicy(),
+    RetryPolicy(attempts=1),
+    RetryPolicy(attempts=2, backoff="constant", base_ms=0, jitter=False),
+    RetryPolicy(attempts=4, backoff="linear", base_ms=70, cap_ms=150),
+    RetryPolicy(attempts=6, base_ms=40, factor=3.0, cap_ms=500, jitter=False),
+)
+
+
+class Draft(NamedTuple):
+    """One job as its client keeps it. `own` is a caller's own id, which others may use too."""
+
+    id: bytes
+    spec: Spec
+    packed_spec: bytes
+    body: bytes
+    delay_ms: int
+    due_ms: int
+    extra: bytes | None
+    own: bool
+
+    def job(self, resend: bool) -> NewJob:
+        """The job as it is sent; a new object each time, for the shell writes into it."""
+        known = Known.UNKNOWN if resend or self.own else Known.FRESH
+        return NewJob(
+            self.id, self.spec, self.packed_spec, self.body, self.delay_ms, self.due_ms, self.extra, known
+        )  # fmt: skip
+
+
+class Drafts:
+    """A seeded source of drafts, of few specs, so that lines become long and priorities meet."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._number = 0
+        queues = QUEUES[: rng.randint(1, len(QUEUES))]
+        self.queues = queues
+        self._specs = []
+        for queue in queues:
+            for priority in rng.sample(range(10), rng.randint(1, 3)):
+                spec = Spec(NAMESPACE, queue, f"task{priority}", priority, retry=rng.choice(_RETRIES))
+                self._specs.append((spec, pack_spec(spec)))
+        self._own: dict[bytes, Draft] = {}
+
+    def make(self, wall_ms: int, *, plain: bool = False) -> Draft:
+        """One draft; a `plain` one has a generated id. The same own id gives the same draft."""
+        rng = self._rng
+        self._number += 1
+        spec, packed = rng.choice(self._specs)
+        when = rng.random()
+        delay_ms = rng.randint(1, 400) if when < 0.15 else 0
+        due_ms = wall_ms + rng.randint(-300, 600) if when > 0.88 else 0
+        extra = b"extra" if rng.random() < 0.05 else None
+        own = not plain and rng.random() < 0.12
+        if own:
+            job_id = own_id(spec.namespace, spec.queue, f"own-{rng.randint(0, 40)}")
+            if job_id in self._own:
+                return self._own[job_id]
+        else:
+            job_id = generated_id(spec.namespace, spec.queue, wall_ms, self._number.to_bytes(8, "big"))
+        draft = Draft(job_id, spec, packed, b"args %d" % self._number, delay_ms, due_ms, extra, own)
+        if own:
+            self._own[job_id] = draft
+        return draft

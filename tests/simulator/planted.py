@@ -1,0 +1,373 @@
+"""Bugs that were never in the program, planted to see whether the simulator would find them.
+
+Each is a plausible mistake of one line or two. `seed` is one whose world breaks the named promise; it was found by
+search, `python -m tests.simulator --bug NAME --random 60` finds another when the world has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from aioqueue.clock import Now
+from aioqueue.core import apply, backoff, decide, leasing, partition
+from aioqueue.core import commands as c
+from aioqueue.core import events as e
+from aioqueue.core.effects import ArchiveJob, DeliverJob
+from aioqueue.core.lanes import PriorityLane
+from aioqueue.core.partition import Partition
+from aioqueue.core.state import Job, State
+from aioqueue.model.records import FinishedJob
+from aioqueue.model.states import JobState
+from tests.simulator.broker import Broker
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True)
+class Bug:
+    """One planted bug: the promise it breaks (how the violation begins), and a seed that shows it."""
+
+    name: str
+    promise: str
+    seed: int
+    plant: Plant
+
+
+BUGS: list[Bug] = []
+
+
+def bug(promise: str, seed: int) -> Callable[[Plant], Plant]:
+    """Register a bug under the words of its function's name."""
+
+    def register(plant: Plant) -> Plant:
+        BUGS.append(Bug(plant.__name__, promise, seed, plant))
+        return plant
+
+    return register
+
+
+def _around_decision(
+    patch: pytest.MonkeyPatch, kind: type, change: Callable[[State, Any, decide.Decision], decide.Decision]
+) -> None:
+    real = decide._DECIDE[kind]
+
+    def decided(state: State, command: Any, now: Now, bodies: decide.BodyArea) -> decide.Decision:
+        return change(state, command, real(state, command, now, bodies))
+
+    patch.setitem(decide._DECIDE, kind, decided)
+
+
+def _after_event(patch: pytest.MonkeyPatch, kind: type, change: Callable[[State, Any], None]) -> None:
+    real = apply._APPLY[kind]
+
+    def applied(state: State, event: Any, body: bytes | None, at: apply.Moment) -> None:
+        real(state, event, body, at)
+        change(state, event)
+
+    patch.setitem(apply._APPLY, kind, applied)
+
+
+# --- decide -------------------------------------------------------------------------------------------------------
+
+
+@bug("I1", 2)
+def the_fence_of_a_settle_is_not_compared(patch: pytest.MonkeyPatch) -> None:
+    real = decide._DECIDE[c.SettleRuns]
+
+    def settle(state: State, command: c.SettleRuns, now: Now, bodies: decide.BodyArea) -> decide.Decision:
+        def current(end: c.EndRun) -> c.EndRun:
+            job = state.jobs.get(end.id)
+            return end if job is None or job.state is not JobState.RUNNING else replace(end, fence=job.fence)
+
+        return real(state, c.SettleRuns(command.session, [current(end) for end in command.items]), now, bodies)
+
+    patch.setitem(decide._DECIDE, c.SettleRuns, settle)
+
+
+@bug("I14", 1)
+def an_own_id_is_looked_up_only_among_the_living(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "_must_look", lambda state, item: False)
+
+
+@bug("I14", 64)
+def the_neighbours_of_a_parked_job_stay_fresh(patch: pytest.MonkeyPatch) -> None:
+    real = decide._DECIDE[c.SubmitJobs]
+
+    def submit(state: State, command: c.SubmitJobs, now: Now, bodies: decide.BodyArea) -> decide.Decision:
+        try:
+            return real(state, command, now, bodies)
+        except c.NeedsLookup as need:
+            known = {item.id: item.known for item in command.items}
+            raise c.NeedsLookup(*(job_id for job_id in need.ids if known[job_id] is not c.Known.FRESH)) from None
+
+    patch.setitem(decide._DECIDE, c.SubmitJobs, submit)
+
+
+@bug("I14", 27)
+def what_ended_within_the_batch_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    _after_event(patch, e.JobSucceeded, lambda state, event: state.just_finished.clear())
+    _after_event(patch, e.JobCancelled, lambda state, event: state.just_finished.clear())
+
+
+@bug("I2", 0)
+def an_atomic_submit_leaves_its_last_job_out(patch: pytest.MonkeyPatch) -> None:
+    def shorten(state: State, command: c.SubmitJobs, decision: decide.Decision) -> decide.Decision:
+        return decision._replace(events=decision.events[:-1]) if command.atomic else decision
+
+    _around_decision(patch, c.SubmitJobs, shorten)
+
+
+@bug("I5", 0)
+def any_finished_job_may_be_requeued(patch: pytest.MonkeyPatch) -> None:
+    real = decide._DECIDE[c.RequeueJob]
+
+    def requeue(state: State, command: c.RequeueJob, now: Now, bodies: decide.BodyArea) -> decide.Decision:
+        found = command.found and replace(command.found, state=JobState.DEAD, args=b"")
+        return real(state, replace(command, found=found), now, bodies)
+
+    patch.setitem(decide._DECIDE, c.RequeueJob, requeue)
+
+
+@bug("liveness", 1)
+def a_resume_forgets_the_leases_it_does_not_name(patch: pytest.MonkeyPatch) -> None:
+    def forget(state: State, command: c.ResumeSession, decision: decide.Decision) -> decide.Decision:
+        named = {end.id for end in command.settles}
+        kept = [pair for pair in decision.events if not isinstance(pair[0], e.JobReleased) or pair[0].id in named]
+        return decision._replace(events=kept)
+
+    _around_decision(patch, c.ResumeSession, forget)
+
+
+@bug("I8", 1)
+def the_cap_of_crashes_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "CRASHES_MAX", 4)
+
+
+@bug("I8", 0)
+def the_cap_of_failures_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
+    real = decide._end_of_run
+
+    def end(job: Job, item: c.EndRun, now: Now, bodies: decide.BodyArea) -> tuple[e.Event, bytes | None]:
+        event, body = real(job, item, now, bodies)
+        if isinstance(event, e.JobFailed) and item.retry and job.failures < job.spec.retry.attempts:
+            event = replace(event, state=JobState.SCHEDULED, due_ms=event.due_ms or now.wall_ms + 100)
+        return event, body
+
+    patch.setattr(decide, "_end_of_run", end)
+
+
+@bug("I8", 3)
+def silence_counts_as_a_crash_that_was_seen(patch: pytest.MonkeyPatch) -> None:
+    real = leasing.end_of_session
+
+    def ended(session: Any, cause: c.SessionEnd) -> list[tuple[e.Event, bytes | None]]:
+        events = real(session, c.SessionEnd.DIED)
+        return [(replace(event, cause=cause), body) if isinstance(event, e.SessionEnded) else (event, body)
+                for event, body in events]  # fmt: skip
+
+    patch.setattr(leasing, "end_of_session", ended)
+
+
+@bug("I17", 0)
+def an_ending_session_leaves_a_lease_behind(patch: pytest.MonkeyPatch) -> None:
+    real = leasing.end_of_session
+    patch.setattr(leasing, "end_of_session", lambda session, cause: real(session, cause)[-1:])
+
+
+@bug("I9", 1)
+def the_back_off_ignores_its_cap(patch: pytest.MonkeyPatch) -> None:
+    def pause(policy: Any, job_id: bytes, failures: int) -> int:
+        return backoff.backoff_ms(replace(policy, cap_ms=10**9), job_id, failures)
+
+    patch.setattr(decide, "backoff_ms", pause)
+
+
+@bug("I2", 0)
+def two_bodies_share_a_place(patch: pytest.MonkeyPatch) -> None:
+    real = decide.BodyArea.add
+
+    def add(area: decide.BodyArea, body: bytes) -> tuple[int, int, int]:
+        place = real(area, body)
+        if len(area.parts) == 7:
+            area.size -= 1
+        return place
+
+    patch.setattr(decide.BodyArea, "add", add)
+
+
+# --- apply, lanes, leasing ----------------------------------------------------------------------------------------
+
+
+@bug("I10", 0)
+def a_job_given_back_goes_to_the_tail(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PriorityLane, "give_back", PriorityLane.push)
+
+
+@bug("I11", 5)
+def a_requeued_job_has_no_priority(patch: pytest.MonkeyPatch) -> None:
+    real = PriorityLane.push
+
+    def push(lane: PriorityLane, job: Job) -> None:
+        spec = job.spec
+        job.spec = replace(spec, priority=0) if job.generation else spec
+        real(lane, job)
+        job.spec = spec
+
+    patch.setattr(PriorityLane, "push", push)
+
+
+@bug("I10", 0)
+def a_cancelled_job_stays_in_its_lane(patch: pytest.MonkeyPatch) -> None:
+    def stay(lane: PriorityLane, job: Job) -> None:
+        job.state = JobState.READY
+
+    patch.setattr(PriorityLane, "forget", stay)
+
+
+@bug("I8", 0)
+def a_job_given_back_has_spent_an_attempt(patch: pytest.MonkeyPatch) -> None:
+    def spend(state: State, event: e.JobReleased) -> None:
+        state.jobs[event.id].failures += 1
+
+    _after_event(patch, e.JobReleased, spend)
+
+
+@bug("I10", 0)
+def a_retry_keeps_its_old_place(patch: pytest.MonkeyPatch) -> None:
+    real = apply._APPLY[e.JobDue]
+
+    def due(state: State, event: e.JobDue, body: bytes | None, at: apply.Moment) -> None:
+        job = state.jobs[event.id]
+        seq, push = job.seq, PriorityLane.push
+        if job.failures:
+            PriorityLane.push = PriorityLane.give_back  # type: ignore[method-assign]
+        try:
+            real(state, replace(event, seq=seq) if job.failures else event, body, at)
+        finally:
+            PriorityLane.push = push  # type: ignore[method-assign]
+        state.next_seq = max(state.next_seq, event.seq + 1)
+
+    patch.setitem(apply._APPLY, e.JobDue, due)
+
+
+@bug("I9", 0)
+def a_scheduled_job_wakes_a_little_early(patch: pytest.MonkeyPatch) -> None:
+    real = leasing.decide_due
+    patch.setattr(partition, "decide_due", lambda state, now: real(state, now._replace(wall_ms=now.wall_ms + 30)))
+
+
+@bug("I19", 0)
+def sessions_live_by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
+    real = Partition.step
+    ahead: dict[int, int] = {}
+
+    def step(self: Partition, commands: Any, now: Now, position: int) -> partition.Step:
+        first = ahead.setdefault(id(self), now.wall_ms - now.mono_ms)
+        return real(self, commands, now._replace(mono_ms=now.wall_ms - first), position)
+
+    patch.setattr(Partition, "step", step)
+
+
+@bug("liveness", 0)
+def a_worker_with_a_free_slot_again_is_not_hungry(patch: pytest.MonkeyPatch) -> None:
+    def starve(state: State, event: e.JobFailed) -> None:
+        for pool in state.pools.values():
+            pool.hungry.clear()
+
+    _after_event(patch, e.JobFailed, starve)
+
+
+# --- replay -------------------------------------------------------------------------------------------------------
+
+
+@bug("I17", 0)
+def a_failure_counts_twice_at_recovery(patch: pytest.MonkeyPatch) -> None:
+    real = Partition.replay
+
+    def replay(self: Partition, events: Any, bodies: bytes, position: int, wall_ms: int) -> Any:
+        effects = real(self, events, bodies, position, wall_ms)
+        for event in events:
+            if isinstance(event, e.JobFailed) and event.id in self.state.jobs:
+                self.state.jobs[event.id].failures += 1
+        return effects
+
+    patch.setattr(Partition, "replay", replay)
+
+
+@bug("I4", 0)
+def fences_begin_again_after_a_restart(patch: pytest.MonkeyPatch) -> None:
+    real = Partition.begin
+
+    def begin(self: Partition, now: Now) -> None:
+        real(self, now)
+        self.state.next_fence = 1
+
+    patch.setattr(Partition, "begin", begin)
+
+
+# --- the shell's duties -------------------------------------------------------------------------------------------
+
+
+@bug("I1", 0)
+def replies_leave_before_their_batch_is_durable(patch: pytest.MonkeyPatch) -> None:
+    real = Broker.decide
+
+    def decided(self: Broker) -> None:
+        real(self)
+        for batch in self.undurable():
+            self._release(batch.replies, [])
+            batch.replies.clear()
+
+    patch.setattr(Broker, "decide", decided)
+
+
+def _tell_at_once(patch: pytest.MonkeyPatch, kind: type) -> None:
+    """Effects of one kind leave when they are decided."""
+    real = Broker.decide
+
+    def decided(self: Broker) -> None:
+        real(self)
+        for batch in self.undurable():
+            self._release([], [effect for effect in batch.effects if isinstance(effect, kind)])
+            batch.effects[:] = [effect for effect in batch.effects if not isinstance(effect, kind)]
+
+    patch.setattr(Broker, "decide", decided)
+
+
+@bug("I8", 3)
+def runs_are_delivered_before_their_batch_is_durable(patch: pytest.MonkeyPatch) -> None:
+    _tell_at_once(patch, DeliverJob)
+
+
+@bug("I1", 0)
+def ends_are_told_before_their_batch_is_durable(patch: pytest.MonkeyPatch) -> None:
+    _tell_at_once(patch, ArchiveJob)
+
+
+@bug("I1", 5)
+def a_refused_append_counts_as_written(patch: pytest.MonkeyPatch) -> None:
+    real = Broker.append
+
+    def append(self: Broker) -> bool:
+        decided = self.in_flight
+        assert decided is not None
+        if real(self):
+            return True
+        self.in_flight, self.next = self.next, None
+        self._release(decided.replies, decided.effects)
+        return True
+
+    patch.setattr(Broker, "append", append)
+
+
+@bug("I7", 6)
+def the_archive_is_believed_for_a_requeued_job(patch: pytest.MonkeyPatch) -> None:
+    def find(self: Broker, job_id: bytes) -> FinishedJob | None:
+        return self.archive.rows.get(job_id) or self._overlay.get(job_id)
+
+    patch.setattr(Broker, "find", find)
