@@ -32,11 +32,10 @@ from aioqueue.errors import BadOption, TaskExists, UnknownTask, Unstoppable
 from aioqueue.model.names import check_name
 
 P = ParamSpec("P")
-R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
-class Task(Generic[P, R]):
+class Task(Generic[P, R_co]):
     """A function with a name and options. Made by `@queue.task`.
 
     `fn` is the function itself, `is_async` whether it is a coroutine function; a plain function runs in a thread.
@@ -59,26 +58,26 @@ class Task(Generic[P, R]):
         self._plan: Plan | None = None
         self._use(options)
 
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run the function here: a coroutine function in this task, a plain function in a thread."""
         call = partial(self.fn, Context(b"", task=self.name, queue=self.queue)) if self.takes_context else self.fn
         if self.is_async:
-            found: R = await call(*args, **kwargs)
+            found: R_co = await call(*args, **kwargs)
         else:
             found = await anyio.to_thread.run_sync(partial(call, *args, **kwargs))
         return found
 
-    def options(self, **options: Unpack[SubmitOptions]) -> Task[P, R]:
+    def options(self, **options: Unpack[SubmitOptions]) -> Task[P, R_co]:
         """The same task with other options, for one submit or more; the registered task is not changed.
 
         Raises `BadOption`, `BadName` or `Unstoppable`.
         """
-        changed: Task[P, R] = object.__new__(Task)
+        changed: Task[P, R_co] = object.__new__(Task)
         changed.__dict__.update(self.__dict__)
         changed._use(merged(submit_options(options), self._options))
         return changed
 
-    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
         """A submit as a value, for `submit_many`. Raises `BadArguments` where a call would raise `TypeError`."""
         self.signature.bind(args, kwargs)
         return Call(self, args, kwargs)

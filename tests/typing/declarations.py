@@ -13,6 +13,7 @@ from aioqueue.client.context import Context
 from aioqueue.client.declare import Declares
 from aioqueue.client.options import Retry
 from aioqueue.client.queue import Queue
+from aioqueue.client.task import Task
 
 queue = Queue("memory:")
 
@@ -57,6 +58,13 @@ async def submits() -> None:
     reveal_type(await (await queue.submit(send, "ada")))  # T: float
     reveal_type(await queue.run(send, "ada"))  # T: float
     reveal_type(await queue.submit_many([send.call("a"), send.call("b", copies=3)]))  # T: list[Job[float]]
+
+
+async def results_where_anything_is_taken() -> None:
+    # The place that takes an object must not make the task one of objects.
+    print(await queue.run(stamp, "x"), await (await queue.submit(send, "ada")))
+    anything: Task[..., object] = send
+    await queue.submit(anything)
 
 
 async def submits_that_do_not_fit() -> None:
