@@ -204,16 +204,14 @@ class _Wire:
         self._socket.sendall(buffer)
 
     def tell(self, message: ClientMessage) -> bool:
-        """Send a message and wait until the broker has read it: it answers what came after, or ends the session.
+        """Send a message and wait until the broker has read it, for it answers what came after.
 
-        False if the owner had something to say before.
+        False if the owner had something to say before. A connection that is closed meanwhile, even in good order,
+        proves nothing.
         """
         self.send(message, Ping())
-        try:
-            if not self.listen(CONNECT_SECONDS, until_heard=True):
-                return False
-        except _Ended:
-            return True
+        if not self.listen(CONNECT_SECONDS, until_heard=True):
+            return False
         if not self.heard:
             raise ConnectionLost(url=self._url, reason="the broker says nothing")
         return True
@@ -236,7 +234,7 @@ class _Wire:
     def _receive(self) -> None:
         data = self._socket.recv(READ_BYTES)
         if not data:
-            raise _Ended(url=self._url, reason="the broker closed the connection")
+            raise ConnectionLost(url=self._url, reason="the broker closed the connection")
         for payload in self._reader.feed(data):
             message = _CODEC.decode_broker(payload)
             self._conversation.received(message)
@@ -248,7 +246,3 @@ class _Wire:
                 self.send(Pong(message.number))
             elif isinstance(message, Pong):
                 self.heard = True
-
-
-class _Ended(ConnectionLost):
-    """The broker closed the connection in good order."""
