@@ -13,7 +13,7 @@ from typing import Any
 
 from aioqueue.core import events as e
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, ReviveJob
-from aioqueue.core.machine import IllegalChange, check_change
+from aioqueue.core.machine import LEGAL, IllegalChange, illegal_change
 from aioqueue.core.state import Job, Pool, Session, State
 from aioqueue.model.records import EndedRun, FinishedJob
 from aioqueue.model.states import JobState
@@ -35,13 +35,13 @@ class Moment:
 
 def apply(state: State, event: e.Event, body: bytes | None, at: Moment) -> None:
     """Make the event so; `body` is the payload that the event refers to. Effects are added to `at`."""
-    _APPLY[type(event)](state, event, body, at)
+    APPLY[type(event)](state, event, body, at)
 
 
 def _living(state: State, event: e.JobEvent, after: JobState) -> Job:
     job = state.jobs.get(event.id)
-    check_change(None if job is None else job.state, event, after)
-    assert job is not None
+    if job is None or (job.state, type(event), after) not in LEGAL:
+        raise illegal_change(None if job is None else job.state, event, after)
     return job
 
 
@@ -55,13 +55,14 @@ def _run(state: State, event: e.JobSucceeded | e.JobFailed | e.JobReleased | e.J
 
 def _submitted(state: State, event: e.JobSubmitted, body: bytes | None, at: Moment) -> None:
     before = state.jobs.get(event.id)
-    check_change(None if before is None else before.state, event, event.state)
+    if before is not None or (None, e.JobSubmitted, event.state) not in LEGAL:
+        raise illegal_change(None if before is None else before.state, event, event.state)
     spec = state.intern(event.spec)
     job = state.jobs[event.id] = Job(
-        event.id, spec, event.spec, event.seq, event.state, event.due_ms, at.wall_ms, body or b"", event.extra,
+        event.id, spec, event.seq, event.state, event.due_ms, at.wall_ms, body or b"", event.extra,
         generation=event.generation,
     )  # fmt: skip
-    queue = state.queue(spec.namespace, spec.queue)
+    queue = state.queues[spec.key]
     queue.counts[event.state] += 1
     queue.submitted += 1
     state.next_seq = event.seq + 1
@@ -75,7 +76,7 @@ def _submitted(state: State, event: e.JobSubmitted, body: bytes | None, at: Mome
 
 def _due(state: State, event: e.JobDue, body: bytes | None, at: Moment) -> None:
     job = _living(state, event, _READY)
-    queue = state.queue(job.spec.namespace, job.spec.queue)
+    queue = state.queues[job.spec.key]
     queue.counts[_SCHEDULED] -= 1
     queue.counts[_READY] += 1
     job.state = _READY
@@ -91,7 +92,7 @@ def _leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) ->
     session = state.sessions.get(event.session)
     if session is None or event.fence < state.next_fence:
         raise IllegalChange(f"session {event.session} cannot lease job {job.id.hex()} with fence {event.fence}")
-    queue = state.queue(job.spec.namespace, job.spec.queue)
+    queue = state.queues[job.spec.key]
     if queue.lane.pop() is not job:
         raise IllegalChange(f"job {job.id.hex()} was leased out of its turn")
     queue.counts[_READY] -= 1
@@ -116,14 +117,14 @@ def _leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) ->
 def _succeeded(state: State, event: e.JobSucceeded, body: bytes | None, at: Moment) -> None:
     job = _run(state, event, _SUCCEEDED)
     worker = _unlease(state, job)
-    state.queue(job.spec.namespace, job.spec.queue).succeeded += 1
+    state.queues[job.spec.key].succeeded += 1
     _finish(state, job, _SUCCEEDED, body or b"", worker, at)
 
 
 def _failed(state: State, event: e.JobFailed, body: bytes | None, at: Moment) -> None:
     job = _run(state, event, event.state)
     worker = _unlease(state, job)
-    queue = state.queue(job.spec.namespace, job.spec.queue)
+    queue = state.queues[job.spec.key]
     queue.failed += 1
     job.failures += 1
     _end_run(job, "failed", worker, body or b"", at)
@@ -165,7 +166,7 @@ def _cancelled(state: State, event: e.JobCancelled, body: bytes | None, at: Mome
     job.body = b""
     job.extra = None
     if was_ready:
-        state.queue(job.spec.namespace, job.spec.queue).lane.forget(job)
+        state.queues[job.spec.key].lane.forget(job)
     else:
         state.due_stale += 1
         _drop_stale_due(state)
@@ -188,7 +189,7 @@ def _is_scheduled(state: State, entry: tuple[int, int, bytes]) -> bool:
 
 
 def _back_in_place(state: State, job: Job) -> None:
-    queue = state.queue(job.spec.namespace, job.spec.queue)
+    queue = state.queues[job.spec.key]
     queue.counts[_RUNNING] -= 1
     queue.counts[_READY] += 1
     job.state = _READY
@@ -214,7 +215,7 @@ def _end_run(job: Job, outcome: str, worker: str, body: bytes, at: Moment) -> No
 
 def _finish(state: State, job: Job, end: JobState, body: bytes, worker: str, at: Moment) -> None:
     spec = job.spec
-    queue = state.queue(spec.namespace, spec.queue)
+    queue = state.queues[spec.key]
     queue.counts[job.state] -= 1
     if end is _DEAD:
         queue.dead += 1
@@ -227,7 +228,7 @@ def _finish(state: State, job: Job, end: JobState, body: bytes, worker: str, at:
             FinishedJob(
                 job.id, spec.namespace, spec.queue, spec.task, end, job.generation, job.failures, job.crashes, job.runs,
                 job.fence, spec.priority, job.submitted_ms, job.started_ms, at.wall_ms, spec.keep_ms, worker,
-                at.position, job.packed_spec, body, args, job.extra or b"",
+                at.position, spec.packed, body, args, job.extra or b"",
             )
         )
     )  # fmt: skip
@@ -305,7 +306,7 @@ def _session_heard(state: State, event: e.SessionHeard, body: bytes | None, at: 
     state.sessions[event.number].link.heard_ms = event.heard_ms
 
 
-_APPLY: dict[type[e.Event], Callable[[State, Any, bytes | None, Moment], None]] = {
+APPLY: dict[type[e.Event], Callable[[State, Any, bytes | None, Moment], None]] = {
     e.JobSubmitted: _submitted,
     e.JobDue: _due,
     e.JobLeased: _leased,

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush, merge
 from typing import TYPE_CHECKING, Protocol
 
-from aioqueue.limits import PRIORITY_MAX
 from aioqueue.model.states import JobState
 
 if TYPE_CHECKING:
@@ -60,28 +59,35 @@ class _Fifo:
         line, returned = self.line, self.returned
         while line and line[0].state is not _READY:
             line.popleft()
+        if not returned:
+            return line[0] if line else None
         while returned and returned[0][2].state is not _READY:
             heappop(returned)
         if returned and (not line or returned[0][0] < line[0].seq):
             return returned[0][2]
         return line[0] if line else None
 
-    def pop(self) -> Job:
+    def take(self) -> Job | None:
+        """The head, taken out."""
         head = self.head()
         if self.returned and self.returned[0][2] is head:
-            return heappop(self.returned)[2]
-        return self.line.popleft()
+            heappop(self.returned)
+        elif head is not None:
+            self.line.popleft()
+        return head
 
 
 class PriorityLane:
     """The plain lane: ten priorities, first in first out within each."""
 
-    __slots__ = ("_fifos", "_forgotten", "depth")
+    __slots__ = ("_fifos", "_forgotten", "_ordered", "depth")
 
     def __init__(self) -> None:
         self.depth = 0
         self._forgotten = 0
-        self._fifos: list[_Fifo | None] = [None] * (PRIORITY_MAX + 1)
+        self._fifos: dict[int, _Fifo] = {}
+        # Those that were ever used, highest priority first: most queues have one.
+        self._ordered: list[_Fifo] = []
 
     def push(self, job: Job) -> None:
         self._fifo(job).line.append(job)
@@ -93,16 +99,18 @@ class PriorityLane:
 
     def head(self) -> Job | None:
         if self.depth:
-            for fifo in reversed(self._fifos):
-                if fifo is not None and (job := fifo.head()) is not None:
+            for fifo in self._ordered:
+                job = fifo.head()
+                if job is not None:
                     return job
         return None
 
     def pop(self) -> Job:
-        for fifo in reversed(self._fifos):
-            if fifo is not None and fifo.head() is not None:
+        for fifo in self._ordered:
+            job = fifo.take()
+            if job is not None:
                 self.depth -= 1
-                return fifo.pop()
+                return job
         raise IndexError("the lane is empty")
 
     def forget(self, job: Job) -> None:
@@ -113,22 +121,21 @@ class PriorityLane:
             self._sweep()
 
     def in_order(self) -> Iterator[Job]:
-        for fifo in reversed(self._fifos):
-            if fifo is not None:
-                returned = (job for _, _, job in sorted(fifo.returned))
-                yield from merge(_ready(fifo.line), _ready(returned), key=_seq)
+        for fifo in self._ordered:
+            returned = (job for _, _, job in sorted(fifo.returned))
+            yield from merge(_ready(fifo.line), _ready(returned), key=_seq)
 
     def _sweep(self) -> None:
         self._forgotten = 0
-        for fifo in self._fifos:
-            if fifo is not None:
-                fifo.line = deque(job for job in fifo.line if job.state is _READY)
-                fifo.returned = sorted(entry for entry in fifo.returned if entry[2].state is _READY)
+        for fifo in self._ordered:
+            fifo.line = deque(job for job in fifo.line if job.state is _READY)
+            fifo.returned = sorted(entry for entry in fifo.returned if entry[2].state is _READY)
 
     def _fifo(self, job: Job) -> _Fifo:
-        fifo = self._fifos[job.spec.priority]
+        fifo = self._fifos.get(job.spec.priority)
         if fifo is None:
             fifo = self._fifos[job.spec.priority] = _Fifo()
+            self._ordered = [self._fifos[priority] for priority in sorted(self._fifos, reverse=True)]
         return fifo
 
 

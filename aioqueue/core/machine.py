@@ -31,8 +31,11 @@ class IllegalChange(AssertionError):
     """An event that the table does not allow: a defect of this program, or a journal that it did not write."""
 
 
-def check_change(before: JobState | None, event: events.JobEvent, after: JobState) -> None:
-    """Raise `IllegalChange` unless the table has the row."""
-    if after not in NEXT_STATE.get((before, type(event)), ()):
-        was = "no job" if before is None else before.label
-        raise IllegalChange(f"{type(event).__name__} cannot turn {was} into {after.label}: job {event.id.hex()}")
+# The rows one by one: one look-up says whether a change is legal.
+LEGAL: Final = frozenset((before, event, after) for (before, event), nexts in NEXT_STATE.items() for after in nexts)
+
+
+def illegal_change(before: JobState | None, event: events.JobEvent, after: JobState) -> IllegalChange:
+    """The error for a change that the table does not have."""
+    was = "no job" if before is None else before.label
+    return IllegalChange(f"{type(event).__name__} cannot turn {was} into {after.label}: job {event.id.hex()}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from aioqueue.core.lanes import Lane, PriorityLane
 from aioqueue.model.spec import Spec, unpack_spec
@@ -16,6 +16,13 @@ from aioqueue.model.states import JobState
 
 # Interned specs beyond this are forgotten all at once; living jobs keep theirs.
 _SPECS_INTERNED_MAX = 10_000
+
+
+class SharedSpec(Spec, frozen=True, array_like=True, gc=False):
+    """A `Spec` as all its jobs share it: with its packed bytes, and its queue's key in `State.queues`."""
+
+    packed: bytes = b""
+    key: tuple[str, str] = ("", "")
 
 
 class Job(Struct, gc=False):
@@ -26,8 +33,7 @@ class Job(Struct, gc=False):
     """
 
     id: bytes
-    spec: Spec
-    packed_spec: bytes
+    spec: SharedSpec
     seq: int
     state: JobState
     due_ms: int
@@ -119,15 +125,18 @@ class State:
         self.next_seq = 1
         self.next_fence = 1
         self.next_session = 1
-        self._specs: dict[bytes, Spec] = {}
+        self._specs: dict[bytes, SharedSpec] = {}
 
-    def intern(self, packed: bytes) -> Spec:
-        """The one `Spec` of these bytes; raises what `unpack_spec` raises."""
+    def intern(self, packed: bytes) -> SharedSpec:
+        """The one spec of these bytes, whose queue is there then; raises what `unpack_spec` raises."""
         spec = self._specs.get(packed)
         if spec is None:
             if len(self._specs) >= _SPECS_INTERNED_MAX:
                 self._specs.clear()
-            spec = self._specs[packed] = unpack_spec(packed)
+            plain = unpack_spec(packed)
+            key = (plain.namespace, plain.queue)
+            self.queue(*key)
+            spec = self._specs[packed] = SharedSpec(**structs.asdict(plain), packed=packed, key=key)
         return spec
 
     def queue(self, namespace: str, name: str) -> QueueState:
@@ -151,7 +160,7 @@ class State:
         return {
             "jobs": {
                 job.id: (
-                    job.packed_spec, job.seq, job.state, job.due_ms, job.submitted_ms, job.body, job.extra,
+                    job.spec.packed, job.seq, job.state, job.due_ms, job.submitted_ms, job.body, job.extra,
                     job.failures, job.crashes, job.runs, job.generation, job.fence, job.session, job.started_ms,
                 )
                 for job in self.jobs.values()

@@ -63,13 +63,13 @@ def _around_decision(
 
 
 def _after_event(patch: pytest.MonkeyPatch, kind: type, change: Callable[[State, Any], None]) -> None:
-    real = apply._APPLY[kind]
+    real = apply.APPLY[kind]
 
     def applied(state: State, event: Any, body: bytes | None, at: apply.Moment) -> None:
         real(state, event, body, at)
         change(state, event)
 
-    patch.setitem(apply._APPLY, kind, applied)
+    patch.setitem(apply.APPLY, kind, applied)
 
 
 # --- decide -------------------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def a_job_given_back_has_spent_an_attempt(patch: pytest.MonkeyPatch) -> None:
 
 @bug("I10", 0)
 def a_retry_keeps_its_old_place(patch: pytest.MonkeyPatch) -> None:
-    real = apply._APPLY[e.JobDue]
+    real = apply.APPLY[e.JobDue]
 
     def due(state: State, event: e.JobDue, body: bytes | None, at: apply.Moment) -> None:
         job = state.jobs[event.id]
@@ -252,7 +252,7 @@ def a_retry_keeps_its_old_place(patch: pytest.MonkeyPatch) -> None:
             PriorityLane.push = push  # type: ignore[method-assign]
         state.next_seq = max(state.next_seq, event.seq + 1)
 
-    patch.setitem(apply._APPLY, e.JobDue, due)
+    patch.setitem(apply.APPLY, e.JobDue, due)
 
 
 @bug("I9", 0)
