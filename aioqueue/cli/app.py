@@ -1,0 +1,98 @@
+"""The commands by name, and the one place where errors become a sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+
+from aioqueue import __version__
+from aioqueue.cli.bench import bench
+from aioqueue.cli.check import check
+from aioqueue.cli.demo import demo
+from aioqueue.cli.jobs import cancel, ls, retry, show
+from aioqueue.cli.outcome import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    JOB_FAILED,
+    READER_GONE,
+    USAGE,
+    drop_output,
+    say,
+)
+from aioqueue.cli.serve import serve
+from aioqueue.cli.submit import submit
+from aioqueue.cli.top import top
+from aioqueue.cli.worker import worker
+from aioqueue.errors import AioqueueError, JobError
+
+# Help is plain text: it goes through pipes, and rich is not loaded for it.
+app: Final = typer.Typer(
+    name="aioqueue",
+    help="A durable, fair and explainable asyncio job queue.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _command in (serve, worker, submit, ls, show, cancel, retry, top, check, bench, demo):
+    app.command()(_command)
+
+# The base of what the parser raises; typer does not name it, and has moved it between versions.
+_Misused: Final[type[Exception]] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"aioqueue {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """A durable, fair and explainable asyncio job queue."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; gives the exit code, with one sentence on stderr where it is not 0."""
+    # A name or result that the terminal's encoding lacks is no reason to fail.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        command = typer.main.get_command(app)
+        # Not by its `main`: that one ends the process by itself for some errors.
+        with command.make_context("aioqueue", list(arguments) or ["--help"]) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+        return DONE
+    except typer.Exit as ended:
+        return ended.exit_code
+    except BrokenPipeError:
+        drop_output()
+        return READER_GONE
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except JobError as error:
+        say(error)
+        return JOB_FAILED
+    except AioqueueError as error:
+        say(error)
+        return FAILED
+    except _Misused as error:
+        return _misused(error)
+
+
+def _misused(error: BaseException) -> int:
+    context = getattr(error, "ctx", None)
+    message = str(getattr(error, "format_message", lambda: error)()).strip().rstrip(".")
+    path = context.command_path if context is not None else "aioqueue"
+    say(f"{message[0].lower()}{message[1:]}; see {path} --help")
+    return USAGE

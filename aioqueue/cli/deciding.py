@@ -1,0 +1,23 @@
+"""Deciding about one job: cancel it, or submit it again."""
+
+from __future__ import annotations
+
+from aioqueue.cli.outcome import out
+from aioqueue.client.queue import Queue
+from aioqueue.monitor.documents import json_text
+
+
+async def cancel_job(queue: Queue, job_id: str, reason: str, *, json: bool) -> None:
+    """Cancel and say how it went. Raises `JobNotFound`, `ResultExpired` or `NotCancellableYet`."""
+    async with queue:
+        job = await queue.get(job_id)
+        outcome = await job.cancel(reason)
+    out(json_text({"id": job.id, "outcome": outcome}) if json else outcome)
+
+
+async def retry_job(queue: Queue, job_id: str, *, json: bool) -> None:
+    """Submit again and say so. Raises `JobNotFound`, `ResultExpired` or `NotRetryable`."""
+    async with queue:
+        job = await queue.get(job_id)
+        await job.retry()
+    out(json_text({"id": job.id, "outcome": "submitted"}) if json else "submitted")

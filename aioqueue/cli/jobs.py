@@ -1,0 +1,58 @@
+"""`aioqueue ls`, `show`, `cancel` and `retry`: looking at jobs and deciding about them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from aioqueue.cli.options import JobIdArgument, Json, Namespace, Url
+
+
+def ls(
+    state: Annotated[
+        list[str] | None, typer.Option(metavar="STATE", help="Only these states; may be given several times.")
+    ] = None,
+    queue: Annotated[str, typer.Option(metavar="NAME", help="Only this lane.")] = "",
+    task: Annotated[str, typer.Option(metavar="NAME", help="Only this task.")] = "",
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 is all.")] = 50,
+    url: Url = "",
+    namespace: Namespace = "default",
+    json: Json = False,
+) -> None:
+    """List jobs, newest first. The living come before the finished."""
+    from aioqueue.cli.listing import Wanted, list_jobs
+    from aioqueue.cli.running import queue_at, run_short
+
+    wanted = Wanted(tuple(state or ()), queue, task, limit)
+    run_short(list_jobs(queue_at(url, namespace), wanted, json=json))
+
+
+def show(job: JobIdArgument, url: Url = "", namespace: Namespace = "default", json: Json = False) -> None:
+    """Show one job. With its times, attempts, last failure and traceback, and result."""
+    from aioqueue.cli.running import queue_at, run_short
+    from aioqueue.cli.showing import show_job
+
+    run_short(show_job(queue_at(url, namespace), job, json=json))
+
+
+def cancel(
+    job: JobIdArgument,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why.")] = "",
+    url: Url = "",
+    namespace: Namespace = "default",
+    json: Json = False,
+) -> None:
+    """Keep a job from running. Says `finished` for one that had ended before."""
+    from aioqueue.cli.deciding import cancel_job
+    from aioqueue.cli.running import queue_at, run_short
+
+    run_short(cancel_job(queue_at(url, namespace), job, reason, json=json))
+
+
+def retry(job: JobIdArgument, url: Url = "", namespace: Namespace = "default", json: Json = False) -> None:
+    """Submit a dead or cancelled job once more."""
+    from aioqueue.cli.deciding import retry_job
+    from aioqueue.cli.running import queue_at, run_short
+
+    run_short(retry_job(queue_at(url, namespace), job, json=json))

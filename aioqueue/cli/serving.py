@@ -1,0 +1,165 @@
+"""A listening broker from its first breath to its last: what `aioqueue serve` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import signal
+from typing import Final, NamedTuple
+
+import anyio
+from anyio.abc import TaskGroup
+
+from aioqueue.broker.broker import Broker
+from aioqueue.broker.opening import open_broker
+from aioqueue.cli.outcome import out, say
+from aioqueue.clock import SystemClock
+from aioqueue.errors import AioqueueError, BadOption
+from aioqueue.limits import SESSION_TTL_MS_MIN
+from aioqueue.model.durations import to_ms
+from aioqueue.monitor.documents import json_text
+from aioqueue.transport.address import MemoryAddress, SqliteAddress, parse_address
+from aioqueue.transport.tcp import TcpListener, TcpStream, listen
+
+log = logging.getLogger(__name__)
+
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Place(NamedTuple):
+    """Where a broker listens and keeps its journal, as it was written."""
+
+    host: str
+    port: int
+    journal: str
+    session_ttl: str
+
+
+def checked(place: Place) -> Place:
+    """The place itself; raises `BadUrl` or `BadOption` for one where no broker can be."""
+    _address(place)
+    _session_ttl_ms(place)
+    return place
+
+
+async def serve_until_stopped(place: Place, *, json: bool = False) -> None:
+    """Open the journal, listen, print one line, and serve until SIGTERM or SIGINT; a second signal ends at once.
+
+    Stopping in good order takes no more connections, tells the connected ones, and archives what was acknowledged.
+    Raises `PortTaken`, and the journal's errors at the beginning as well as later.
+    """
+    stopping = _Stopping()
+    failure: AioqueueError | None = None
+    async with anyio.create_task_group() as connections:
+        try:
+            with stopping.scope:
+                await _serve(place, stopping, connections, json)
+        except* AioqueueError as group:
+            failure = _first(group)
+        # The broker has told and closed every connection; what is left of them ends here.
+        connections.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json: bool) -> None:
+    address, session_ttl_ms = _address(place), _session_ttl_ms(place)
+    async with open_broker(address, clock=SystemClock(), session_ttl_ms=session_ttl_ms) as broker:
+        listener = await listen(place.host, place.port)
+        async with anyio.create_task_group() as accepting:
+
+            async def attend(stream: TcpStream) -> None:
+                await _attend(broker, stream)
+
+            accepting.start_soon(listener.serve, attend, connections)
+            try:
+                _tell_ready(broker, listener, str(address), json)
+                await stopping.wait()
+            finally:
+                await listener.aclose()
+        log.info("stopping")
+    log.info("stopped")
+
+
+def _first(group: BaseExceptionGroup[AioqueueError]) -> AioqueueError:
+    first = group.exceptions[0]
+    return first if isinstance(first, AioqueueError) else _first(first)
+
+
+async def _attend(broker: Broker, stream: TcpStream) -> None:
+    """One connection. A defect that it meets ends it, and not the broker that others rely on."""
+    try:
+        await broker.attend(stream)
+    except Exception:
+        log.exception("the connection of %s failed", stream.peer)
+
+
+def _tell_ready(broker: Broker, listener: TcpListener, journal: str, json: bool) -> None:
+    jobs = len(broker.engine.partition.state.jobs)
+    if not _is_loopback(listener.host):
+        say(
+            f"warning: listening on {listener.host}: whoever reaches port {listener.port} can submit, cancel and run "
+            "the tasks; let only trusted machines reach it"
+        )
+    if json:
+        ready = {
+            "url": listener.url,
+            "host": listener.host,
+            "port": listener.port,
+            "journal": journal,
+            "jobs": jobs,
+            "pid": os.getpid(),
+        }
+        out(json_text(ready))
+    else:
+        out(f"listening on {listener.url}, journal {journal}, {jobs:,} job{'' if jobs == 1 else 's'}")
+
+
+class _Stopping:
+    """The wish to stop, by signal. Before the broker listens it cancels the opening; a second one ends the process."""
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+        self._wish = asyncio.Event()
+        self._served = False
+        loop = asyncio.get_running_loop()
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, self._signalled, number)
+
+    async def wait(self) -> None:
+        """Until somebody wants the broker to stop."""
+        self._served = True
+        await self._wish.wait()
+
+    def _signalled(self, number: int) -> None:
+        if self._wish.is_set():
+            # What was acknowledged is durable, so there is nothing to lose.
+            os._exit(128 + number)
+        self._wish.set()
+        if not self._served:
+            self.scope.cancel()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _address(place: Place) -> SqliteAddress | MemoryAddress:
+    address = parse_address(place.journal)
+    if not isinstance(address, SqliteAddress | MemoryAddress):
+        reason = "it must be sqlite:PATH, or memory: to keep nothing"
+        raise BadOption(option="journal", value=place.journal, reason=reason)
+    return address
+
+
+def _session_ttl_ms(place: Place) -> int:
+    session_ttl_ms = to_ms(place.session_ttl, option="session-ttl")
+    if session_ttl_ms < SESSION_TTL_MS_MIN:
+        reason = f"it must be at least {SESSION_TTL_MS_MIN} ms"
+        raise BadOption(option="session-ttl", value=place.session_ttl, reason=reason)
+    return session_ttl_ms

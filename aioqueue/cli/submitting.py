@@ -1,0 +1,128 @@
+"""From words on a command line to a job, and its end as text or JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any, NamedTuple
+
+import msgspec
+import typer
+
+from aioqueue.cli.loading import load_task
+from aioqueue.cli.outcome import DONE, JOB_FAILED, out, say
+from aioqueue.cli.running import check_reachable, queue_at
+from aioqueue.client.job import Job
+from aioqueue.client.named import NamedTask
+from aioqueue.client.queue import Queue
+from aioqueue.client.task import Task
+from aioqueue.errors import JobError, JobFailed, OutcomeUnknown
+from aioqueue.monitor.documents import json_text
+from aioqueue.monitor.text import plain
+
+# A program goes on sending for an hour when its broker goes away; whoever sits at a terminal wants to know.
+SUBMIT_SECONDS = 30.0
+
+
+class Submission(NamedTuple):
+    """What is to be submitted, and where; an empty `url` means what the module says, or the default."""
+
+    task: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    options: dict[str, Any]
+    url: str
+    namespace: str
+
+
+def parsed_arguments(task: str, words: list[str], args: str, kwargs: str) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a job. Raises `typer.BadParameter` for JSON that is none, or not of the right kind."""
+    by_name = _json("--kwargs", kwargs, dict) if kwargs else {}
+    if args and words:
+        raise typer.BadParameter("give the arguments one by one, or all by --args")
+    if args:
+        return _json("--args", args, list), by_name
+    values = [_json_or_text(word) for word in words]
+    if ":" not in task and len(values) == 1 and isinstance(values[0], list):
+        return values[0], by_name
+    return values, by_name
+
+
+async def submit_one(submission: Submission, *, wait: bool, timeout: str | None, json: bool) -> int:
+    """Submit, print, and give the exit code. Raises what `Queue.submit` and `Job.result` raise, save `JobError`.
+
+    `OutcomeUnknown` comes after `SUBMIT_SECONDS` already."""
+    queue, task = _found(submission)
+    if isinstance(task, Task):
+        # Words of a shell are easily of the wrong type; the worker would find out, but nobody may be there to see it.
+        task.signature.unpack(task.pack(tuple(submission.args), submission.kwargs))
+    job: Job[Any]
+    async with queue:
+        try:
+            async with asyncio.timeout(SUBMIT_SECONDS):
+                job = await queue.submit(task, *submission.args, **submission.kwargs)
+        except TimeoutError:
+            raise OutcomeUnknown(what="the job", seconds=SUBMIT_SECONDS) from None
+        if not wait:
+            out(json_text({"id": job.id, "task": job.task}) if json else job.id)
+            return DONE
+        if sys.stderr.isatty():
+            print(job.id, file=sys.stderr, flush=True)
+        try:
+            result = await job.result(timeout)
+        except JobError as error:
+            return _tell_end_without_result(job, error, json)
+    document = {"id": job.id, "task": job.task, "state": "succeeded", "result": result}
+    out(json_text(document) if json else json_text(result))
+    return DONE
+
+
+def _tell_end_without_result(job: Job[Any], error: JobError, json: bool) -> int:
+    failed = isinstance(error, JobFailed)
+    failure = {name: error.fields.get(name, "") for name in ("type", "text", "traceback")} if failed else None
+    if json:
+        state = "dead" if failed else error.code.removeprefix("job_")
+        out(json_text({"id": job.id, "task": job.task, "state": state, "failure": failure}))
+    elif failure is not None and failure["traceback"]:
+        print(plain(failure["traceback"].rstrip(), lines=True), file=sys.stderr)
+    say(error)
+    return JOB_FAILED
+
+
+def _found(submission: Submission) -> tuple[Queue, Task[..., Any] | NamedTask]:
+    """The queue to submit by, and the task with the options of this submit."""
+    task: Task[..., Any] | NamedTask
+    if ":" in submission.task:
+        task, own = load_task(submission.task)
+        if own is not None:
+            queue = own
+            if submission.url:
+                queue.url = submission.url
+            # A worker of this short life would take jobs and drop them.
+            queue.worker = False
+            check_reachable(queue, create=True)
+        else:
+            queue = queue_at(submission.url, submission.namespace, create=True)
+    else:
+        task = NamedTask(submission.task)
+        queue = queue_at(submission.url, submission.namespace, create=True)
+    if submission.options:
+        task = task.options(**submission.options)
+    return queue, task
+
+
+def _json(option: str, text: str, kind: type) -> Any:
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise typer.BadParameter(f"{option} is not JSON: {error}") from None
+    if not isinstance(value, kind):
+        raise typer.BadParameter(f"{option} must be a JSON {'array' if kind is list else 'object'}")
+    return value
+
+
+def _json_or_text(word: str) -> Any:
+    try:
+        return msgspec.json.decode(word)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        return word

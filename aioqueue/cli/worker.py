@@ -1,0 +1,47 @@
+"""`aioqueue worker`: processes that run an app's jobs, under a supervisor."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from aioqueue.cli.options import URL_VARIABLE, LogLevel
+from aioqueue.limits import SLOTS_MAX
+
+
+def worker(
+    target: Annotated[str, typer.Argument(metavar="MODULE:QUEUE", help="The app's Queue, found from here.")],
+    url: Annotated[
+        str, typer.Option(envvar=URL_VARIABLE, show_default=False, help="The broker. [default: the queue's own URL]")
+    ] = "",
+    queues: Annotated[
+        str, typer.Option(metavar="NAMES", show_default=False, help="Lanes, by commas. [default: all of the app's]")
+    ] = "",
+    concurrency: Annotated[int, typer.Option(min=1, max=SLOTS_MAX, help="Jobs at once, in each process.")] = 100,
+    processes: Annotated[int, typer.Option(min=1, max=1_000, help="Worker processes.")] = 1,
+    grace: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long running jobs may go on when the worker is stopped.")
+    ] = "30s",
+    log_level: LogLevel = "info",
+) -> None:
+    """Run the jobs of an app.
+
+    SIGTERM or Ctrl-C lets running jobs finish within the grace, then cancels them; a second one hurries.
+    """
+    from aioqueue.cli import logs
+    from aioqueue.model.durations import to_ms
+    from aioqueue.model.names import check_name
+    from aioqueue.worker.channel import WorkerOptions
+    from aioqueue.worker.supervisor import supervise
+
+    options = WorkerOptions(
+        target=target,
+        url=url or None,
+        queues=[check_name("queue", name.strip()) for name in queues.split(",")] if queues else None,
+        concurrency=concurrency,
+        grace_ms=to_ms(grace, option="grace"),
+        log_level=log_level.lower(),
+    )
+    logs.set_up(log_level)
+    raise typer.Exit(supervise(options, processes))

@@ -1,0 +1,206 @@
+"""One view of a broker as a picture for a terminal. Pure: the same statistics give the same picture.
+
+Names, errors and all else that jobs brought along goes through `plain` and into `Text`, which knows no markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from aioqueue.model.ids import id_text
+from aioqueue.model.views import QueueStatistics, RecentFailure, RunningJob, Statistics, WorkerStatistics
+from aioqueue.monitor.rates import Rates, rates
+from aioqueue.monitor.text import age, count, long_age, plain, rate, short
+
+T = TypeVar("T")
+
+# Above the first section; and what a section needs besides its rows: an empty line, its title, its column heads.
+_HEADER_LINES: Final = 2
+_SECTION_LINES: Final = 3
+_ROWS_MIN: Final = 4
+_QUEUES_A_WORKER_SHOWN: Final = 3
+_NAME_WIDTH: Final = 40
+_ERROR_WIDTH: Final = 200
+
+
+def render(
+    statistics: Statistics,
+    previous: Statistics | None = None,
+    *,
+    url: str = "",
+    connected: bool = True,
+    height: int | None = None,
+) -> RenderableType:
+    """The whole screen: header, queues, workers, running jobs, recent failures.
+
+    Rates come from the difference to `previous` and are dashes without one. `height` is how many lines there are; the
+    rows share them, and what does not fit is counted. None shows all rows.
+    """
+    queues, workers = statistics.queues, statistics.workers
+    running, failures = statistics.running, statistics.failures
+    wanted = [len(rows) for rows in (queues, workers, running, failures)]
+    fits = wanted if height is None else share(wanted, height - _HEADER_LINES - _SECTION_LINES * len(wanted))
+    return Group(
+        _header(statistics, url, connected),
+        _summary(statistics),
+        *_queues(_busiest(queues, fits[0]), len(queues), rates(statistics, previous)),
+        *_workers(workers[: fits[1]], len(workers)),
+        *_running(running[: fits[2]], sum(queue.running for queue in queues)),
+        *_failures(failures[: fits[3]], len(failures), statistics.at_ms),
+    )
+
+
+def share(wanted: Sequence[int], room: int) -> list[int]:
+    """Lines for each of several lists that want some: as equal as can be, and none more than it wants."""
+    room = max(room, _ROWS_MIN)
+    given = [0] * len(wanted)
+    while room > 0 and given != list(wanted):
+        for index, most in enumerate(wanted):
+            if given[index] < most and room > 0:
+                given[index] += 1
+                room -= 1
+    return given
+
+
+def _busiest(queues: Sequence[QueueStatistics], most: int) -> list[QueueStatistics]:
+    """The queues that are shown, in their own order; where not all fit, those with the most jobs."""
+    if len(queues) <= most:
+        return list(queues)
+    ranked = sorted(
+        range(len(queues)), key=lambda index: -(queues[index].ready + queues[index].running + queues[index].scheduled)
+    )
+    return [queues[index] for index in sorted(ranked[:most])]
+
+
+def _header(statistics: Statistics, url: str, connected: bool) -> Text:
+    line = Text(no_wrap=True, overflow="ellipsis")
+    line.append("aioqueue", style="bold")
+    line.append(f"  {plain(url)}" if url else "")
+    line.append(f"  up {long_age(statistics.at_ms - statistics.started_ms)}")
+    line.append(f"  position {statistics.position:,}  {_number(statistics.sessions, 'session')}")
+    line.append(f"  {datetime.fromtimestamp(statistics.at_ms / 1000, UTC):%H:%M:%S} UTC", style="dim")
+    if not connected:
+        line.append("  reconnecting", style="bold red")
+    return line
+
+
+def _summary(statistics: Statistics) -> Text:
+    queues = statistics.queues
+    parts = (
+        ("ready", sum(queue.ready for queue in queues), "yellow"),
+        ("scheduled", sum(queue.scheduled for queue in queues), "cyan"),
+        ("running", sum(queue.running for queue in queues), "green"),
+        ("slots", sum(worker.slots for worker in statistics.workers), ""),
+        ("succeeded", sum(queue.succeeded for queue in queues), ""),
+        ("dead", sum(queue.dead for queue in queues), "red"),
+    )
+    line = Text(no_wrap=True, overflow="ellipsis")
+    for label, number, style in parts:
+        line.append(f"{label} ", style="dim").append(f"{count(number)}   ", style=style if number else "dim")
+    return line
+
+
+def _queues(
+    queues: Sequence[QueueStatistics], total: int, per_second: dict[tuple[str, str], Rates]
+) -> list[RenderableType]:
+    table = _table(("queue", "left"), "ready", "scheduled", "running", "in/s", "done/s", "failed/s", "done", "dead")
+    for queue in queues:
+        found = per_second.get((queue.namespace, queue.queue))
+        table.add_row(
+            _name(queue.queue if queue.namespace == "default" else f"{queue.namespace}/{queue.queue}"),
+            _count(queue.ready, "yellow"),
+            _count(queue.scheduled, "cyan"),
+            _count(queue.running, "green"),
+            Text(rate(found.submitted if found else None)),
+            Text(rate(found.succeeded if found else None)),
+            Text(rate(found.failed if found else None), style="red" if found and found.failed else ""),
+            _count(queue.succeeded, ""),
+            _count(queue.dead, "bold red"),
+        )
+    return _section("Queues", table, len(queues), total, "no job has been submitted yet")
+
+
+def _workers(workers: Sequence[WorkerStatistics], total: int) -> list[RenderableType]:
+    table = _table(("worker", "left"), ("queues", "left"), "busy", "slots", "", ("heard", "left"))
+    for worker in workers:
+        names = ", ".join(worker.queues[:_QUEUES_A_WORKER_SHOWN])
+        more = len(worker.queues) - _QUEUES_A_WORKER_SHOWN
+        heard = f"{age(worker.silent_ms)} ago" if worker.silent_ms >= 1_000 else "now"
+        table.add_row(
+            _name(worker.name or f"session {worker.session}"),
+            _name(f"{names} and {more} more" if more > 0 else names),
+            _count(worker.running, "green"),
+            _count(worker.slots, ""),
+            _bar(worker.running, worker.slots),
+            Text(heard) if worker.connected else Text(f"lost, {heard}", style="bold red"),
+        )
+    return _section("Workers", table, len(workers), total, "no worker is connected")
+
+
+def _running(jobs: Sequence[RunningJob], total: int) -> list[RenderableType]:
+    table = _table(("job", "left"), ("task", "left"), ("queue", "left"), ("worker", "left"), "run", "for")
+    for job in jobs:
+        table.add_row(
+            Text(id_text(job.id), style="dim"),
+            _name(job.task),
+            _name(job.queue),
+            _name(job.worker),
+            Text(str(job.run)),
+            Text(age(job.running_ms)),
+        )
+    return _section("Running, the longest first", table, len(jobs), max(total, len(jobs)), "no job runs")
+
+
+def _failures(failures: Sequence[RecentFailure], total: int, at_ms: int) -> list[RenderableType]:
+    table = _table("ago", ("task", "left"), ("queue", "left"), ("job", "left"), ("", "left"), ("error", "left"))
+    for failure in failures:
+        error = plain(f"{failure.type}: {failure.text}" if failure.text else failure.type)
+        table.add_row(
+            Text(age(at_ms - failure.at_ms)),
+            _name(failure.task),
+            _name(failure.queue),
+            Text(id_text(failure.id), style="dim"),
+            Text("dead", style="bold red") if failure.dead else Text("again", style="yellow"),
+            Text(short(error, _ERROR_WIDTH), no_wrap=True, overflow="ellipsis"),
+        )
+    return _section("Recent failures", table, len(failures), total, "none")
+
+
+def _table(*columns: str | tuple[str, str]) -> Table:
+    table = Table(box=None, expand=False, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for column in columns:
+        if isinstance(column, tuple):
+            table.add_column(Text(column[0]), no_wrap=True, overflow="ellipsis")
+        else:
+            table.add_column(Text(column), no_wrap=True, justify="right")
+    return table
+
+
+def _section(title: str, table: Table, shown: int, total: int, nothing: str) -> list[RenderableType]:
+    head = Text(title, style="bold")
+    if total > shown:
+        head.append(f"  {count(total - shown)} more", style="dim")
+    return [Text(), head, table if shown else Text(nothing if not total else "", style="dim")]
+
+
+def _name(text: str) -> Text:
+    return Text(short(plain(text), _NAME_WIDTH), no_wrap=True, overflow="ellipsis")
+
+
+def _count(number: int, style: str) -> Text:
+    return Text(count(number), style=style if number else "dim")
+
+
+def _bar(running: int, slots: int, width: int = 10) -> Text:
+    filled = min(width, -(-running * width // slots)) if slots else 0
+    return Text("━" * filled, style="green").append("━" * (width - filled), style="bright_black")
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

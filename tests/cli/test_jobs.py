@@ -1,0 +1,129 @@
+"""`aioqueue ls`, `show`, `cancel` and `retry` against a real broker."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.support.shell import Shell
+
+
+@pytest.fixture
+def waiting(at_shop: Shell) -> str:
+    """The id of a job that no worker takes."""
+    return at_shop.run("submit", "shop:wait_elsewhere").out.strip()
+
+
+@pytest.fixture
+def dead(at_shop: Shell) -> str:
+    """The id of a job that failed."""
+    job_id: str = at_shop.run("submit", "shop:fail", "no\x1b[2Jstock", "--wait", "--json").json["id"]
+    return job_id
+
+
+def test_ls_shows_what_was_submitted_with_whole_ids_and_reasons(at_shop: Shell, waiting: str, dead: str) -> None:
+    lines = at_shop.run("ls").out.splitlines()
+
+    assert lines[0].split() == ["ID", "STATE", "TASK", "QUEUE", "PRIORITY", "SUBMITTED", "TOOK", "RUNS", "NOTE"]
+    by_id = {line.split()[0]: line.split() for line in lines[1:]}
+    assert by_id[waiting][1:4] == ["ready", "shop.wait_elsewhere", "elsewhere"]
+    assert by_id[dead][1:4] == ["dead", "shop.fail", "default"]
+    assert by_id[dead][-2:] == ["ValueError:", r"no\x1b[2Jstock"]
+
+
+def test_ls_finds_by_state_lane_and_task_and_counts_what_it_left_out(at_shop: Shell, waiting: str, dead: str) -> None:
+    other = at_shop.run("submit", "shop:wait_elsewhere").out.strip()
+
+    found = at_shop.run("ls", "--state", "dead", "--task", "shop.fail", "--json").json
+    first = at_shop.run("ls", "--queue", "elsewhere", "--limit", "1", "--json")
+
+    assert dead in [info["id"] for info in found]
+    assert {(info["state"], info["task"]) for info in found} == {("dead", "shop.fail")}
+    assert [info["id"] for info in first.json] == [other]
+    assert first.err == "aioqueue: only the first 1 are shown; --limit 0 shows all\n"
+    assert waiting in [info["id"] for info in at_shop.run("ls", "--limit", "0", "--json").json]
+
+
+def test_ls_of_nothing_is_an_empty_list(at_shop: Shell) -> None:
+    assert at_shop.run("ls", "--queue", "never", "--json") == (0, "[]\n", "")
+    assert len(at_shop.run("ls", "--queue", "never").out.splitlines()) == 1
+
+
+def test_jobs_of_another_namespace_are_not_seen(at_shop: Shell, waiting: str) -> None:
+    assert at_shop.run("ls", "--namespace", "other", "--json").json == []
+
+
+def test_show_tells_attempts_and_traceback_without_control_characters(at_shop: Shell, dead: str) -> None:
+    told = at_shop.run("show", dead).out
+
+    assert "state:     dead" in told
+    assert "runs:      1 (1 failed, 0 crashed)" in told
+    assert r"ValueError: no\x1b[2Jstock" in told
+    assert "Traceback (most recent call last):" in told
+    assert "\x1b" not in told
+
+
+def test_show_as_json_has_the_attempts_as_objects(at_shop: Shell, dead: str) -> None:
+    info = at_shop.run("show", dead, "--json").json
+
+    assert info["id"] == dead
+    assert info["failure"]["text"] == "no\x1b[2Jstock"
+    (attempt,) = info["attempts"]
+    assert (attempt["run"], attempt["outcome"], attempt["failure"]["type"]) == (1, "failed", "ValueError")
+
+
+def test_show_has_the_result_of_a_success(at_shop: Shell) -> None:
+    job_id = at_shop.run("submit", "shop:add", "1", "--wait", "--json").json["id"]
+
+    assert at_shop.run("show", job_id, "--json").json["result"] == 2
+    assert "result:    2" in at_shop.run("show", job_id).out
+
+
+def test_a_cancelled_job_says_so_and_can_be_retried(at_shop: Shell, waiting: str) -> None:
+    assert at_shop.run("cancel", waiting, "--reason", "mistake") == (0, "cancelled\n", "")
+    assert at_shop.run("show", waiting, "--json").json["state"] == "cancelled"
+
+    assert at_shop.run("retry", waiting, "--json").json == {"id": waiting, "outcome": "submitted"}
+    info = at_shop.run("show", waiting, "--json").json
+    assert (info["state"], info["generation"]) == ("ready", 1)
+
+
+def test_a_job_that_had_ended_is_told_as_finished(at_shop: Shell, dead: str) -> None:
+    assert at_shop.run("cancel", dead, "--json").json == {"id": dead, "outcome": "finished"}
+
+
+def test_a_waiting_job_cannot_be_retried(at_shop: Shell, waiting: str) -> None:
+    assert f"job {waiting} is ready; only a dead or cancelled job" in at_shop.run("retry", waiting).refused()
+
+
+@pytest.mark.parametrize("command", ["show", "cancel", "retry"])
+@pytest.mark.parametrize("job_id", [str(uuid.UUID(int=7)), "nonsense"])
+def test_an_unknown_id_is_one_sentence(at_shop: Shell, command: str, job_id: str) -> None:
+    sentence = at_shop.run(command, job_id).refused()
+
+    assert sentence.startswith("no job ")
+    assert job_id in sentence
+
+
+@pytest.mark.parametrize(
+    ("url", "fragment"),
+    [
+        ("somewhere", "'somewhere' is not a broker's address: it has no scheme"),
+        ("memory:", "the jobs of a memory: broker are only seen by its own program"),
+        ("sqlite:gone.db", "gone.db is not an aioqueue journal: there is no such file"),
+    ],
+)
+def test_a_wrong_url_is_one_sentence_and_makes_no_file(url: str, fragment: str, shell: Shell, folder: Path) -> None:
+    before = set(folder.iterdir())
+
+    assert fragment in shell.run("ls", "--url", url).refused()
+    assert set(folder.iterdir()) == before
+
+
+def test_a_state_that_there_is_not_is_one_sentence(at_shop: Shell) -> None:
+    assert (
+        "the option state='nope' cannot be used: it must be one of scheduled"
+        in at_shop.run("ls", "--state", "nope").refused()
+    )

@@ -1,0 +1,91 @@
+"""One life of a broker from a shell: every command as a process of its own, every answer a document."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import COMMAND, PATIENCE_SECONDS, Served, environment, run, serving
+
+
+def test_a_job_is_submitted_listed_shown_cancelled_and_retried_and_the_journal_is_whole(folder: Path) -> None:
+    with serving(folder) as served:
+        job_id = served.run("submit", "shop.send", '["a", 1]', "--json").json["id"]
+        assert [info["id"] for info in served.run("ls", "--json").json] == [job_id]
+        assert served.run("cancel", job_id, "--json").json == {"id": job_id, "outcome": "cancelled"}
+        assert served.run("retry", job_id, "--json").json == {"id": job_id, "outcome": "submitted"}
+        assert served.run("show", job_id, "--json").json["state"] == "ready"
+        assert f"belongs to process {served.process.pid}" in served.run("check", "jobs.db").refused()
+        assert served.run("top", "--once", "--json").json["queues"][0]["ready"] == 1
+        assert served.stop() == 0
+
+    checked = run("check", "jobs.db", "--json", cwd=folder)
+    assert (checked.code, checked.json["ok"], checked.json["jobs"]) == (0, True, 1)
+
+
+def test_a_worker_process_runs_a_job_whose_result_is_waited_for(shop: Served) -> None:
+    assert shop.run("submit", "shop:add", "20", "22", "--wait") == (0, "42\n", "")
+
+
+def test_the_exit_code_of_a_failed_job_is_3(shop: Served) -> None:
+    assert shop.run("submit", "shop:fail", "no stock", "--wait").code == 3
+
+
+def test_without_a_broker_there_is_one_sentence_and_exit_code_1(folder: Path) -> None:
+    assert run("ls", "--url", "tcp://127.0.0.1:1", cwd=folder).refused() == (
+        "no broker answers at tcp://127.0.0.1:1: connection refused"
+    )
+
+
+def test_a_reader_that_goes_away_is_no_error_to_speak_of(shop: Served) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "top", "--json", "--url", shop.url],
+        cwd=shop.cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(PATIENCE_SECONDS) == 141
+        assert process.stderr.read() == b""
+
+
+def test_an_interrupt_ends_a_command_with_130_and_no_word(shop: Served) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "top", "--json", "--url", shop.url],
+        cwd=shop.cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_SECONDS) == 130
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("target", "fragment"),
+    [
+        ("nowhere:queue", "cannot load 'nowhere:queue': there is no module 'nowhere'"),
+        ("shop:gone", "module shop has no 'gone'; it has queue"),
+        ("shop", "it is not of the form MODULE:QUEUE"),
+    ],
+)
+def test_a_worker_whose_app_cannot_be_found_is_one_sentence(target: str, fragment: str, folder: Path) -> None:
+    ended = run("worker", target, "--log-level", "critical", cwd=folder)
+
+    assert fragment in ended.refused()
+
+
+def test_the_worker_ends_with_0_when_it_is_told_to_stop(shop: Served) -> None:
+    words = ["worker", "shop:queue", "--url", shop.url, "--queues", "spare", "--grace", "1s"]
+    with subprocess.Popen([*COMMAND, *words], cwd=shop.cwd, env=environment(), stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        while b"is ready" not in (line := process.stderr.readline()):
+            assert line, "the worker ended"
+        process.terminate()
+        process.stderr.read()
+        assert process.wait(PATIENCE_SECONDS) == 0

@@ -1,0 +1,227 @@
+"""`aioqueue serve`: its ready line, its end, and everything that keeps it from beginning."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import socket
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from aioqueue.cli import serving as serving_module
+from tests.support.commands import COMMAND, PATIENCE_SECONDS, environment, run, serving
+from tests.support.shell import Shell
+
+
+def test_the_ready_line_names_address_journal_and_jobs(folder: Path) -> None:
+    with serving(folder) as served:
+        served.run("submit", "shop.add", "[1]")
+        served.stop()
+    words = [*COMMAND, "serve", "--port", "0", "--journal", "sqlite:jobs.db"]
+    with subprocess.Popen(words, cwd=folder, env=environment(), stdout=-1, stderr=-1, text=True) as again:
+        assert again.stdout is not None
+        line = again.stdout.readline()
+        again.terminate()
+
+    assert served.ready["journal"] == "sqlite:jobs.db"
+    assert served.ready["url"] == f"tcp://127.0.0.1:{served.ready['port']}"
+    assert (served.ready["host"], served.ready["jobs"]) == ("127.0.0.1", 0)
+    assert served.ready["pid"] == served.process.pid
+    assert line.startswith("listening on tcp://127.0.0.1:")
+    assert line.endswith(", journal sqlite:jobs.db, 1 job\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_in_good_order_and_the_journal_is_whole(folder: Path, number: signal.Signals) -> None:
+    with serving(folder) as served:
+        job_id = served.run("submit", "shop.add", "[1]").out.strip()
+        assert served.stop(number) == 0
+
+    assert "Traceback" not in served.err
+    assert run("check", "jobs.db", cwd=folder).code == 0
+    assert [info["id"] for info in run("ls", "--json", "--url", "sqlite:jobs.db", cwd=folder).json] == [job_id]
+
+
+def test_a_connected_client_is_told_before_the_broker_goes(folder: Path) -> None:
+    with serving(folder) as served:
+        waiting = subprocess.Popen(
+            [*COMMAND, "top", "--json", "--url", served.url],
+            cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        with waiting:
+            assert waiting.stdout is not None
+            waiting.stdout.readline()
+            assert served.stop() == 0
+            waiting.send_signal(signal.SIGINT)
+            waiting.communicate()
+        assert waiting.returncode == 130
+
+
+async def test_a_second_signal_ends_the_process_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    exits: list[int] = []
+    ended = asyncio.Event()
+
+    def end(code: int) -> None:
+        exits.append(code)
+        ended.set()
+
+    monkeypatch.setattr(serving_module.os, "_exit", end)
+    stopping = serving_module._Stopping()
+    try:
+        waiting = asyncio.create_task(stopping.wait())
+        await asyncio.sleep(0)
+        signal.raise_signal(signal.SIGTERM)
+        await waiting
+        assert exits == []
+        signal.raise_signal(signal.SIGTERM)
+        await ended.wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+    assert exits == [128 + signal.SIGTERM]
+
+
+def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        sentence = run("serve", "--port", str(port), "--log-level", "error", cwd=tmp_path).refused()
+
+    assert sentence.startswith(f"cannot listen on 127.0.0.1:{port}: ")
+    assert "choose another --port" in sentence
+
+
+def test_a_journal_in_use_names_its_owner(folder: Path) -> None:
+    with serving(folder) as served:
+        sentence = run("serve", "--port", "0", "--journal", "sqlite:jobs.db", cwd=folder).refused()
+
+    assert f"belongs to process {served.process.pid}" in sentence
+
+
+def test_a_damaged_journal_is_refused(folder: Path) -> None:
+    _make_journal(folder)
+    with closing(sqlite3.connect(folder / "jobs.db")) as database:
+        database.execute("UPDATE batches SET data = zeroblob(length(data)) WHERE position = 1")
+        database.commit()
+
+    sentence = run("serve", "--port", "0", "--journal", "sqlite:jobs.db", "--log-level", "error", cwd=folder).refused()
+
+    assert "jobs.db is damaged" in sentence
+    assert "aioqueue check" in sentence
+
+
+def test_a_journal_of_a_newer_version_is_refused_untouched(folder: Path) -> None:
+    _make_journal(folder)
+    with closing(sqlite3.connect(folder / "jobs.db")) as database:
+        database.execute("PRAGMA user_version = 99")
+    before = (folder / "jobs.db").read_bytes()
+
+    sentence = run("serve", "--port", "0", "--journal", "sqlite:jobs.db", cwd=folder).refused()
+
+    assert "was written by a newer aioqueue (format 99)" in sentence
+    assert (folder / "jobs.db").read_bytes() == before
+
+
+def test_a_file_that_is_no_journal_is_refused_untouched(folder: Path) -> None:
+    sentence = run("serve", "--port", "0", "--journal", "sqlite:shop.py", cwd=folder).refused()
+
+    assert "shop.py is not an aioqueue journal" in sentence
+
+
+def test_a_journal_that_fails_later_ends_it_with_one_sentence_and_1(folder: Path) -> None:
+    with serving(folder, "--log-level", "critical") as served:
+        # From here on the system lets no file grow.
+        resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+        words = [*COMMAND, "submit", "shop.add", "[1]", "--url", served.url]
+        with subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as client:
+            code = served.process.wait(PATIENCE_SECONDS)
+            client.kill()
+            told = client.communicate()[0]
+
+    assert code == 1
+    assert told == b""
+    assert "Traceback" not in served.err
+    last = served.err.splitlines()[-1]
+    assert last.startswith("aioqueue: ")
+    assert "jobs.db" in last
+    assert "disk I/O error" in last
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        (["--session-ttl", "10ms"], "the option session-ttl='10ms' cannot be used: it must be at least 300 ms"),
+        (["--session-ttl", "soon"], "the option session-ttl='soon' cannot be used"),
+        (["--journal", "tcp://127.0.0.1"], "it must be sqlite:PATH, or memory: to keep nothing"),
+        (["--journal", "jobs.db"], "'jobs.db' is not a broker's address: it has no scheme"),
+        (["--log-level", "loud"], "the option log-level='loud' cannot be used"),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_sentence(words: list[str], fragment: str, shell: Shell) -> None:
+    assert fragment in shell.run("serve", "--port", "0", *words).refused()
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        (["--journal", "sqlite:no/such/folder/jobs.db"], "its directory does not exist"),
+        (["--journal", "memory:", "--host", "256.1.1.1"], "cannot listen on 256.1.1.1:0"),
+    ],
+)
+def test_a_place_that_there_is_not_is_one_sentence(words: list[str], fragment: str, tmp_path: Path) -> None:
+    assert fragment in run("serve", "--port", "0", "--log-level", "error", *words, cwd=tmp_path).refused()
+
+
+def test_an_address_that_others_reach_is_warned_of(tmp_path: Path) -> None:
+    with serving(tmp_path, "--host", "0.0.0.0", journal="memory:") as served:
+        assert served.stop() == 0
+
+    assert "aioqueue: warning: listening on 0.0.0.0: whoever reaches port" in served.err
+
+
+def test_the_session_ttl_reaches_the_broker(tmp_path: Path) -> None:
+    with serving(tmp_path, "--session-ttl", "700ms", journal="memory:") as served:
+        ended = subprocess.run(
+            [COMMAND[0], "-c", _ASK_TTL, served.url],
+            env=environment(), capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS,
+        )  # fmt: skip
+
+    assert ended.stdout.strip() == "700"
+
+
+_ASK_TTL = """
+import asyncio, sys
+from aioqueue.client.link import Link
+from aioqueue.protocol.messages import Role
+from aioqueue.transport.address import parse_address
+from aioqueue.transport.tcp import connect
+
+async def main():
+    address = parse_address(sys.argv[1])
+    told = asyncio.get_running_loop().create_future()
+    link = Link(
+        lambda: connect(address.host, address.port), url=sys.argv[1], role=Role.CLIENT, namespace="default", name="",
+        secret=bytes(16), on_welcome=told.set_result, on_messages=list, on_lost=str,
+    )
+    running = asyncio.create_task(link.run())
+    print((await told).session_ttl_ms)
+    await link.aclose()
+    await running
+
+asyncio.run(main())
+"""
+
+
+def _make_journal(folder: Path) -> None:
+    with serving(folder) as served:
+        served.run("submit", "shop.add", "[1]")
+        assert served.stop() == 0
+    assert os.path.getsize(folder / "jobs.db") > 0

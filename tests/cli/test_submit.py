@@ -1,0 +1,161 @@
+"""`aioqueue submit`: from words to a job, and to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from pathlib import Path
+
+import pytest
+import typer
+
+from aioqueue.cli import submitting
+from aioqueue.cli.submitting import parsed_arguments
+from aioqueue.errors import OutcomeUnknown
+from aioqueue.model.ids import own_id
+from aioqueue.protocol.messages import Submit
+from tests.support.fake_broker import FakeBroker
+from tests.support.shell import Shell
+
+
+def test_a_task_of_a_module_runs_with_words_as_arguments_and_its_result_is_printed_as_json(at_shop: Shell) -> None:
+    assert at_shop.run("submit", "shop:add", "20", "22", "--wait") == (0, "42\n", "")
+
+
+def test_a_task_is_found_by_its_name_alone_where_its_code_is_not(at_shop: Shell, folder: Path) -> None:
+    (folder / "shop.py").unlink()
+
+    assert at_shop.run("submit", "shop.add", "[20, 22]", "--wait") == (0, "42\n", "")
+
+
+def test_keyword_arguments_and_options_reach_the_job(at_shop: Shell) -> None:
+    words = ["--args", "[1]", "--kwargs", '{"b": 2}', "--priority", "high", "--queue", "later", "--delay", "1h"]
+    job_id = at_shop.run("submit", "shop:add", *words).out.strip()
+
+    info = at_shop.run("show", job_id, "--json").json
+    assert (info["priority"], info["queue"], info["state"]) == (8, "later", "scheduled")
+    assert info["due_ms"] >= info["submitted_ms"] + 3_600_000
+
+
+def test_the_callers_own_id_is_one_job_however_often_it_is_submitted(at_shop: Shell) -> None:
+    words = ["submit", "shop:wait_elsewhere", "--id", "invoice-42"]
+
+    assert at_shop.run(*words).out == at_shop.run(*words).out
+    listed = at_shop.run("ls", "--queue", "elsewhere", "--json").json
+    expected = str(uuid.UUID(bytes=own_id("default", "elsewhere", "invoice-42")))
+    assert [info["own_id"] for info in listed if info["id"] == expected] == ["invoice-42"]
+
+
+def test_a_failed_job_exits_with_3_after_the_workers_traceback_and_one_sentence(at_shop: Shell) -> None:
+    ended = at_shop.run("submit", "shop:fail", "no\x1b[2Jstock", "--wait")
+
+    assert ended.code == 3
+    assert ended.out == ""
+    *traceback, sentence = ended.err.splitlines()
+    assert traceback[0] == "Traceback (most recent call last):"
+    assert "shop.py" in traceback[-3]
+    assert sentence.startswith("aioqueue: job ")
+    assert sentence.endswith(r"of task shop.fail failed: ValueError: no\x1b[2Jstock")
+    assert "\x1b" not in ended.err
+
+
+def test_a_failed_job_as_json_tells_state_and_failure(at_shop: Shell) -> None:
+    ended = at_shop.run("submit", "shop:fail", "no stock", "--wait", "--json")
+
+    assert ended.code == 3
+    assert ended.json["state"] == "dead"
+    failure = ended.json["failure"]
+    assert (failure["type"], failure["text"]) == ("ValueError", "no stock")
+    assert failure["traceback"].startswith("Traceback")
+
+
+def test_a_job_that_does_not_end_in_time_is_told_and_goes_on(at_shop: Shell) -> None:
+    sentence = at_shop.run("submit", "shop:wait_elsewhere", "--wait", "--timeout", "10ms").refused()
+
+    assert "was not answered within 0.01 s" in sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        (["shop:gone"], "no task is called 'shop:gone' here; known tasks: shop:add, shop:fail, shop:wait_elsewhere"),
+        (["shop:not_a_task"], "no task is called 'shop:not_a_task'"),
+        (["nowhere:add"], "cannot load 'nowhere:add': there is no module 'nowhere'"),
+        (["shop:"], "write for example shop.jobs:send"),
+        (["shop:add"], "the arguments do not fit task shop.add: missing 1 required positional argument: 'a'"),
+        (["shop:add", "one"], "the arguments do not fit task shop.add: a: Expected `int`, got `str`"),
+        (["shop:add", "1", "--priority", "17"], "the option priority=17 cannot be used"),
+        (["shop:add", "1", "--delay", "soon"], "the option delay='soon' cannot be used"),
+        (["two words"], "'two words' cannot name a task"),
+    ],
+)
+def test_what_cannot_be_submitted_is_one_sentence(words: list[str], fragment: str, shell: Shell) -> None:
+    assert fragment in shell.run("submit", *words).refused()
+
+
+def test_a_module_whose_import_fails_is_one_sentence_that_names_the_line(shell: Shell, folder: Path) -> None:
+    (folder / "broken.py").write_text("\n\nraise RuntimeError('no\\nconfiguration')\n")
+
+    sentence = shell.run("submit", "broken:add").refused()
+
+    assert "RuntimeError: no configuration" in sentence
+    assert f"{folder / 'broken.py'} line 3" in sentence
+
+
+def test_a_module_with_a_queue_in_memory_is_told_where_jobs_can_go(shell: Shell, folder: Path) -> None:
+    (folder / "alone.py").write_text("from aioqueue import Queue\nqueue = Queue()\n@queue.task\nasync def f(): ...\n")
+
+    assert "the jobs of a memory: broker are only seen by its own program" in shell.run("submit", "alone:f").refused()
+
+
+def test_a_job_can_be_submitted_into_the_journal_of_a_stopped_broker(shell: Shell, folder: Path) -> None:
+    url = f"sqlite:{folder / 'jobs.db'}"
+    job_id = shell.run("submit", "shop:add", "1", "--url", url).out.strip()
+
+    listed = shell.run("ls", "--json", "--url", url).json
+    assert [(info["id"], info["state"]) for info in listed] == [(job_id, "ready")]
+
+
+async def test_a_broker_that_never_answers_leaves_the_outcome_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submitting, "SUBMIT_SECONDS", 0.05)
+    broker = await FakeBroker().start()
+    submission = submitting.Submission("shop.add", [1], {}, {}, broker.url, "default")
+    submitted = asyncio.create_task(submitting.submit_one(submission, wait=False, timeout=None, json=False))
+    await (await broker.welcome()).expect(Submit)
+    with pytest.raises(OutcomeUnknown) as caught:
+        await submitted
+    await broker.stop()
+
+    assert str(caught.value) == (
+        "the job was sent, and no answer came for 0.05 s; it may or may not have been accepted"
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "words", "args", "expected"),
+    [
+        ("shop:add", ["1", "two", '{"three": 3}', "null"], "", [1, "two", {"three": 3}, None]),
+        ("shop:add", ["[1, 2]"], "", [[1, 2]]),
+        ("shop.add", ["[1, 2]"], "", [1, 2]),
+        ("shop.add", ["[1, 2]", "3"], "", [[1, 2], 3]),
+        ("shop.add", ["1"], "", [1]),
+        ("shop:add", [], "[1, [2]]", [1, [2]]),
+        ("shop:add", ["{not json"], "", ["{not json"]),
+    ],
+)
+def test_words_become_arguments(task: str, words: list[str], args: str, expected: list[object]) -> None:
+    assert parsed_arguments(task, words, args, "") == (expected, {})
+
+
+@pytest.mark.parametrize(
+    ("words", "args", "kwargs", "reason"),
+    [
+        ([], "[1", "", "--args is not JSON"),
+        ([], "1", "", "--args must be a JSON array"),
+        ([], "", "[]", "--kwargs must be a JSON object"),
+        (["1"], "[1]", "", "one by one, or all by --args"),
+    ],
+)
+def test_arguments_that_are_no_json_are_a_usage_error(words: list[str], args: str, kwargs: str, reason: str) -> None:
+    with pytest.raises(typer.BadParameter, match=reason):
+        parsed_arguments("shop:add", words, args, kwargs)

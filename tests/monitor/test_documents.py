@@ -1,0 +1,46 @@
+"""Records as JSON objects."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+
+import pytest
+
+from aioqueue.model.views import Attempt, Failure, RunningJob
+from aioqueue.monitor.documents import document, json_text
+from tests.support.statistics import JOB, JOB_TEXT, queue, statistics
+
+
+def test_records_become_objects_with_ids_as_uuid_text() -> None:
+    told = json.loads(json_text(document(statistics(queue(ready=1), running=[RunningJob(JOB, "t", "q", "w", 1, 2)]))))
+
+    assert told["queues"][0]["ready"] == 1
+    assert told["running"] == [{"id": JOB_TEXT, "task": "t", "queue": "q", "worker": "w", "run": 1, "running_ms": 2}]
+
+
+def test_records_inside_records_become_objects_too() -> None:
+    attempt = Attempt(1, "failed", 5, 6, "w", Failure("ValueError", "no"))
+
+    assert document([attempt])[0]["failure"] == {"type": "ValueError", "text": "no", "traceback": "", "retry": True}
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (datetime(2026, 1, 31, tzinfo=UTC), '"2026-01-31T00:00:00Z"'),
+        (PurePosixPath("/tmp"), '"/tmp"'),
+        ({"a": {(1, 2): 3}, "b": 4}, '{"a":{"(1, 2)":3},"b":4}'),
+        ({1: "a"}, '{"1":"a"}'),
+        ("\x1b\x9b", r'"\u001b\u009b"'),
+        (b"\x00\xff", '"AP8="'),
+        (1j, '"1j"'),
+    ],
+)
+def test_any_result_can_be_printed(value: object, told: str) -> None:
+    assert json_text(value) == told
+
+
+def test_indented_json_is_the_same_json() -> None:
+    assert json.loads(json_text({"a": [1, {"b": None}]}, indent=2)) == {"a": [1, {"b": None}]}
