@@ -5,14 +5,9 @@ What stands here is the public face; everything else may change between versions
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
-from aioqueue.client.context import Context
-from aioqueue.client.info import JobInfo
-from aioqueue.client.job import Job
-from aioqueue.client.options import Retry
-from aioqueue.client.queue import Queue
-from aioqueue.client.task import Call, Task
 from aioqueue.errors import (
     AioqueueError,
     AppendUnknown,
@@ -71,6 +66,12 @@ from aioqueue.errors import (
 )
 
 if TYPE_CHECKING:
+    from aioqueue.client.context import Context
+    from aioqueue.client.info import JobInfo
+    from aioqueue.client.job import Job
+    from aioqueue.client.options import Retry
+    from aioqueue.client.queue import Queue
+    from aioqueue.client.task import Call, Task
     from aioqueue.worker import Worker
 
 __version__ = "0.1.0"
@@ -141,10 +142,27 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # A program that only submits does not pay for the worker.
-    if name == "Worker":
-        from aioqueue.worker import Worker
+# Where the rest of the public face lives. It is loaded when it is first asked for: a program that only submits does not
+# pay for the worker, nor `aioqueue --help` for either (0.1 s instead of 0.2).
+_HOMES: Final = {
+    "Call": "aioqueue.client.task",
+    "Context": "aioqueue.client.context",
+    "Job": "aioqueue.client.job",
+    "JobInfo": "aioqueue.client.info",
+    "Queue": "aioqueue.client.queue",
+    "Retry": "aioqueue.client.options",
+    "Task": "aioqueue.client.task",
+    "Worker": "aioqueue.worker",
+}
 
-        return Worker
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(home), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
