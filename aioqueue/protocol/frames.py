@@ -88,6 +88,5 @@ class FrameReader:
             if len(partial) == HEADER_BYTES + size:
                 payloads.append(bytes(memoryview(partial)[HEADER_BYTES:]))
                 self._partial = bytearray()
-                self._wanted = HEADER_BYTES
                 return used
             self._wanted = HEADER_BYTES + size

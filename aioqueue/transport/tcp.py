@@ -140,8 +140,8 @@ class TcpStream(Stream, asyncio.Protocol):
         if not self._closed:
             self._closed = True
             self._inbox.close()
+            # A sender that waits is woken by `connection_lost`.
             self._transport.abort()
-            self.resume_writing()
 
 
 async def connect(host: str, port: int) -> TcpStream:

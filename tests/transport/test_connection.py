@@ -270,6 +270,22 @@ async def test_flush_on_a_connection_that_ends_is_told_so(turns: Turns) -> None:
             await client.flush()
 
 
+async def test_flush_on_a_closed_connection_is_refused_with_nothing_queued() -> None:
+    client = client_on(memory_pair()[0])
+    await client.aclose()
+    with pytest.raises(ConnectionLost):
+        await client.flush()
+
+
+async def test_a_connection_whose_writer_was_cancelled_takes_nothing_more(turns: Turns) -> None:
+    client = client_on(memory_pair()[0])
+    writer = asyncio.create_task(client.run_writer())
+    await turns()
+    writer.cancel()
+    await asyncio.gather(writer, return_exceptions=True)
+    assert client.closed
+
+
 async def test_what_is_sent_after_the_end_is_dropped() -> None:
     near, _far = memory_pair()
     client = client_on(near)

@@ -1,8 +1,13 @@
-"""Whatever a peer sends, however it is cut: messages, the end, or the peer's fault, and nothing else."""
+"""Whatever a peer sends, however it is cut: messages, the end, or the peer's fault, and nothing else.
+
+`AIOQUEUE_FUZZ_FRAMES=100000000 nox -s fuzz -- tests/transport` is the long run. A failure names its seed.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 import tracemalloc
 from collections.abc import Callable
 from typing import Any, get_args
@@ -18,12 +23,17 @@ from aioqueue.limits import MIB
 from aioqueue.protocol.codec import Codec
 from aioqueue.protocol.conversation import Conversation, Side
 from aioqueue.protocol.frames import FrameReader, frame
-from aioqueue.protocol.messages import ClientMessage, Hello, Message, Role, Welcome
+from aioqueue.protocol.messages import BrokerMessage, ClientMessage, Hello, Message, Role, Welcome
 from aioqueue.transport.connection import Connection
 from aioqueue.transport.memory import memory_pair
+from tests.support.examples import EXAMPLES
 from tests.support.messages import broker_messages, client_messages, splits
 
+pytestmark = pytest.mark.fuzz
+
 CODEC = Codec()
+FRAMES = int(os.environ.get("AIOQUEUE_FUZZ_FRAMES", "200000"))
+SEEDS = 20
 
 # Something like msgpack: nested values under any kind, which gets further than noise does.
 values = st.recursive(
@@ -105,3 +115,36 @@ def test_no_bytes_make_a_reader_and_codec_hold_much(data: st.DataObject, stream:
         tracemalloc.stop()
     # The stream's pieces, its messages, and the words of an error.
     assert peak < 64 * 1024 + 100 * len(stream)
+
+
+def a_damaged_payload(chance: random.Random, originals: list[bytes]) -> bytes:
+    """One of the known frames with some bytes changed, cut out, doubled or replaced by a length that lies."""
+    data = bytearray(chance.choice(originals))
+    for _ in range(chance.randint(1, 4)):
+        place = chance.randrange(len(data) + 1)
+        match chance.randrange(5):
+            case 0:
+                data[place : place + 1] = chance.randbytes(1)
+            case 1:
+                del data[place : place + chance.randint(1, 8)]
+            case 2:
+                data[place:place] = data[place : place + chance.randint(1, 8)]
+            case 3:
+                data[place : place + 1] = chance.choice([b"\xdc", b"\xdd", b"\xde", b"\xdf", b"\xc6", b"\xdb", b"\xc9"])
+            case _:
+                data[place:place] = chance.randbytes(chance.randint(1, 8))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_no_damaged_frame_does_anything_else(seed: int) -> None:
+    chance = random.Random(seed)
+    originals = [CODEC.encode(message)[4:] for message in EXAMPLES]
+    for _ in range(FRAMES // SEEDS):
+        payload = a_damaged_payload(chance, originals)
+        for decode, side in ((CODEC.decode_client, ClientMessage), (CODEC.decode_broker, BrokerMessage)):
+            try:
+                message = decode(payload)
+            except PeerMisbehaved:
+                continue
+            assert isinstance(message, get_args(side)), f"seed {seed}: {payload.hex()}"

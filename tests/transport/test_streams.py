@@ -93,6 +93,18 @@ async def test_what_was_sent_before_closing_arrives(pair: Pair) -> None:
     assert await receive_all(far) == b"last words"
 
 
+async def test_closing_right_after_a_large_send_loses_nothing(pair: Pair) -> None:
+    near, far = pair
+
+    async def send() -> None:
+        await near.send(bytes(16 * MIB))
+        await near.aclose()
+
+    sending = asyncio.create_task(send())
+    assert len(await receive_all(far)) == 16 * MIB
+    await sending
+
+
 async def test_a_closed_stream_neither_sends_nor_receives(pair: Pair) -> None:
     near, far = pair
     await far.send(b"unread")

@@ -125,6 +125,22 @@ async def test_what_a_peer_sends_unread_stays_bounded() -> None:
     assert READ_BYTES <= max(sizes) <= 2 * READ_BYTES
 
 
+async def test_a_send_does_not_return_before_the_system_has_everything() -> None:
+    """What would stay in this process's buffer is lost by closing."""
+    async with tcp_pair() as (near, _far):
+        assert isinstance(near, tcp.TcpStream)
+        while True:
+            sending = asyncio.create_task(near.send(bytes(10_000)))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            if not sending.done():
+                break
+            assert near._transport.get_write_buffer_size() == 0
+        assert near._transport.get_write_buffer_size() > 0
+        near.abort()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
 async def test_what_came_before_a_stream_broke_can_still_be_read() -> None:
     async with tcp_pair() as (near, far):
         await far.send(b"the reason")
