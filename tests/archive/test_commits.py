@@ -86,6 +86,20 @@ def test_a_reader_in_the_way_stops_no_commit_and_the_wal_is_emptied_after_it(
     assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (12_000,)
 
 
+def test_what_a_reader_held_back_is_moved_by_the_next_commit_after_it(
+    writer: Writer, connection: sqlite3.Connection, path: Path
+) -> None:
+    write_some(writer, connection, 0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM jobs").fetchone()
+        for first in range(100, 1_500, 100):
+            write_some(writer, connection, first)
+        assert path.stat().st_size < BOUND // 2
+    write_some(writer, connection, 1_500, count=1)
+    assert path.stat().st_size > BOUND
+
+
 def test_a_full_disk_stores_nothing_of_the_bulk_and_stops_the_archive(
     writer: Writer, connection: sqlite3.Connection, path: Path
 ) -> None:

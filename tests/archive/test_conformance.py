@@ -174,7 +174,12 @@ async def test_pages_show_the_newest_end_first(archive: Archive) -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 49, 50, 51, 1_000])
 async def test_equal_times_neither_lose_nor_repeat_a_job(archive: Archive, limit: int) -> None:
-    jobs = [finished(number, finished_ms=START_MS + number // 20, task=f"task-{number % 3}") for number in range(50)]
+    jobs = [
+        finished(
+            number, sorted(TERMINAL)[number % 4], finished_ms=START_MS + number // 20, task=f"task-{number * 7 % 11}"
+        )
+        for number in range(50)
+    ]
     await archive.write(jobs, [], [], 1)
     listed = await all_pages(archive, ANY, limit)
     assert sorted(job.id for job in listed) == [job.id for job in jobs]
@@ -247,6 +252,11 @@ async def test_names_that_share_a_checksum_are_told_apart(archive: Archive) -> N
         finished(1, queue=one),
     ]
     assert await all_pages(archive, JobFilter("default", queue=other), 1) == [finished(2, queue=other)]
+    await archive.write([finished(number, queue=other) for number in range(4, 40)], [], [], 2)
+    assert await all_pages(archive, JobFilter("default", queue=one), 1) == [
+        finished(3, queue=one),
+        finished(1, queue=one),
+    ]
 
 
 async def test_a_rare_job_behind_thousands_of_others_is_found(archive: Archive) -> None:
@@ -390,12 +400,13 @@ async def test_a_requeued_job_has_no_tombstone_either(archive: Archive) -> None:
     assert await archive.get([job_id(1)]) == {}
 
 
-async def test_by_size_the_oldest_succeeded_go_first(archive: Archive) -> None:
+@pytest.mark.parametrize("rows_max", [1, 10, 1_000])
+async def test_by_size_the_oldest_succeeded_go_first_and_no_more_than_must(archive: Archive, rows_max: int) -> None:
     body = b"\x01" + b"x" * 4_000
     dead = [finished(number, JobState.DEAD, body=body) for number in range(20)]
     done = [finished(number + 20, body=body, keep_ms=number % 2 * 90 * DAY_MS - 1) for number in range(200)]
     await archive.write([*dead, *done], [], [], 1)
-    await retain_all(archive, START_MS, bytes_max=500_000)
+    await retain_all(archive, START_MS, bytes_max=500_000, rows_max=rows_max)
     left = await all_pages(archive, ANY, 50)
     assert left[-20:] == dead[::-1]
     kept = left[:-20]

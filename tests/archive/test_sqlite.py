@@ -35,9 +35,9 @@ def path(tmp_path: Path) -> Path:
 _OPENED: list[SqliteArchive] = []
 
 
-async def opened(path: Path, **options: Any) -> SqliteArchive:
+async def opened(path: Path, journal_id: bytes = JOURNAL, **options: Any) -> SqliteArchive:
     """The archive at `path`, which is closed after the test, however that ends: its threads would outlive it."""
-    archive = await SqliteArchive.open(path, journal_id=JOURNAL, **options)
+    archive = await SqliteArchive.open(path, journal_id=journal_id, **options)
     _OPENED.append(archive)
     return archive
 
@@ -246,7 +246,7 @@ async def refused(path: Path, kind: type[AioqueueError]) -> AioqueueError:
     """Open a file that must be refused and must not be changed by that, nor get company."""
     before = path.read_bytes()
     with pytest.raises(kind) as refusal:
-        await SqliteArchive.open(path, journal_id=JOURNAL)
+        await opened(path)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
     return refusal.value
@@ -279,7 +279,7 @@ async def test_a_newer_archive_is_refused_untouched(path: Path) -> None:
 async def test_the_archive_of_another_journal_is_refused(path: Path) -> None:
     await fill(path)
     with pytest.raises(NotAJournal) as refusal:
-        await SqliteArchive.open(path, journal_id=b"k" * 16)
+        await opened(path, b"k" * 16)
     assert JOURNAL.hex() in str(refusal.value)
     assert (b"k" * 16).hex() in str(refusal.value)
     archive = await opened(path)
@@ -289,9 +289,9 @@ async def test_the_archive_of_another_journal_is_refused(path: Path) -> None:
 
 async def test_a_path_that_cannot_be_a_file_is_an_error_of_ours(tmp_path: Path) -> None:
     with pytest.raises(ArchiveFailed, match="directory"):
-        await SqliteArchive.open(tmp_path, journal_id=JOURNAL)
+        await opened(tmp_path)
     with pytest.raises(ArchiveFailed, match="No such file"):
-        await SqliteArchive.open(tmp_path / "missing" / "archive", journal_id=JOURNAL)
+        await opened(tmp_path / "missing" / "archive")
 
 
 async def test_the_file_says_what_it_is(path: Path) -> None:
@@ -344,7 +344,7 @@ async def test_a_changed_journal_id_is_damage_and_no_other_journal(path: Path) -
     await fill(path)
     flip(path, JOURNAL)
     with pytest.raises(ArchiveFailed, match="damaged"):
-        await SqliteArchive.open(path, journal_id=JOURNAL)
+        await opened(path)
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ async def test_a_changed_position_is_damage(path: Path) -> None:
         connection.execute("UPDATE meta SET synced = synced + 1")
     connection.close()
     with pytest.raises(ArchiveFailed, match="position"):
-        await SqliteArchive.open(path, journal_id=JOURNAL)
+        await opened(path)
 
 
 async def test_an_archive_without_its_position_is_damaged(path: Path) -> None:
@@ -400,7 +400,7 @@ async def test_an_archive_without_its_position_is_damaged(path: Path) -> None:
         connection.execute("DELETE FROM meta")
     connection.close()
     with pytest.raises(ArchiveFailed, match="which journal"):
-        await SqliteArchive.open(path, journal_id=JOURNAL)
+        await opened(path)
 
 
 async def test_any_flipped_bit_gives_an_error_of_ours_or_true_records_only(path: Path) -> None:
