@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from typing import Final
 
 from aioqueue.errors import BadOption
@@ -13,7 +14,7 @@ LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 
 class LineFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00.000Z info aioqueue.broker: text`, on one line, unprintable characters as escapes.
+    """`2026-01-31T12:00:00.000Z INFO aioqueue.broker: text`, on one line, unprintable characters as escapes.
 
     A traceback follows on lines of its own, for it tells of a defect.
     """
@@ -23,12 +24,10 @@ class LineFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__()
-        import time
-
         self.converter = time.gmtime
 
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{self.formatTime(record)} {record.levelname.lower()} {record.name}: {plain(record.getMessage())}"
+        line = f"{self.formatTime(record)} {record.levelname} {record.name}: {plain(record.getMessage())}"
         if record.exc_info:
             line = f"{line}\n{plain(self.formatException(record.exc_info), lines=True)}"
         return line
