@@ -1,0 +1,72 @@
+"""The documents' Python blocks, run as they are printed; those of one page are one program, with `await` at its top."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+
+import pytest
+import typer
+
+from aioqueue.cli.app import app
+from tests.docs.conftest import PAGES, Block, blocks, name_of
+from tests.support.commands import ROOT
+
+WITH_PYTHON = [page for page in (ROOT / "docs").rglob("*.md") if blocks(page, "python")]
+WITH_COMMANDS = [page for page in PAGES if any("aioqueue " in block.text for block in blocks(page, "sh"))]
+
+
+def compiled(page: Path, block: Block) -> CodeType:
+    """The block, so that a traceback shows the line of the page."""
+    text = "\n" * (block.line - 1) + block.text
+    code: CodeType = compile(text, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    return code
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=name_of)
+async def test_the_examples_of_a_page_do_what_they_say(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AIOQUEUE_URL", raising=False)
+    module = ModuleType("page")
+    async with asyncio.timeout(50):
+        for block in blocks(page, "python"):
+            ended = FunctionType(compiled(page, block), vars(module))()
+            if inspect.iscoroutine(ended):
+                await ended
+
+
+def test_a_wrong_example_would_be_noticed(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("text\n\n```python\nassert 1 == 2\n```\n")
+    [block] = blocks(page, "python")
+    with pytest.raises(AssertionError) as failed:
+        FunctionType(compiled(page, block), {})()
+    assert failed.traceback[-1].lineno == 3
+
+
+def commands_in(page: Path) -> list[list[str]]:
+    lines = (line for block in blocks(page, "sh") for line in block.text.splitlines())
+    found = (re.search(r"(?:^|/|\s)aioqueue ([^#&|]*)", line) for line in lines)
+    return [match[1].split() for match in found if match]
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=name_of)
+def test_every_command_of_a_page_is_one_and_knows_its_options(page: Path) -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    found = commands_in(page)
+    assert found
+    for name, *words in found:
+        assert name in commands
+        known = {option for parameter in commands[name].params for option in parameter.opts} | {"--help"}
+        assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_pages_with_examples_were_found() -> None:
+    assert len(WITH_PYTHON) >= 8
+    assert ROOT / "README.md" in WITH_COMMANDS
