@@ -102,7 +102,7 @@ def test_options_by_number_travel_through_journal_and_archive_unread() -> None:
     again.replay(events, b"".join(step.bodies), 1, NOW.wall_ms)
     [job] = again.state.jobs.values()
     ended = again.step([c.CancelJob(job.id, "default")], NOW, 2)
-    [finished] = [effect.job for effect in ended.effects if isinstance(effect, f.ArchiveJob)]
+    [finished] = [effect.finished for effect in ended.effects if isinstance(effect, f.ArchiveJob)]
     assert unpack_extra(finished.extra) == JobExtra(own_id="invoice-42", options={7: b"a key", 200: b"another"})
 
 
