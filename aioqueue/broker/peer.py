@@ -303,7 +303,8 @@ class Peer:
         self.send(t.refusal(message.request, reply) if refused else m.Cancelled(message.request, reply, position))
 
     def retry_job(self, message: m.RetryJob) -> None:
-        self._post(c.RequeueJob(message.job, self.namespace), Peer._requeued, message)
+        command = c.RequeueJob(message.job, self.namespace, generation=message.generation)
+        self._post(command, Peer._requeued, message)
 
     def _requeued(self, message: m.RetryJob, reply: Any) -> None:
         position = self._broker.engine.position

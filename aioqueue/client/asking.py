@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Callable
-from typing import Final, Literal, cast
+from typing import Literal, cast
 
 from aioqueue.client.info import JobInfo, friendly
 from aioqueue.client.link import Link
-from aioqueue.errors import AioqueueError, DeadlineExceeded, NotRetryable
-from aioqueue.model.states import TERMINAL, JobState
+from aioqueue.errors import AioqueueError, DeadlineExceeded
 from aioqueue.protocol.messages import (
     CancelJob,
     Cancelled,
@@ -26,18 +25,15 @@ CancelOutcome = Literal["cancelled", "finished", "stopping"]
 Request = GetJob | FindJobs | CancelJob | RetryJob
 Answer = JobRecord | JobPage | Cancelled | Requeued
 
-_LIVING: Final = frozenset(state.label for state in JobState if state not in TERMINAL)
-
 
 class Question:
-    """A request to be: `build` makes the message of a request's number. `sent` counts how often it left."""
+    """A request to be: `build` makes the message of a request's number."""
 
-    __slots__ = ("answer", "build", "number", "sent", "what")
+    __slots__ = ("answer", "build", "number", "what")
 
     def __init__(self, what: str, build: Callable[[int], Request]) -> None:
         self.what = what
         self.build = build
-        self.sent = 0
         self.number = 0
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
@@ -85,14 +81,13 @@ class Questions:
         return cast(CancelOutcome, answer.outcome)
 
     async def retry(self, key: bytes) -> None:
-        """Submit a job again that is dead or cancelled. Raises `NotRetryable` or `JobNotFound`."""
-        question = Question("the retry of a job", lambda number: RetryJob(number, key))
-        try:
-            await self.ask(question)
-        except NotRetryable as error:
-            # When the answer to a first request was lost, a job that lives now was most likely brought back by it.
-            if question.sent < 2 or error.fields.get("state") not in _LIVING:
-                raise
+        """Submit a job again that is dead or cancelled. Raises `NotRetryable`, `JobNotFound` or `ResultExpired`.
+
+        The request names the generation that it makes, so that it makes one however often it is repeated: the first may
+        have arrived, and what it brought back may have ended, before its answer was lost.
+        """
+        generation = (await self.info(key)).generation + 1
+        await self.ask(Question("the retry of a job", lambda number: RetryJob(number, key, generation)))
 
     # --- what the session calls ---
 
@@ -123,5 +118,4 @@ class Questions:
         number = question.number = self._link.next_request()
         self._open[number] = question
         if self._link.connected:
-            question.sent += 1
             self._link.send_nowait(question.build(number))

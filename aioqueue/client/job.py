@@ -140,7 +140,7 @@ class Job(Generic[R]):
     async def retry(self) -> None:
         """Submit a dead or cancelled job once more; awaiting this object then waits for the new end.
 
-        Raises `NotRetryable` for a job in another state, and `JobNotFound`.
+        Raises `NotRetryable` for a job in another state, and `JobNotFound` or `ResultExpired`.
         """
         await self._session().questions.retry(self.key)
         self._ending = None

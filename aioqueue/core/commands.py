@@ -104,12 +104,16 @@ class CancelJob(Struct, gc=False):
 
 
 class RequeueJob(Struct, gc=False):
-    """Submit an archived job again, as the next generation. Answered by that generation's number."""
+    """Submit an archived job again, as the next generation. Answered by that generation's number.
+
+    A job that has reached `generation` already is answered with the number it has: the request came twice.
+    """
 
     id: bytes
     namespace: str
     found: FinishedJob | None = None
     looked: bool = False
+    generation: int = 0
 
 
 class InspectJob(Struct, gc=False):

@@ -181,12 +181,16 @@ def _cancel(state: State, command: c.CancelJob, now: Now, bodies: BodyArea) -> D
 def _requeue(state: State, command: c.RequeueJob, now: Now, bodies: BodyArea) -> Decision:
     job = state.jobs.get(command.id)
     if job is not None and job.spec.namespace == command.namespace:
+        if 0 < command.generation <= job.generation:
+            return Decision([], job.generation)
         raise NotRetryable(job=id_text(job.id), state=job.state.label)
     if job is None and (not command.looked or command.id in state.just_finished):
         raise c.NeedsLookup(command.id)
     found = command.found
     if job is not None or found is None or found.namespace != command.namespace:
         raise JobNotFound(job=id_text(command.id))
+    if 0 < command.generation <= found.generation:
+        return Decision([], found.generation)
     if found.state not in (JobState.DEAD, JobState.CANCELLED):
         raise NotRetryable(job=id_text(found.id), state=found.state.label)
     offset, length, crc = bodies.add(found.args)

@@ -293,8 +293,11 @@ class Cancelled(Struct, array_like=True, tag=37, gc=False):
 
 
 class RetryJob(Struct, array_like=True, tag=38, gc=False):
+    """Once more, as this generation, so that a request which is said again does nothing again; 0 is the next one."""
+
     request: Number
     job: JobId
+    generation: Number = 0
 
 
 class Requeued(Struct, array_like=True, tag=39, gc=False):

@@ -183,6 +183,8 @@ async def test_a_dead_job_is_requeued_with_its_arguments_and_dies_or_lives_anew(
         await at.broker.overlay.write()
         client.say(m.RetryJob(client.ask(), job.job))
         assert (await client.hear(m.Requeued)).generation == 1
+        client.say(m.RetryJob(client.ask(), job.job, 1))
+        assert (await client.hear(m.Requeued)).generation == 1
         (again,) = await worker.runs()
         assert (again.job, again.args, again.attempt, again.run) == (job.job, job.args, 1, 1)
         assert again.fence > run.fence

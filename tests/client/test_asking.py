@@ -104,28 +104,24 @@ async def test_a_caller_who_is_cancelled_leaves_nothing_behind(session_of: Opene
 async def test_a_retry_that_was_answered_is_judged_as_it_was_answered(session_of: Opened) -> None:
     session, peer = await session_of()
     retrying = asyncio.ensure_future(session.questions.retry(JOB))
+    peer.send(m.JobRecord((await peer.expect(m.GetJob)).request, INFO))
     asked = await peer.expect(m.RetryJob)
     peer.send(m.Refusal(asked.request, "not_retryable", "it is ready", {"job": "x", "state": "ready"}))
     with pytest.raises(NotRetryable):
         await retrying
 
 
-@pytest.mark.parametrize(("state", "accepted"), [("ready", True), ("running", True), ("succeeded", False)])
-async def test_a_retry_whose_answer_was_lost_is_believed_when_the_job_lives(
-    session_of: Opened, broker: FakeBroker, state: str, accepted: bool
-) -> None:
+async def test_a_retry_that_is_said_again_asks_for_the_same_generation(session_of: Opened, broker: FakeBroker) -> None:
     session, peer = await session_of()
     retrying = asyncio.ensure_future(session.questions.retry(JOB))
-    await peer.expect(m.RetryJob)
+    peer.send(m.JobRecord((await peer.expect(m.GetJob)).request, INFO))
+    first = await peer.expect(m.RetryJob)
     peer.abort()
     peer = await broker.welcome()
-    asked = await peer.expect(m.RetryJob)
-    peer.send(m.Refusal(asked.request, "not_retryable", "no", {"job": "x", "state": state}))
-    if accepted:
-        await retrying
-    else:
-        with pytest.raises(NotRetryable):
-            await retrying
+    again = await peer.expect(m.RetryJob)
+    assert first.generation == again.generation == INFO.generation + 1
+    peer.send(m.Requeued(again.request, again.generation))
+    await retrying
 
 
 async def test_the_end_of_the_session_ends_every_question(session_of: Opened) -> None:

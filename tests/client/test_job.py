@@ -90,6 +90,7 @@ async def test_after_a_retry_the_same_job_waits_for_its_new_end(entered: Entered
     with pytest.raises(JobFailed):
         await waiting
     retrying = asyncio.ensure_future(job.retry())
+    peer.send(m.JobRecord((await peer.expect(m.GetJob)).request, INFO))
     asked = await peer.expect(m.RetryJob)
     peer.send(m.Requeued(asked.request, 1))
     await retrying

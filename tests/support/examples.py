@@ -72,7 +72,7 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     m.JobPage(4, [INFO], b"next"),
     m.CancelJob(5, JOB, "not needed"),
     m.Cancelled(5, "cancelled", 44),
-    m.RetryJob(6, JOB),
+    m.RetryJob(6, JOB, 2),
     m.Requeued(6, 1, 45),
     m.Watch(True),
     m.StatisticsUpdate(STATISTICS),
