@@ -21,6 +21,7 @@ from aioqueue.cli.outcome import (
     READER_GONE,
     USAGE,
     drop_output,
+    prepare_output,
     say,
 )
 from aioqueue.cli.serve import serve
@@ -64,8 +65,7 @@ def root(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; gives the exit code, with one sentence on stderr where it is not 0."""
-    # A name or result that the terminal's encoding lacks is no reason to fail.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    prepare_output()
     try:
         command = typer.main.get_command(app)
         # Not by its `main`: that one ends the process by itself for some errors.
@@ -85,6 +85,11 @@ def run(arguments: Sequence[str]) -> int:
         return JOB_FAILED
     except AioqueueError as error:
         say(error)
+        return FAILED
+    except OSError as error:
+        # Such as a full disk under a redirected output.
+        drop_output()
+        say(error.strerror or error)
         return FAILED
     except _Misused as error:
         return _misused(error)

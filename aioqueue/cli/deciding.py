@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aioqueue.cli.outcome import out
 from aioqueue.client.queue import Queue
+from aioqueue.errors import BadOption
 from aioqueue.monitor.documents import json_text
+from aioqueue.monitor.text import plain, short
+
+REASON_CHARACTERS_MAX: Final = 4_096
+_SHOWN: Final = 80
 
 
 async def cancel_job(queue: Queue, job_id: str, reason: str, *, json: bool) -> None:
-    """Cancel and say how it went. Raises `JobNotFound`, `ResultExpired` or `NotCancellableYet`."""
+    """Cancel and say how it went. Raises `JobNotFound`, `ResultExpired`, `NotCancellableYet` or `BadOption`."""
+    if len(reason) > REASON_CHARACTERS_MAX or not reason.isprintable():
+        why = f"it must be at most {REASON_CHARACTERS_MAX} characters on one line"
+        raise BadOption(option="reason", value=short(plain(reason), _SHOWN), reason=why)
     async with queue:
         job = await queue.get(job_id)
         outcome = await job.cancel(reason)

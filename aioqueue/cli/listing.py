@@ -11,6 +11,7 @@ from aioqueue.cli.outcome import out, say
 from aioqueue.client.info import JobInfo
 from aioqueue.client.queue import Queue
 from aioqueue.clock import SystemClock
+from aioqueue.model.names import check_name
 from aioqueue.monitor.documents import document, json_text
 from aioqueue.monitor.text import age, plain, short
 
@@ -32,7 +33,10 @@ class Wanted(NamedTuple):
 
 
 async def list_jobs(queue: Queue, wanted: Wanted, *, json: bool) -> None:
-    """Print the jobs. Raises `BadOption` for a state that there is not."""
+    """Print the jobs. Raises `BadOption` for a state that there is not, `BadName` for what names no lane or task."""
+    for what in ("queue", "task"):
+        if name := getattr(wanted, what):
+            check_name(what, name)
     async with queue:
         # One more than is shown tells whether there are more.
         found = queue.find(

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Final
@@ -36,8 +37,21 @@ def out(text: str) -> None:
     print(text, flush=True)
 
 
+def prepare_output() -> None:
+    """Make stdout and stderr such that printing to them cannot fail by what is printed."""
+    if sys.stdout is None:
+        # A service manager may have closed them.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding lacks is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
+
+
 def drop_output() -> None:
-    """Nobody reads stdout any more; let the interpreter's own last flush go nowhere."""
+    """Nobody takes stdout any more; let the interpreter's own last flush go nowhere."""
     descriptor = os.open(os.devnull, os.O_WRONLY)
     os.dup2(descriptor, sys.stdout.fileno())
     os.close(descriptor)

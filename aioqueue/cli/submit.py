@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aioqueue.cli.options import AppUrl, Json, Namespace
+from aioqueue.cli.options import AppUrl, Json
 
 
 def submit(
@@ -14,20 +14,27 @@ def submit(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ARG]...",
-            help="Each is JSON, or else text. After a task's name a single JSON array is the list of all arguments.",
+            metavar="ARG",
+            help="Each is JSON, or else text; put -- before negative numbers. After a task's name a single JSON array "
+            "is the list of all arguments.",
         ),
     ] = None,
     args: Annotated[str, typer.Option(metavar="JSON", help="All arguments, as a JSON array.")] = "",
     kwargs: Annotated[str, typer.Option(metavar="JSON", help="Keyword arguments, as a JSON object.")] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, and print the result as JSON.")] = False,
-    timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long to wait at most, with --wait.")] = "",
+    timeout: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long to wait for the end at most, with --wait.")
+    ] = "",
     queue: Annotated[str, typer.Option(metavar="NAME", help="The lane, if not the task's own.")] = "",
     priority: Annotated[str, typer.Option(metavar="0-9", help="Higher first; or high, medium, low.")] = "",
     delay: Annotated[str, typer.Option(metavar="DURATION", help="Not before so much time, such as 10m.")] = "",
-    own_id: Annotated[str, typer.Option("--id", metavar="TEXT", help="Your name for it: one job, however often.")] = "",
+    own_id: Annotated[
+        str | None, typer.Option("--id", metavar="TEXT", help="Your name for it: one job, however often.")
+    ] = None,
     url: AppUrl = "",
-    namespace: Namespace = "default",
+    namespace: Annotated[
+        str | None, typer.Option(show_default=False, help="The namespace. [default: the module's own, else default]")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Submit a job and print its id. Exit code 3 if it was waited for and ended without a result."""
@@ -39,11 +46,11 @@ def submit(
         "queue": queue,
         "priority": int(priority) if priority.isdecimal() else priority,
         "delay": delay,
-        "id": own_id,
     }
-    submission = Submission(
-        task, positional, by_name, {name: value for name, value in options.items() if value != ""}, url, namespace
-    )
+    given = {name: value for name, value in options.items() if value != ""}
+    if own_id is not None:
+        given["id"] = own_id
+    submission = Submission(task, positional, by_name, given, url, namespace)
     if timeout and not wait:
         raise typer.BadParameter("--timeout needs --wait")
     raise typer.Exit(run_short(submit_one(submission, wait=wait, timeout=timeout or None, json=json)))

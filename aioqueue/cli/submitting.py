@@ -16,7 +16,7 @@ from aioqueue.client.job import Job
 from aioqueue.client.named import NamedTask
 from aioqueue.client.queue import Queue
 from aioqueue.client.task import Task
-from aioqueue.errors import JobError, JobFailed, OutcomeUnknown
+from aioqueue.errors import BadOption, JobError, JobFailed, OutcomeUnknown
 from aioqueue.monitor.documents import json_text
 from aioqueue.monitor.text import plain
 
@@ -25,14 +25,14 @@ SUBMIT_SECONDS = 30.0
 
 
 class Submission(NamedTuple):
-    """What is to be submitted, and where; an empty `url` means what the module says, or the default."""
+    """What is to be submitted, and where; without `url` or `namespace` the module's own, or the default."""
 
     task: str
     args: list[Any]
     kwargs: dict[str, Any]
     options: dict[str, Any]
     url: str
-    namespace: str
+    namespace: str | None
 
 
 def parsed_arguments(task: str, words: list[str], args: str, kwargs: str) -> tuple[list[Any], dict[str, Any]]:
@@ -53,9 +53,11 @@ async def submit_one(submission: Submission, *, wait: bool, timeout: str | None,
 
     `OutcomeUnknown` comes after `SUBMIT_SECONDS` already."""
     queue, task = _found(submission)
+    # What is wrong with the arguments is told whether or not a broker answers.
+    body = task.pack(tuple(submission.args), submission.kwargs)
     if isinstance(task, Task):
         # Words of a shell are easily of the wrong type; the worker would find out, but nobody may be there to see it.
-        task.signature.unpack(task.pack(tuple(submission.args), submission.kwargs))
+        task.signature.unpack(body)
     job: Job[Any]
     async with queue:
         try:
@@ -96,16 +98,19 @@ def _found(submission: Submission) -> tuple[Queue, Task[..., Any] | NamedTask]:
         task, own = load_task(submission.task)
         if own is not None:
             queue = own
+            if submission.namespace not in {None, queue.namespace}:
+                reason = f"the queue of {submission.task} has namespace {queue.namespace}"
+                raise BadOption(option="namespace", value=submission.namespace, reason=reason)
             if submission.url:
                 queue.url = submission.url
             # A worker of this short life would take jobs and drop them.
             queue.worker = False
             check_reachable(queue, create=True)
         else:
-            queue = queue_at(submission.url, submission.namespace, create=True)
+            queue = queue_at(submission.url, submission.namespace or "default", create=True)
     else:
         task = NamedTask(submission.task)
-        queue = queue_at(submission.url, submission.namespace, create=True)
+        queue = queue_at(submission.url, submission.namespace or "default", create=True)
     if submission.options:
         task = task.options(**submission.options)
     return queue, task

@@ -122,6 +122,20 @@ def test_a_wrong_url_is_one_sentence_and_makes_no_file(url: str, fragment: str, 
     assert set(folder.iterdir()) == before
 
 
+@pytest.mark.parametrize("option", ["--queue", "--task"])
+def test_a_name_that_nothing_can_have_is_one_sentence(at_shop: Shell, option: str) -> None:
+    assert "cannot name a " in at_shop.run("ls", option, "\udcff").refused()
+
+
+def test_a_reason_that_does_not_fit_is_one_sentence(at_shop: Shell, waiting: str) -> None:
+    for reason in ("x" * 5_000, "two\nlines"):
+        assert (
+            "it must be at most 4096 characters on one line"
+            in at_shop.run("cancel", waiting, "--reason", reason).refused()
+        )
+    assert at_shop.run("show", waiting, "--json").json["state"] == "ready"
+
+
 def test_a_state_that_there_is_not_is_one_sentence(at_shop: Shell) -> None:
     assert (
         "the option state='nope' cannot be used: it must be one of scheduled"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -51,6 +52,23 @@ def test_a_reader_that_goes_away_is_no_error_to_speak_of(shop: Served) -> None:
         process.stdout.close()
         assert process.wait(PATIENCE_SECONDS) == 141
         assert process.stderr.read() == b""
+
+
+def test_an_output_that_takes_nothing_more_is_one_sentence() -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [*COMMAND, "--version"], env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert (ended.returncode, ended.stderr) == (1, "aioqueue: No space left on device\n")
+
+
+def test_closed_outputs_are_no_defect() -> None:
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"{shlex.join([*COMMAND, '--version'])} >&- 2>&-"], env=environment(), check=False
+    )
+
+    assert ended.returncode == 0
 
 
 def test_an_interrupt_ends_a_command_with_130_and_no_word(shop: Served) -> None:

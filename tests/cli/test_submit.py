@@ -87,6 +87,10 @@ def test_a_job_that_does_not_end_in_time_is_told_and_goes_on(at_shop: Shell) -> 
         (["shop:add", "1", "--priority", "17"], "the option priority=17 cannot be used"),
         (["shop:add", "1", "--delay", "soon"], "the option delay='soon' cannot be used"),
         (["two words"], "'two words' cannot name a task"),
+        (["shop.add", "1", "--id", ""], "the option id='' cannot be used"),
+        (["shop:add", "1", "--namespace", "other"], "the queue of shop:add has namespace default"),
+        (["shop.add", "1", "--namespace", "two words"], "'two words' cannot name a namespace"),
+        (["shop.add", "99999999999999999999"], "argument 1 of task shop.add cannot be serialized"),
     ],
 )
 def test_what_cannot_be_submitted_is_one_sentence(words: list[str], fragment: str, shell: Shell) -> None:
