@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
+from msgspec import structs
+
 from aioqueue.archive.base import JobFilter
 from aioqueue.broker import translate as t
 from aioqueue.broker.overlay import Overlay
@@ -19,6 +21,7 @@ Wanted = tuple[str, tuple[JobState, ...], str, str]
 _LIVING: Final = b"L"
 _ARCHIVED: Final = b"A"
 _SEQ: Final = struct.Struct(">Q")
+TEXT_SHOWN: Final = 500
 
 
 class LivingPage(NamedTuple):
@@ -48,7 +51,7 @@ def living_page(state: State, wanted: Wanted, limit: int, after: bytes) -> Livin
             and (below is None or job.seq < below)
         ):
             session = state.sessions.get(job.session)
-            found.append(t.info_of_living(job, session.name if session is not None else "", []))
+            found.append(_brief(t.info_of_living(job, session.name if session is not None else "", [])))
             if len(found) == limit:
                 return LivingPage(found, _LIVING + _SEQ.pack(job.seq))
     return LivingPage(found, b"")
@@ -74,4 +77,12 @@ async def whole_page(
         return found, living.following
     cursor = after[1:] if after[:1] == _ARCHIVED else b""
     rows, following = await overlay.page(JobFilter(*wanted), limit - len(found), cursor)
-    return [*found, *(t.info_of_finished(row, []) for row in rows)], _ARCHIVED + following if following else b""
+    return [*found, *(_brief(t.info_of_finished(row, [])) for row in rows)], _ARCHIVED + following if following else b""
+
+
+def _brief(info: JobInfo) -> JobInfo:
+    """What a list shows of a job. A thousand tracebacks and headers would not fit into a frame; `GetJob` has them."""
+    failure = info.failure
+    if failure is not None:
+        failure = structs.replace(failure, text=failure.text[:TEXT_SHOWN], traceback="")
+    return structs.replace(info, headers={}, attempts=[], failure=failure)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from aioqueue.cli.options import DEFAULT_URL
 from aioqueue.client.queue import Queue
@@ -14,6 +15,8 @@ from aioqueue.errors import BadUrl, NotAJournal
 from aioqueue.transport.address import MemoryAddress, SqliteAddress, parse_address
 
 R = TypeVar("R")
+
+_COLLECTOR_THRESHOLDS: Final = (50_000, 20, 20)
 
 
 def run_short(command: Coroutine[Any, Any, R]) -> R:
@@ -24,6 +27,9 @@ def run_short(command: Coroutine[Any, Any, R]) -> R:
 
 def run_long(command: Coroutine[Any, Any, R]) -> R:
     """Run a command that serves, on uvloop where the platform has it: 20 to 40 % less CPU in the broker."""
+    # What is loaded by now stays; a batch of a thousand jobs is no reason to look for cycles a dozen times.
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(command)
 

@@ -349,3 +349,22 @@ async def test_bytes_that_are_no_frame_end_only_their_own_connection(house: Hous
         await script.connection._stream.send(b"\xff\xff\xff\xffGET / HTTP/1.1")
         assert await end_of(script) == "frame_too_long"
         assert (await client.submit(item())).outcomes == []
+
+
+async def test_a_page_of_jobs_with_the_longest_errors_fits_into_its_frame(house: House) -> None:
+    failure = pack_failure(Failure("ValueError", "x" * 8_000, "y" * 40_000, False))
+    async with running(house) as at:
+        client, worker = await at.peer(), await at.worker(200)
+        await client.submit(*(item(retry=RetryPolicy(attempts=1)) for _ in range(200)))
+        for run in await worker.runs():
+            worker.say(m.Settle(worker.ask(), [m.SettleItem(run.job, run.fence, m.RunEnd.FAILED, failure, False)]))
+        for _ in range(200):
+            await worker.hear(m.Settled)
+        client.say(m.FindJobs(client.ask(), states=[JobState.DEAD], limit=1_000))
+        page = await client.hear(m.JobPage)
+        told = page.jobs[0].failure
+        assert (len(page.jobs), told is not None and len(told.text), told and told.traceback) == (200, 500, "")
+        client.say(m.GetJob(client.ask(), page.jobs[0].id))
+        whole = (await client.hear(m.JobRecord)).info.failure
+        assert whole is not None
+        assert len(whole.traceback) == 40_000
