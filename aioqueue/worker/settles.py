@@ -114,15 +114,25 @@ class SettleBox:
 
     def _answered(self, request: int, answers: list[SettleAnswer]) -> None:
         items = self._sent.pop(request, None)
-        if items and answers and _log.isEnabledFor(logging.INFO):
-            for item, answer in zip(items, answers, strict=False):
-                if answer is SettleAnswer.STALE:
-                    _log.info("job %s had passed to another worker; its end here was not counted", id_text(item.job))
+        if items and (answers or _log.isEnabledFor(logging.DEBUG)):
+            _log_answers(items, answers)
         self._tell_if_empty()
 
     def _tell_if_empty(self) -> None:
         if self._empty is not None and not self._empty.done() and not self._fresh and not self._sent:
             self._empty.set_result(None)
+
+
+def _log_answers(items: list[SettleItem], answers: list[SettleAnswer]) -> None:
+    """What became of each end; no answers at all say that every one was recorded now."""
+    for item, answer in zip(items, answers or [SettleAnswer.OK] * len(items), strict=False):
+        if answer is SettleAnswer.STALE:
+            _log.info("job %s had passed to another worker; its end here was not counted", id_text(item.job))
+        else:
+            _log.debug(
+                "job %s with fence %d: the broker recorded the end %s (%s)",
+                id_text(item.job), item.fence, item.end.name, answer.name,
+            )  # fmt: skip
 
 
 def in_frames(items: list[SettleItem]) -> Iterable[list[SettleItem]]:

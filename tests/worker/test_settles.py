@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 
 from aioqueue.limits import BODY_BYTES_MAX, FRAME_BYTES_MAX, FRAME_BYTES_TARGET, ITEMS_A_FRAME_MAX
+from aioqueue.model.ids import id_text
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.codec import Codec
 from aioqueue.worker.settles import SettleBox, in_frames
@@ -54,6 +56,24 @@ async def test_all_ends_of_one_tick_leave_in_one_message(box: SettleBox, outlet:
     assert outlet.sent == []
     await tick()
     assert outlet.sent == [m.Settle(1, [end(number) for number in range(100)])]
+
+
+async def test_what_became_of_each_end_can_be_read_in_the_log(
+    box: SettleBox, outlet: Outlet, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="aioqueue.worker.settles")
+    for answers in ([], [m.SettleAnswer.ALREADY, m.SettleAnswer.STALE]):
+        box.put(end(7))
+        box.put(end(8))
+        await tick()
+        box.answered(m.Settled(outlet.sent[-1].request, 1, answers))  # type: ignore[union-attr]
+    seven, eight = (id_text(end(number).job) for number in (7, 8))
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("DEBUG", f"job {seven} with fence 7: the broker recorded the end SUCCEEDED (OK)"),
+        ("DEBUG", f"job {eight} with fence 8: the broker recorded the end SUCCEEDED (OK)"),
+        ("DEBUG", f"job {seven} with fence 7: the broker recorded the end SUCCEEDED (ALREADY)"),
+        ("INFO", f"job {eight} had passed to another worker; its end here was not counted"),
+    ]
 
 
 async def test_an_end_is_kept_until_it_is_answered(box: SettleBox) -> None:
