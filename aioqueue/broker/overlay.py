@@ -39,6 +39,9 @@ class Overlay:
         self._staged_revived: list[bytes] = []
         self._runs: list[EndedRun] = []
         self._revived: dict[bytes, None] = {}
+        # Ends that the batch in flight requeued. Should it be lost, they are still true, and a bulk that passes them by
+        # would say that the archive has them.
+        self._superseded: dict[bytes, FinishedJob] = {}
         self._position = 0
         self._bytes = 0
         # Ids that somebody is looking up right now: what is in sight of them stays until they were decided.
@@ -64,9 +67,15 @@ class Overlay:
             elif isinstance(effect, ArchiveRun):
                 self._staged_runs.append(effect.run)
             elif isinstance(effect, ReviveJob):
-                self._drop(self._finished.get(effect.id))
+                self._supersede(effect.id)
                 self._pinned_rows.pop(effect.id, None)
                 self._staged_revived.append(effect.id)
+
+    def _supersede(self, job_id: bytes) -> None:
+        finished = self._finished.get(job_id)
+        if finished is not None:
+            self._superseded.setdefault(job_id, finished)
+            self._drop(finished)
 
     def _drop(self, finished: FinishedJob | None) -> None:
         if finished is not None and self._finished.get(finished.id) is finished:
@@ -82,6 +91,7 @@ class Overlay:
     def release(self, position: int) -> None:
         """The journal is durable up to `position`: what ended until then may be archived."""
         self._position = position
+        self._superseded.clear()
         if self._staged_runs:
             self._runs += self._staged_runs
             self._staged_runs = []
@@ -189,7 +199,8 @@ class Overlay:
 
     async def _write(self) -> None:
         position = self._position
-        finished = [row for row in self._finished.values() if row.position <= position]
+        waiting = (*self._superseded.values(), *self._finished.values())
+        finished = [row for row in waiting if row.position <= position]
         runs, self._runs = self._runs, []
         revived, self._revived = self._revived, {}
         if not (finished or runs or revived):

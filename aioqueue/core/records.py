@@ -37,7 +37,7 @@ def decode_events(data: bytes, path: str) -> list[e.JournaledEvent]:
     """The events of one batch; raises `JournalNewer` or `JournalDamaged`, which name `path`."""
     try:
         return _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         newer = _newer_record(data)
         if newer:
             raise JournalNewer(path=path, found=newer, known=f"kind {max(_KNOWN)}") from None

@@ -47,7 +47,7 @@ def unpack_failure(body: bytes) -> Failure:
     """The failure in an error's body; one that cannot be read is told as such instead of hiding the job."""
     try:
         return _failure_decoder.decode(memoryview(body)[1:])
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Failure("UnreadableError", f"the worker's error could not be read: {error}")
 
 
@@ -61,5 +61,5 @@ def unpack_headers(data: bytes) -> dict[str, str]:
         return {}
     try:
         return _headers_decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}

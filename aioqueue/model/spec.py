@@ -58,7 +58,7 @@ def unpack_spec(data: bytes) -> Spec:
         raise PayloadTooLarge(what="the spec of a job", size=len(data), limit=SPEC_BYTES_MAX)
     try:
         spec = _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedFrame(reason=f"a job's spec: {error}") from None
     check_spec(spec)
     return spec

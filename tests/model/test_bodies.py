@@ -65,7 +65,17 @@ def test_a_failure_without_its_later_fields_reads_as_their_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"\x01", b"\x01\xc1", b"\x01\xc0", b"\x01\x91\xa1E", b"\x01\x92\x01\x02", b"\x01" + DEEP]
+    "body",
+    [
+        b"",
+        b"\x01",
+        b"\x01\xc1",
+        b"\x01\xc0",
+        b"\x01\x91\xa1E",
+        b"\x01\x92\x01\x02",
+        b"\x01\x92\xa1E\xa1\x80",
+        b"\x01" + DEEP,
+    ],
 )
 def test_a_failure_that_cannot_be_read_says_so_instead_of_hiding_the_job(body: bytes) -> None:
     assert unpack_failure(body).type == "UnreadableError"
@@ -80,6 +90,6 @@ def test_no_headers_are_no_bytes() -> None:
     assert pack_headers({}) == b""
 
 
-@pytest.mark.parametrize("data", [b"\xc1", b"\x81\xa1a\x01", b"\x90", b"\x81\xa1a", DEEP])
+@pytest.mark.parametrize("data", [b"\xc1", b"\x81\xa1a\x01", b"\x90", b"\x81\xa1a", b"\x81\xa1\x80\xa1a", DEEP])
 def test_headers_that_cannot_be_read_are_none(data: bytes) -> None:
     assert unpack_headers(data) == {}

@@ -111,6 +111,7 @@ def test_a_spec_of_a_bad_name_is_refused(field: str) -> None:
         msgpack.packb(["n", "q", "t", 2**63]),
         msgpack.packb(["n", "q", "t", 5, 0, -1, ["five"]]),
         msgpack.packb(["n", "q", b"t"]),
+        b"\x93\xa1n\xa1q\xa1\x80",
     ],
 )
 def test_bytes_that_are_no_spec_are_refused(data: bytes) -> None:

@@ -39,7 +39,8 @@ def run(waiting: Coroutine[Any, Any, _T]) -> _T:
     try:
         waiting.send(None)
     except StopIteration as end:
-        return end.value
+        value: _T = end.value
+        return value
     raise AssertionError("a memory journal suspended")
 
 
@@ -94,6 +95,8 @@ class Broker:
         self._overlay: dict[bytes, FinishedJob] = {}
         # Requeued jobs whose older end is still in the archive, with the position of the requeue.
         self._revived: dict[bytes, int] = {}
+        # Ends that a requeue took out of the overlay before they were archived. Until that is durable, they are true.
+        self._superseded: list[tuple[int, FinishedJob]] = []
         self._waiters: dict[bytes, list[Connection]] = {}
         self._sessions: dict[int, Connection] = {}
         self._last_step_ms = clock.mono_ms
@@ -219,14 +222,22 @@ class Broker:
         if isinstance(effect, ArchiveJob):
             self._overlay[effect.finished.id] = effect.finished
         elif isinstance(effect, ReviveJob):
-            self._overlay.pop(effect.id, None)
+            self._supersede(self._overlay.pop(effect.id, None), position)
             self._revived[effect.id] = position
+
+    def _supersede(self, end: FinishedJob | None, position: int) -> None:
+        if end is not None:
+            self._superseded.append((position, end))
 
     def sync_archive(self) -> None:
         """One bulk commit of all that is durable."""
         for job_id in [job_id for job_id, position in self._revived.items() if position <= self.durable]:
             del self._revived[job_id]
             self.archive.rows.pop(job_id, None)
+        self._superseded = [entry for entry in self._superseded if entry[0] > self.durable]
+        for _, row in self._superseded:
+            if row.position <= self.durable:
+                self.archive.rows[row.id] = row
         for row in [row for row in self._overlay.values() if row.position <= self.durable]:
             del self._overlay[row.id]
             self.archive.rows[row.id] = row
@@ -306,7 +317,7 @@ def batches(journal: MemoryJournal) -> list[Batch]:
     found: list[Batch] = []
     while True:
         try:
-            batch = run(anext(reader))  # type: ignore[arg-type]
+            batch: Batch = run(anext(reader))  # type: ignore[arg-type]
         except StopAsyncIteration:
             return found
         if batch.kind is BatchKind.EVENTS:

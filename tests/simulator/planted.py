@@ -163,7 +163,7 @@ def the_cap_of_failures_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
 
 @bug("I8", 3)
 def silence_counts_as_a_crash_that_was_seen(patch: pytest.MonkeyPatch) -> None:
-    real = leasing.end_of_session
+    real = decide.end_of_session
 
     def ended(session: Any, cause: c.SessionEnd) -> list[tuple[e.Event, bytes | None]]:
         events = real(session, c.SessionEnd.DIED)
@@ -175,7 +175,7 @@ def silence_counts_as_a_crash_that_was_seen(patch: pytest.MonkeyPatch) -> None:
 
 @bug("I17", 0)
 def an_ending_session_leaves_a_lease_behind(patch: pytest.MonkeyPatch) -> None:
-    real = leasing.end_of_session
+    real = decide.end_of_session
     patch.setattr(leasing, "end_of_session", lambda session, cause: real(session, cause)[-1:])
 
 
@@ -371,3 +371,8 @@ def the_archive_is_believed_for_a_requeued_job(patch: pytest.MonkeyPatch) -> Non
         return self.archive.rows.get(job_id) or self._overlay.get(job_id)
 
     patch.setattr(Broker, "find", find)
+
+
+@bug("I2", 132470131081338)
+def an_end_that_is_requeued_is_never_archived(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Broker, "_supersede", lambda self, end, position: None)

@@ -10,7 +10,7 @@ from tests.simulator.world import simulate
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
-def test_a_planted_bug_is_not_found(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_bug_is_found_and_only_it(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         bug.plant(patch)
         with pytest.raises(Violation) as found:
@@ -20,5 +20,5 @@ def test_a_planted_bug_is_not_found(bug: Bug, monkeypatch: pytest.MonkeyPatch) -
     assert simulate(bug.seed).jobs > 0
 
 
-def test_two_planted_bugs_have_one_name() -> None:
+def test_at_least_twelve_bugs_are_planted_each_under_its_own_name() -> None:
     assert len({bug.name for bug in BUGS}) == len(BUGS) >= 12

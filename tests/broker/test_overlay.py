@@ -1,0 +1,36 @@
+"""What ended and is not archived yet, between a batch that is decided and one that is durable."""
+
+from __future__ import annotations
+
+from aioqueue.archive.memory import MemoryArchive
+from aioqueue.broker.overlay import Overlay
+from aioqueue.clock import ManualClock
+from aioqueue.core.effects import ArchiveJob, ReviveJob
+from aioqueue.model.states import JobState
+from tests.support.finished import finished, job_id
+
+
+async def test_an_end_that_is_requeued_by_a_batch_in_flight_is_archived_all_the_same() -> None:
+    archive = MemoryArchive()
+    overlay = Overlay(archive, ManualClock())
+    end = finished(1, JobState.DEAD, position=1)
+    overlay.take([ArchiveJob(end)])
+    overlay.release(1)
+    overlay.take([ReviveJob(end.id, 1)])
+    await overlay.write()
+    # Were the batch in flight lost now, replay would begin behind the archive's position.
+    assert archive.synced == 1
+    assert await archive.get([end.id]) == {end.id: end}
+    assert await overlay.look_up([end.id]) == {}
+
+
+async def test_an_end_that_was_requeued_leaves_the_archive_when_the_requeue_is_durable() -> None:
+    archive = MemoryArchive()
+    overlay = Overlay(archive, ManualClock())
+    overlay.take([ArchiveJob(finished(1, JobState.DEAD, position=1))])
+    overlay.release(1)
+    overlay.take([ReviveJob(job_id(1), 1)])
+    await overlay.write()
+    overlay.release(2)
+    await overlay.write()
+    assert await archive.get([job_id(1)]) == {}

@@ -1,0 +1,202 @@
+"""The judges, judged: each broken state and each broken journal must be told by the number of its promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from aioqueue.core import events as e
+from aioqueue.core.commands import SessionEnd
+from aioqueue.core.invariants import History, check_state
+from aioqueue.core.state import Job, State
+from aioqueue.model.spec import RetryPolicy
+from aioqueue.model.states import JobState
+from tests.support.scene import NAMESPACE, Scene, job_id, new_job, submitted
+
+READY, SCHEDULED, DEAD = JobState.READY, JobState.SCHEDULED, JobState.DEAD
+DIED, GOODBYE = SessionEnd.DIED, SessionEnd.GOODBYE
+WALL_MS = 10_000
+
+
+# --- one state ----------------------------------------------------------------------------------------------------
+
+
+def full_state() -> State:
+    """Job 1 runs at session 1, jobs 2 and 3 are ready, job 4 waits; session 2 is full of nothing."""
+    scene = Scene()
+    scene.worker("w1", slots=1)
+    scene.submit(new_job(1), new_job(2), new_job(3), new_job(4, delay_ms=100))
+    scene.session("w2")
+    assert check_state(scene.partition.state) == []
+    return scene.partition.state
+
+
+def living(state: State, number: int) -> Job:
+    return state.jobs[job_id(number)]
+
+
+def set_job(number: int, **changes: Any) -> Callable[[State], None]:
+    def change(state: State) -> None:
+        for name, value in changes.items():
+            setattr(living(state, number), name, value)
+
+    return change
+
+
+DAMAGE: dict[str, tuple[str, Callable[[State], Any]]] = {
+    "another id": ("I2", lambda state: state.jobs.update({b"other": living(state, 2)})),
+    "a job that is over": ("I5", set_job(2, state=DEAD)),
+    "a fence not given out": ("I4", set_job(1, fence=99)),
+    "a place not given out": ("I4", set_job(2, seq=99)),
+    "a ready job with a due time": ("I9", set_job(2, due_ms=5)),
+    "a scheduled job without": ("I9", set_job(4, due_ms=0)),
+    "too many failures": ("I8", set_job(2, failures=5)),
+    "too many crashes": ("I8", set_job(2, crashes=3)),
+    "a run without a fence": ("I4", set_job(1, fence=0)),
+    "a holder that is not there": ("I3", set_job(1, session=9)),
+    "a holder that does not know": ("I3", lambda state: state.sessions[1].leases.clear()),
+    "a holder the journal does not know": ("I3", lambda state: setattr(state.sessions[1], "journaled", False)),
+    "a ready job with a holder": ("I3", set_job(2, session=1)),
+    "a lease of a ready job": ("I3", lambda state: state.sessions[2].leases.update({job_id(2): living(state, 2)})),
+    "a wrong count": ("I2", lambda state: state.queues[NAMESPACE, "default"].counts.__setitem__(READY, 7)),
+    "a ready job in no lane": ("I10", lambda state: state.queues[NAMESPACE, "default"].lane.pop()),
+    "a wrong depth": ("I10", lambda state: setattr(state.queues[NAMESPACE, "default"].lane, "depth", 1)),
+    "a job twice in its lane": ("I10", lambda state: state.queues[NAMESPACE, "default"].lane.push(living(state, 2))),
+    "no queue at all": ("I2", lambda state: state.queues.clear()),
+    "a secret that leads nowhere": ("I2", lambda state: state.session_of.clear()),
+    "a session under another number": ("I2", lambda state: setattr(state.sessions[2], "number", 5)),
+    "a hungry session that is full": (
+        "liveness", lambda state: next(iter(state.pools.values())).hungry.update({1: state.sessions[1]}),
+    ),
+    "a free slot that is not fed": ("liveness", lambda state: setattr(state.sessions[1].link, "slots", 2)),
+    "a hungry session that is over": (
+        "liveness", lambda state: next(iter(state.pools.values())).hungry.update({9: state.sessions[1]}),
+    ),
+    "a pool without members": ("I20", lambda state: next(iter(state.pools.values())).members.clear()),
+    "a job that nothing wakes": ("liveness", lambda state: state.due.clear()),
+    "a due entry that is stale at the head": ("I9", lambda state: state.due.insert(0, (1, 1, job_id(2)))),
+    "due times out of order": ("I9", lambda state: state.due.append((1, 1, job_id(2)))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("promise", "damage"), DAMAGE.values(), ids=DAMAGE)
+def test_a_broken_state_is_told_by_the_number_of_its_promise(promise: str, damage: Callable[[State], Any]) -> None:
+    state = full_state()
+    damage(state)
+    assert promise in {violation.split(":")[0] for violation in check_state(state)}
+
+
+def test_a_free_slot_beside_a_ready_job_is_only_fine_while_more_is_to_do() -> None:
+    state = full_state()
+    session = state.sessions[1]
+    session.link.slots = 2
+    state.pool(NAMESPACE, session.link.queues).hungry[1] = session
+    assert check_state(state, settled=False) == []
+    assert [violation.split(":")[0] for violation in check_state(state)] == ["liveness"]
+
+
+# --- a journal ----------------------------------------------------------------------------------------------------
+
+OPEN = e.SessionOpened(1, b"secret", NAMESPACE, "w")
+
+
+def lease(number: int, fence: int, *, session: int = 1, run: int = 1) -> e.JobLeased:
+    return e.JobLeased(job_id(number), session, fence, run)
+
+
+def success(number: int, fence: int) -> e.JobSucceeded:
+    return e.JobSucceeded(job_id(number), fence, 0, 0, 0)
+
+
+def failure(number: int, fence: int, state: JobState = SCHEDULED, pause_ms: int = 1_000) -> e.JobFailed:
+    return e.JobFailed(job_id(number), fence, state, WALL_MS + pause_ms if state is SCHEDULED else 0, 0, 0, 0)
+
+
+def crash(number: int, fence: int, crashes: int, state: JobState = READY) -> e.JobCrashed:
+    return e.JobCrashed(job_id(number), fence, state, crashes)
+
+
+def spec(priority: int = 5, attempts: int = 5) -> bytes:
+    return new_job(1, priority=priority, retry=RetryPolicy(attempts)).packed_spec
+
+
+RUNS = (OPEN, submitted(1, 1), lease(1, 1))
+KEPT: dict[str, tuple[e.Event, ...]] = {
+    "a whole life": (*RUNS, failure(1, 1), e.JobCancelled(job_id(1)), submitted(1, 2, generation=1), lease(1, 2)),
+    "given back in place": (*RUNS, submitted(2, 2), e.JobReleased(job_id(1), 1), lease(1, 2, run=2), lease(2, 3)),
+    "a crash that was seen": (*RUNS, crash(1, 1, 1), e.SessionEnded(1, DIED)),
+    "priorities": (OPEN, submitted(1, 1, spec=spec(1)), submitted(2, 2, spec=spec(9)), lease(2, 1), lease(1, 2)),
+    "cancelled before its turn": (OPEN, submitted(1, 1), submitted(2, 2), e.JobCancelled(job_id(1)), lease(2, 1)),
+}
+BROKEN: dict[str, tuple[str, tuple[e.Event, ...]]] = {
+    "two live leases": ("I3", (*RUNS, lease(1, 2, run=2))),
+    "a lease to an unknown session": ("I3", (submitted(1, 1), lease(1, 1))),
+    "a lease to a session that is over": ("I3", (OPEN, submitted(1, 1), e.SessionEnded(1, DIED), lease(1, 1))),
+    "a session opened twice": ("I3", (OPEN, OPEN)),
+    "an end without a session": ("I3", (e.SessionEnded(1, DIED),)),
+    "a lease left behind": ("I3", (*RUNS, e.SessionEnded(1, GOODBYE))),
+    "a fence that does not rise": ("I4", (*RUNS, submitted(2, 2), lease(2, 1))),
+    "an end under a stale fence": ("I4", (*RUNS, e.JobReleased(job_id(1), 1), lease(1, 2, run=2), success(1, 1))),
+    "an end of a job that does not run": ("I4", (submitted(1, 1), success(1, 0))),
+    "a lease after the end": ("I5", (*RUNS, success(1, 1), lease(1, 2, run=2))),
+    "a requeue of a success": ("I5", (*RUNS, success(1, 1), submitted(1, 2, generation=1))),
+    "a requeue of the living": ("I5", (submitted(1, 1), submitted(1, 2, generation=1))),
+    "a requeue of nothing": ("I5", (submitted(1, 1, generation=1),)),
+    "a cancel of a running job": ("I6", (*RUNS, e.JobCancelled(job_id(1)))),
+    "two ends": ("I7", (*RUNS, success(1, 1), success(1, 1))),
+    "a cancel after the end": ("I7", (*RUNS, success(1, 1), e.JobCancelled(job_id(1)))),
+    "a generation left out": ("I7", (submitted(1, 1), e.JobCancelled(job_id(1)), submitted(1, 2, generation=2))),
+    "a run left out": ("I8", (OPEN, submitted(1, 1), lease(1, 1, run=2))),
+    "failures above the cap": ("I8", (OPEN, submitted(1, 1, spec=spec(attempts=1)), lease(1, 1), failure(1, 1))),
+    "crashes above the cap": ("I8", (*RUNS, crash(1, 1, 3), e.SessionEnded(1, DIED))),
+    "death before the cap": ("I8", (*RUNS, crash(1, 1, 1, DEAD), e.SessionEnded(1, DIED))),
+    "a crash that counts twice": ("I8", (*RUNS, crash(1, 1, 2), e.SessionEnded(1, DIED))),
+    "a crash at a goodbye": ("I8", (*RUNS, crash(1, 1, 1), e.SessionEnded(1, GOODBYE))),
+    "a crash of a session that goes on": ("I8", (*RUNS, crash(1, 1, 1))),
+    "woken early": ("I9", (submitted(1, 1, state=SCHEDULED, due_ms=WALL_MS + 1), e.JobDue(job_id(1), 2))),
+    "leased while it waits": ("I9", (OPEN, submitted(1, 1, state=SCHEDULED, due_ms=WALL_MS + 1), lease(1, 1))),
+    "waiting for the past": ("I9", (submitted(1, 1, state=SCHEDULED, due_ms=WALL_MS),)),
+    "ready with a due time": ("I9", (submitted(1, 1, due_ms=WALL_MS + 1),)),
+    "a pause too short": ("I9", (*RUNS, failure(1, 1, pause_ms=890))),
+    "a pause too long": ("I9", (*RUNS, failure(1, 1, pause_ms=1_110))),
+    "out of turn": ("I10", (OPEN, submitted(1, 1), submitted(2, 2), lease(2, 1))),
+    "a place taken twice": ("I10", (submitted(1, 1), submitted(2, 1))),
+    "a new place for what was given back": (
+        "I10", (*RUNS, submitted(2, 2), e.JobReleased(job_id(1), 1), lease(2, 2), lease(1, 3, run=2)),
+    ),
+    "passed by a lower priority": (
+        "I11", (OPEN, submitted(1, 1, spec=spec(4)), submitted(2, 2), lease(1, 1)),
+    ),
+    "accepted twice": ("I14", (submitted(1, 1), submitted(1, 2))),
+    "accepted again after its end": ("I14", (submitted(1, 1), e.JobCancelled(job_id(1)), submitted(1, 2))),
+    "an end of nothing": ("I2", (success(1, 1),)),
+    "a lease of nothing": ("I2", (OPEN, lease(1, 1))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("events", KEPT.values(), ids=KEPT)
+def test_a_good_journal_breaks_no_promise(events: tuple[e.Event, ...]) -> None:
+    assert History().observe(events, WALL_MS, 1) == []
+
+
+@pytest.mark.parametrize(("promise", "events"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_journal_is_told_by_the_number_of_its_promise(promise: str, events: tuple[e.Event, ...]) -> None:
+    history = History()
+    broken = history.observe(events, WALL_MS, 1)
+    assert promise in {violation.split(":")[0] for violation in broken}
+    assert history.violations == broken
+
+
+def test_a_batch_that_comes_twice_is_noticed() -> None:
+    history = History()
+    history.observe([submitted(1, 1)], WALL_MS, 5)
+    assert [violation.split(":")[0] for violation in history.observe([], WALL_MS, 5)] == ["I2"]
+
+
+def test_a_life_remembers_its_leases_and_its_end() -> None:
+    history = History()
+    history.observe([*RUNS, success(1, 1)], WALL_MS, 1)
+    life = history.lives[job_id(1)]
+    assert (life.ends, life.fences, history.last_fence) == ({0: JobState.SUCCEEDED}, [1], 1)

@@ -1,0 +1,177 @@
+"""One partition on a table: commands in, and after every step its state, its journal and its replay are judged.
+
+The scene keeps what a shell would keep: positions, the batches as bytes, what ended (`archive`), what workers were
+given (`held`). A command that needs a look-up is told what the archive has and asked again.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, NamedTuple
+
+from aioqueue.broker.lookup import tell
+from aioqueue.clock import ManualClock
+from aioqueue.core import commands as c
+from aioqueue.core import events as e
+from aioqueue.core.effects import ArchiveJob, DeliverJob, ReviveJob
+from aioqueue.core.invariants import History, check_state
+from aioqueue.core.partition import Partition, Step
+from aioqueue.core.records import decode_events, encode_events
+from aioqueue.core.state import Job
+from aioqueue.model.ids import generated_id
+from aioqueue.model.records import FinishedJob
+from aioqueue.model.spec import RetryPolicy, Spec, pack_spec
+from aioqueue.model.states import JobState
+
+NAMESPACE = "default"
+TTL_MS = 2_000
+ONCE = RetryPolicy(attempts=1)
+
+
+def job_id(number: int, queue: str = "default") -> bytes:
+    """The id of job `number`, the same each time."""
+    return generated_id(NAMESPACE, queue, 1_700_000_000_000, number.to_bytes(8, "big"))
+
+
+def new_job(
+    number: int,
+    *,
+    queue: str = "default",
+    priority: int = 5,
+    retry: RetryPolicy | None = None,
+    delay_ms: int = 0,
+    due_ms: int = 0,
+    known: c.Known = c.Known.FRESH,
+    body: bytes | None = None,
+) -> c.NewJob:
+    """Job `number`, to be submitted."""
+    spec = Spec(NAMESPACE, queue, "task", priority, retry=retry or RetryPolicy())
+    body = b"args %d" % number if body is None else body
+    return c.NewJob(job_id(number, queue), spec, pack_spec(spec), body, delay_ms, due_ms, None, known)
+
+
+def submitted(number: int, seq: int, **changes: Any) -> e.JobSubmitted:
+    """The event of job `number`, for histories that are written by hand."""
+    job = new_job(number)
+    fields: dict[str, Any] = {
+        "state": JobState.READY, "due_ms": 0, "body_offset": 0, "body_bytes": 0, "body_crc": zlib.crc32(b""),
+    } | changes  # fmt: skip
+    return e.JobSubmitted(job_id(number), fields.pop("spec", job.packed_spec), seq, **fields)
+
+
+class Written(NamedTuple):
+    """A batch as the journal has it."""
+
+    position: int
+    wall_ms: int
+    events: bytes
+    bodies: bytes
+
+
+class Scene:
+    """See the module."""
+
+    def __init__(self, ttl_ms: int = TTL_MS) -> None:
+        self.clock = ManualClock()
+        self.partition = Partition(ttl_ms)
+        self.position = 0
+        self.batches: list[Written] = []
+        self.archive: dict[bytes, FinishedJob] = {}
+        # Session -> job -> fence of what was delivered to it and not ended since.
+        self.held: dict[int, dict[bytes, int]] = {}
+        self.history = History()
+        self.judging = True
+
+    # --- doing ---
+
+    def step(self, *commands: c.Command) -> Step:
+        """One step of the partition; what it broke fails the test."""
+        now = self.clock.now()
+        step = self.partition.step(commands, now, self.position + 1)
+        for effect in step.effects:
+            if isinstance(effect, ArchiveJob):
+                self.archive[effect.finished.id] = effect.finished
+            elif isinstance(effect, ReviveJob):
+                self.archive.pop(effect.id)
+            elif isinstance(effect, DeliverJob):
+                self.held.setdefault(effect.session, {})[effect.id] = effect.fence
+        if step.events:
+            self.position += 1
+            written = Written(self.position, now.wall_ms, encode_events(step.events), b"".join(step.bodies))
+            self.batches.append(written)
+            broken = self.history.observe(decode_events(written.events, "scene"), now.wall_ms, self.position)
+            assert broken == []
+        if self.judging:
+            self.judge(settled=not step.more)
+        return step
+
+    def ask(self, command: c.Command) -> Any:
+        """The answer to one command; what was refused is raised."""
+        reply = self.step(command).replies[0]
+        while isinstance(reply, c.NeedsLookup):
+            tell(command, reply.ids, self.archive)
+            reply = self.step(command).replies[0]
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def pass_ms(self, ms: int) -> Step:
+        """Time passes, and then a step is taken."""
+        self.clock.advance(ms)
+        return self.step()
+
+    def submit(self, *jobs: c.NewJob) -> list[c.SubmitOutcome]:
+        outcomes: list[c.SubmitOutcome] = self.ask(c.SubmitJobs(list(jobs)))
+        return outcomes
+
+    def session(self, name: str = "w1") -> int:
+        """A session's number; it has no capacity yet."""
+        number: int = self.ask(c.OpenSession(name.encode(), NAMESPACE, name))[0]
+        return number
+
+    def worker(self, name: str = "w1", slots: int = 1, queues: tuple[str, ...] = ("default",)) -> int:
+        """A session with capacity; what is ready is leased to it at once."""
+        number = self.session(name)
+        self.ask(c.OfferCapacity(number, slots, queues))
+        return number
+
+    def settle(self, session: int, number: int, end: c.RunEnd = c.RunEnd.SUCCEEDED, **changes: Any) -> c.SettleOutcome:
+        """The session settles job `number` under the fence it was given."""
+        key = job_id(number)
+        run = c.EndRun(key, self.held.get(session, {}).get(key, 0), end, b"result")
+        for name, value in changes.items():
+            setattr(run, name, value)
+        outcome: c.SettleOutcome = self.ask(c.SettleRuns(session, [run]))[0]
+        return outcome
+
+    # --- looking ---
+
+    def job(self, number: int) -> Job | None:
+        """The living job."""
+        return self.partition.state.jobs.get(job_id(number))
+
+    def running(self) -> dict[int, list[bytes]]:
+        """Which jobs each session holds."""
+        return {number: list(session.leases) for number, session in self.partition.state.sessions.items()}
+
+    def replayed(self) -> Partition:
+        """The partition that the journal gives."""
+        twin = Partition(self.partition.session_ttl_ms)
+        for batch in self.batches:
+            twin.replay(decode_events(batch.events, "scene"), batch.bodies, batch.position, batch.wall_ms)
+        return twin
+
+    def restart(self) -> None:
+        """The broker begins again from its journal."""
+        self.partition = self.replayed()
+        self.partition.begin(self.clock.now())
+
+    def judge(self, *, settled: bool = True) -> None:
+        """The state keeps every promise, and the journal gives the same one."""
+        assert check_state(self.partition.state, settled=settled) == []
+        assert self.replayed().state.journaled_part() == self.partition.state.journaled_part()
+
+
+def kinds(step: Step) -> list[str]:
+    """The events of a step, by their names."""
+    return [type(event).__name__ for event in step.events]
