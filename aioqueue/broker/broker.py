@@ -189,7 +189,12 @@ class Broker:
         await peer.connection.aclose()
 
     def seat(self, peer: Peer) -> None:
-        """The peer speaks for its session from now on; an older connection of the same kind is closed."""
+        """The peer speaks for its session from now on; an older connection of the same kind is closed.
+
+        One that left before it could be welcomed gets no seat, for nobody would ever clear it away.
+        """
+        if peer not in self._peers:
+            return
         seats = self._at_heartbeat if peer.role is m.Role.HEARTBEAT else self._at_data
         older = seats.get(peer.session)
         seats[peer.session] = peer

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import weakref
 
 import pytest
 from anyio import EndOfStream
 
 from aioqueue.errors import ConnectionLost
+from aioqueue.journal.memory import Faults
 from aioqueue.limits import BODY_BYTES_MAX
 from aioqueue.model.bodies import pack_failure
 from aioqueue.model.spec import RetryPolicy
 from aioqueue.model.states import JobState
 from aioqueue.model.views import Failure
 from aioqueue.protocol import messages as m
+from aioqueue.protocol.codec import Codec
+from aioqueue.transport.memory import memory_pair
+from aioqueue.transport.stream import Stream
 from tests.broker.conftest import RESULT, House, Script, item, running
 
 
@@ -148,6 +154,36 @@ async def test_a_waiter_that_left_is_forgotten(house: House) -> None:
         (run,) = await worker.runs()
         assert (await worker.settle(m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT))).answers == []
         assert len(at.broker.waiters) == 0
+
+
+async def test_a_connection_that_left_before_its_welcome_is_forgotten(house: House) -> None:
+    faults = Faults()
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    async def delay() -> None:
+        begun.set()
+        await gate.wait()
+
+    gone: list[weakref.ref[Stream]] = []
+    async with running(house, faults) as at:
+        client = await at.peer()
+        faults.delay = delay
+        client.say(m.Submit(client.ask(), [item()]))
+        await begun.wait()
+        # No Welcome leaves while an append is under way.
+        for _ in range(3):
+            near, far = memory_pair()
+            gone.append(weakref.ref(far))
+            await near.send(Codec().encode(m.Hello(1, 1, m.Role.CLIENT, os.urandom(16))))
+            await near.aclose()
+            await at.broker.attend(far)
+        del near, far
+        faults.delay = None
+        gate.set()
+        # Whoever is welcomed now stood behind them in the engine's line.
+        await at.peer()
+        gc.collect()
+        assert [each() for each in gone] == [None, None, None]
 
 
 async def test_leases_that_a_returning_worker_does_not_name_are_given_back_in_place(house: House) -> None:
