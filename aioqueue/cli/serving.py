@@ -66,6 +66,9 @@ async def serve_until_stopped(place: Place, *, json: bool = False) -> None:
 
 async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json: bool) -> None:
     address, session_ttl_ms = _address(place), _session_ttl_ms(place)
+    if place.port:
+        # A taken port is told before a journal is made or replayed. Nobody finds the port open until that is done.
+        await (await listen(place.host, place.port)).aclose()
     async with open_broker(address, clock=SystemClock(), session_ttl_ms=session_ttl_ms) as broker:
         listener = await listen(place.host, place.port)
         async with anyio.create_task_group() as accepting:

@@ -88,7 +88,7 @@ async def test_a_second_signal_ends_the_process_at_once(monkeypatch: pytest.Monk
     assert exits == [128 + signal.SIGTERM]
 
 
-def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
+def test_a_taken_port_is_one_sentence_and_leaves_no_journal(tmp_path: Path) -> None:
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -97,6 +97,7 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
 
     assert sentence.startswith(f"cannot listen on 127.0.0.1:{port}: ")
     assert "choose another --port" in sentence
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_journal_in_use_names_its_owner(folder: Path) -> None:
