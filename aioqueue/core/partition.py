@@ -58,7 +58,10 @@ class Partition:
         self._expiry_due_ms = 0
 
     def step(self, commands: Sequence[c.Command], now: Now, position: int) -> Step:
-        """Decide and apply a batch that will be `position` in the journal."""
+        """Decide and apply a batch that will be `position` in the journal.
+
+        Give it all that waits, taken or not: a session whose word stands in the line is not silent.
+        """
         batch = _Batch(self.state, Moment(position, now.wall_ms))
         self.state.just_finished.clear()
         # What is due comes first: a job that is due before a submit stands before it.

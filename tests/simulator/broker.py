@@ -28,8 +28,6 @@ from aioqueue.model.records import FinishedJob
 from tests.simulator.checker import Violation
 from tests.simulator.network import Connection, Reply, Request
 
-COMMANDS_A_BATCH = 64
-
 
 _T = TypeVar("_T")
 
@@ -150,7 +148,8 @@ class Broker:
         if gap_ms > self.partition.session_ttl_ms // HEARTBEATS_A_TTL:
             # The model's own clock stood still, as a stopped process would; nobody is to blame for that.
             self._line.appendleft(Entry(c.SkipTime(gap_ms), None, None))
-        taken = [self._line.popleft() for _ in range(min(len(self._line), COMMANDS_A_BATCH))]
+        taken = list(self._line)
+        self._line.clear()
         for entry in taken:
             if entry.looked:
                 # What ended since it was looked up is in sight until it is decided.

@@ -152,7 +152,8 @@ class World:
                 command = c.EndSession(session, c.SessionEnd.GOODBYE)
             case _:
                 command = c.HearSession(session)
-        if request.kind in ("settle", "submit") and session:
+        if session and request.kind != "beat":
+            # Whatever it said, it was heard.
             self._broker.post(c.HearSession(session))
         self.say("session", session, "asks", command)
         self._broker.post(command, connection, request)
