@@ -141,7 +141,7 @@ class Broker:
     # --- connections ------------------------------------------------------------------------------------------------
 
     async def attend(self, stream: Stream) -> None:
-        """Serve one connection until it ends; what its peer does wrong ends it and nothing else."""
+        """Serve one connection until it ends; what its peer does wrong, or a defect here, ends nothing else."""
         connection = Connection(stream, decode=self._decode, conversation=Conversation(Side.BROKER))
         peer = Peer(self, connection)
         self._peers.add(peer)
@@ -157,6 +157,8 @@ class Broker:
                     pass
                 finally:
                     tasks.cancel_scope.cancel()
+        except Exception:
+            log.exception("the connection of %s failed", connection.peer)
         finally:
             self._leave(peer)
             with anyio.CancelScope(shield=True):

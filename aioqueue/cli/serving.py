@@ -21,7 +21,7 @@ from aioqueue.limits import SESSION_TTL_MS_MIN
 from aioqueue.model.durations import to_ms
 from aioqueue.monitor.documents import json_text
 from aioqueue.transport.address import MemoryAddress, SqliteAddress, parse_address
-from aioqueue.transport.tcp import TcpListener, TcpStream, listen
+from aioqueue.transport.tcp import TcpListener, listen
 
 log = logging.getLogger(__name__)
 
@@ -72,11 +72,7 @@ async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json
     async with open_broker(address, clock=SystemClock(), session_ttl_ms=session_ttl_ms) as broker:
         listener = await listen(place.host, place.port)
         async with anyio.create_task_group() as accepting:
-
-            async def attend(stream: TcpStream) -> None:
-                await _attend(broker, stream)
-
-            accepting.start_soon(listener.serve, attend, connections)
+            accepting.start_soon(listener.serve, broker.attend, connections)
             try:
                 _tell_ready(broker, listener, str(address), json)
                 await stopping.wait()
@@ -89,14 +85,6 @@ async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json
 def _first(group: BaseExceptionGroup[AioqueueError]) -> AioqueueError:
     first = group.exceptions[0]
     return first if isinstance(first, AioqueueError) else _first(first)
-
-
-async def _attend(broker: Broker, stream: TcpStream) -> None:
-    """One connection. A defect that it meets ends it, and not the broker that others rely on."""
-    try:
-        await broker.attend(stream)
-    except Exception:
-        log.exception("the connection of %s failed", stream.peer)
 
 
 def _tell_ready(broker: Broker, listener: TcpListener, journal: str, json: bool) -> None:

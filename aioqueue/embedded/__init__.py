@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.opening import open_broker
 from aioqueue.clock import SystemClock
-from aioqueue.errors import JournalError, QueueClosed
+from aioqueue.errors import JournalError, JournalFailed, QueueClosed
 from aioqueue.transport.address import MemoryAddress, SqliteAddress
 from aioqueue.transport.memory import memory_pair
 from aioqueue.transport.stream import Stream
@@ -62,16 +62,25 @@ class EmbeddedBroker:
     def __init__(self, address: SqliteAddress | MemoryAddress) -> None:
         self._address = address
         self._stop = asyncio.Event()
-        self._failure: JournalError | None = None
+        self._serves = False
+        self._failure: JournalFailed | None = None
         self._broker: Broker
         self._connections: TaskGroup
         self._task: asyncio.Task[None]
 
     async def start(self) -> None:
-        """Open the storage and recover; raises what the journal raises."""
+        """Open the storage and recover; raises what the journal raises. Cancelled, it leaves nothing open."""
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run(ready), name="aioqueue embedded broker")
-        await ready
+        try:
+            await asyncio.wait({self._task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._task.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait({self._task})
+            raise
+        if not ready.done():
+            self._task.result()
 
     async def _run(self, ready: asyncio.Future[None]) -> None:
         try:
@@ -79,20 +88,27 @@ class EmbeddedBroker:
                 open_broker(self._address, clock=SystemClock()) as self._broker,
                 anyio.create_task_group() as self._connections,
             ):
+                self._serves = True
                 ready.set_result(None)
-                await self._stop.wait()
-                self._connections.cancel_scope.cancel()
+                try:
+                    await self._stop.wait()
+                finally:
+                    # From here on the task group takes no more connections.
+                    self._serves = False
+                    self._connections.cancel_scope.cancel()
         except JournalError as error:
-            self._failure = error
             if not ready.done():
-                ready.set_exception(error)
+                raise
+            log.error("the broker in this program has stopped: %s", error)
+            self._failure = JournalFailed(path=error.fields.get("path", ""), reason=str(error))
 
     async def open_stream(self) -> Stream:
-        """A new connection to the broker; raises the error that the journal failed with, if it did."""
-        if self._failure is not None:
-            raise self._failure
-        if self._stop.is_set():
-            raise QueueClosed(what="a connection")
+        """A new connection to the broker; raises `JournalFailed` where the journal did, `QueueClosed` after the end."""
+        if not self._serves:
+            if not self._stop.is_set():
+                # It is ending by itself; why is known when it has ended.
+                await asyncio.wait({self._task})
+            raise self._failure or QueueClosed(what="a connection")
         near, far = memory_pair()
         self._connections.start_soon(self._broker.attend, far)
         return near
