@@ -55,10 +55,11 @@ def sim(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Real processes that are killed, stopped and starved; 5,000 kills where a plain run of the tests has 50."""
+    """Real processes that are killed, stopped and starved; 5,000 kills, and all places of damage, not a sample."""
     install(session)
     cycles = os.environ.get("AIOQUEUE_KILL_CYCLES", "5000")
-    session.run("python", "-m", "pytest", "-m", "faults", *session.posargs, env={"AIOQUEUE_KILL_CYCLES": cycles})
+    everything = {"AIOQUEUE_KILL_CYCLES": cycles, "AIOQUEUE_FAULTS": "all"}
+    session.run("python", "-m", "pytest", "-m", "faults", *session.posargs, env=everything)
 
 
 @nox.session

@@ -120,5 +120,6 @@ def _lines(report: CheckReport, replay: Replay) -> list[str]:
         f"jobs:      {'unknown' if replay.jobs is None else f'{replay.jobs:,} living'}",
     ]
     lines.extend(f"problem:   {plain(problem)}" for problem in report.problems)
+    lines.extend(f"note:      {plain(note)}" for note in report.notes)
     lines.append("the journal is whole" if report.ok else "the journal is damaged")
     return lines

@@ -79,6 +79,14 @@ def peek_header(data: bytes) -> Header:
     return Header._make((*_HASHED.unpack_from(data), data[_HASHED.size : _HASHED.size + BATCH_ID_BYTES]))
 
 
+def sound_header(data: bytes) -> Header | None:
+    """The header that bytes begin with, if it is one of this format and its CRC fits; for whoever searches for them."""
+    if len(data) < HEADER_BYTES or _PREFIX.unpack_from(data) not in _PREFIXES:
+        return None
+    crc_at = HEADER_BYTES - _CRC.size
+    return peek_header(data) if _CRC.unpack_from(data, crc_at)[0] == zlib.crc32(data[:crc_at]) else None
+
+
 def bodies_at(data: bytes) -> int:
     """Where in a batch's bytes its bodies begin."""
     return HEADER_BYTES + int(_EVENTS_BYTES.unpack_from(data, _EVENTS_BYTES_AT)[0]) if len(data) >= HEADER_BYTES else 0
@@ -231,6 +239,7 @@ class ChainReader:
 
 
 _KINDS: Final = frozenset(BatchKind)
+_PREFIXES: Final = frozenset((MAGIC, FORMAT, int(kind), HEADER_BYTES) for kind in BatchKind)
 
 
 def _batch_id(hashed: bytes, payload: bytes | memoryview) -> bytes:

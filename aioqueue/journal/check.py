@@ -1,4 +1,6 @@
-"""The verification of a journal file: every batch, the chain, and SQLite's own structure. Nothing is changed.
+"""The verification of a journal file: every batch, the chain, SQLite's own structure, and the witnesses of more.
+
+The witnesses are the log's own bytes and the mark. Nothing is changed.
 
 The owner's lock is taken meanwhile, so a journal in use is refused. `aioqueue check` prints the report.
 """
@@ -15,6 +17,8 @@ from aioqueue.errors import AioqueueError, HistoryLost, JournalDamaged, JournalE
 from aioqueue.journal.batch import Batch, ChainReader, bodies_at
 from aioqueue.journal.connection import Connection, Row
 from aioqueue.journal.files import USER_VERSION, real_path
+from aioqueue.journal.mark import missing_by_mark, read_mark
+from aioqueue.journal.wal import WalScan
 from aioqueue.limits import CHECK_PROBLEMS_MAX, READ_RANGE_BYTES
 
 _RANGE = "SELECT position, data, bodies_at FROM batches WHERE position BETWEEN ? AND ? ORDER BY position"
@@ -26,7 +30,8 @@ class CheckReport(msgspec.Struct, frozen=True):
     """What a journal holds and what is wrong with it.
 
     `journal_id` is hexadecimal. Counts and bytes are those of the batches that could be verified; `first_position`
-    and `last_position` are 0 for a journal without batches.
+    and `last_position` are 0 for a journal without batches. `notes` are no damage: what a start would cut off, or write
+    anew.
     """
 
     path: str
@@ -39,6 +44,7 @@ class CheckReport(msgspec.Struct, frozen=True):
     first_position: int
     last_position: int
     problems: list[str]
+    notes: list[str]
     ok: bool
 
 
@@ -74,6 +80,7 @@ class _Check:
         self._path = path
         self._visit = visit
         self._problems: list[str] = []
+        self._notes: list[str] = []
         self._journal_id = b""
         self._first = 0
         self._last = 0
@@ -102,11 +109,33 @@ class _Check:
             first_position=self._first,
             last_position=self._last,
             problems=self._problems,
+            notes=self._notes,
             ok=not self._problems,
         )
 
     async def run(self, connection: Connection) -> None:
+        scan = connection.scan
+        if scan.lost is not None:
+            self.note(f"log: {scan.lost}")
+        elif scan.torn:
+            torn = f"log: {scan.torn} frame{'' if scan.torn == 1 else 's'} behind the last commit"
+            self._notes.append(f"{torn}; if they are an append, nobody was told of it, and a start cuts it off")
         await self._structure(connection)
+        await self._history(connection)
+        self._witnesses(scan)
+
+    def _witnesses(self, scan: WalScan) -> None:
+        """What log and mark know of the journal's end."""
+        missing = scan.missing(self._journal_id, self._last)
+        if missing is not None and scan.lost is None:
+            self.note(f"log: {missing}")
+        mark = read_mark(self._path)
+        if isinstance(mark, str):
+            self._notes.append(f"mark: {mark}; a start writes it anew")
+        elif mark is not None and (reason := missing_by_mark(self._path, mark, self._journal_id, self._last)):
+            self.note(f"mark: {reason}")
+
+    async def _history(self, connection: Connection) -> None:
         self._journal_id, first, before = await connection.origin()
         last = (await connection.fetch("SELECT max(position) FROM batches"))[0][0] or 0
         if last < first:

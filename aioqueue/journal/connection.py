@@ -2,7 +2,8 @@
 
 Why each setting: `WAL` with `FULL` is the only pair that lost nothing in a hundred real power cuts; `EXCLUSIVE` and
 one connection keep clear of the WAL-reset bug of SQLite before 3.51.3; automatic checkpoints are off because SQLite
-does not tell a program when the sync of the main file fails in one.
+does not tell a program when the sync of the main file fails in one. `psow` is SQLite's own default on Unix: with it
+no commit is padded with copies of its last frame, which the scan of the log would take for another append.
 """
 
 from __future__ import annotations
@@ -12,16 +13,20 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import aiosqlite
 
-from aioqueue.errors import JournalDamaged, JournalError, JournalInUse, NotAJournal
+from aioqueue.errors import HistoryLost, JournalDamaged, JournalError, JournalInUse, NotAJournal
 from aioqueue.journal import files
 from aioqueue.journal.batch import BATCH_ID_BYTES, JOURNAL_ID_BYTES
 from aioqueue.journal.handle import Handle
 from aioqueue.journal.lock import SUFFIX, OwnerLock
+from aioqueue.journal.mark import check_mark, check_no_mark
+from aioqueue.journal.wal import SUFFIX as LOG_SUFFIX
+from aioqueue.journal.wal import WalScan, scan_log
 from aioqueue.limits import JOURNAL_PAGE_BYTES, READ_RANGE_BATCHES
 
 Row = tuple[Any, ...]
@@ -49,11 +54,16 @@ _ASSERTED: Final[dict[str, Any]] = {
 
 
 class Connection:
-    """An open journal file under its owner's lock. Errors of SQLite are left to the caller, save in `fetch`."""
+    """An open journal file under its owner's lock. Errors of SQLite are left to the caller, save in `fetch`.
 
-    def __init__(self, path: str, lock: OwnerLock, database: aiosqlite.Connection) -> None:
+    `scan` is what the log held before SQLite saw it.
+    """
+
+    def __init__(self, path: str, prepared: _Prepared, database: aiosqlite.Connection) -> None:
         self.path = path
-        self._lock = lock
+        self.scan = prepared.scan
+        self._unused_log = prepared.unused_log
+        self._lock = prepared.lock
         self._database = database
         self._open = True
 
@@ -61,25 +71,26 @@ class Connection:
     async def open(cls, path: str | os.PathLike[str], wall_ms: int, *, create: bool) -> Connection:
         """Lock and open the file; nothing is written to one that exists.
 
-        With `create` a missing one is made, else it is `NotAJournal`. Raises what `SqliteJournal.open` does.
+        With `create` a missing one is made and a log that shows lost history is refused; without, a missing one is
+        `NotAJournal`, and what the log shows is left to the caller. Raises what `SqliteJournal.open` does.
         """
         name = files.real_path(path)
         preparing = asyncio.create_task(asyncio.to_thread(_prepare, name, wall_ms, create))
         try:
-            lock = await asyncio.shield(preparing)
+            prepared = await asyncio.shield(preparing)
         except asyncio.CancelledError:
             preparing.add_done_callback(_release)
             raise
         try:
-            uri = f"{Path(name).as_uri()}?mode=rw"
+            uri = f"{Path(name).as_uri()}?mode=rw&psow=1"
             database = await aiosqlite.connect(uri, uri=True, isolation_level=None, timeout=0)
         except sqlite3.Error as error:
-            lock.release()
+            prepared.lock.release()
             raise JournalError(path=name, reason=str(error)) from error
         except BaseException:
-            lock.release()
+            prepared.lock.release()
             raise
-        self = cls(name, lock, database)
+        self = cls(name, prepared, database)
         try:
             await self._set_up()
         except BaseException:
@@ -88,11 +99,18 @@ class Connection:
         return self
 
     async def found(self) -> Handle:
-        """The handle of what the file holds, its last batch verified; raises as `origin` and `Handle.found`."""
+        """The handle of what the file holds, its last batch verified; raises as `origin` and `Handle.found`.
+
+        `HistoryLost` too if the log or the mark are witnesses of more than that.
+        """
         journal_id, first, before = await self.origin()
         tail = await self.fetch("SELECT position, data FROM batches ORDER BY position DESC LIMIT 1")
         handle = Handle(self.path, journal_id)
         handle.found(first, before, *(tail[0] if tail else (0, b"")))
+        missing = self.scan.missing(journal_id, handle.tail)
+        if missing is not None:
+            raise HistoryLost(path=self.path, reason=missing)
+        check_mark(self.path, journal_id, handle.tail)
         return handle
 
     async def origin(self) -> tuple[bytes, int, bytes]:
@@ -137,7 +155,8 @@ class Connection:
 
         `untouched` leaves log and file as they are: SQLite folds the log in when it closes, which must not happen to
         a file that failed, or that is not ours to change. An interrupt before the close is what keeps it from that in
-        every version of Python; `sqlite3.Connection.setconfig` could only from 3.12 on.
+        every version of Python; `sqlite3.Connection.setconfig` could only from 3.12 on. A log without a single commit
+        it removes all the same, so that is put back: nobody needs it to go on, but it tells of what happened.
         """
         if not self._open:
             return
@@ -146,7 +165,9 @@ class Connection:
             if untouched:
                 await self._database.interrupt()
             await self._database.close()
-        except sqlite3.Error:
+            if untouched and self._unused_log:
+                await asyncio.to_thread(_put_back, self.path + LOG_SUFFIX, self._unused_log)
+        except (sqlite3.Error, OSError):
             pass
         finally:
             self._lock.release()
@@ -176,8 +197,16 @@ class Connection:
             )
 
 
-def _prepare(name: str, wall_ms: int, create: bool) -> OwnerLock:
-    """Lock what stands at the path, or make it; in a thread, since making it waits for the disk."""
+class _Prepared(NamedTuple):
+    """A file that may be opened. `unused_log` are the bytes of a log of which SQLite will take nothing."""
+
+    lock: OwnerLock
+    scan: WalScan
+    unused_log: bytes
+
+
+def _prepare(name: str, wall_ms: int, create: bool) -> _Prepared:
+    """Lock what stands at the path, or make it, and scan its log; in a thread, since it waits for the disk."""
     # A file that is no journal gets no lock file beside it. Where there is one already, looking comes after locking:
     # closing a second descriptor of the file would take SQLite's own locks from a journal of this process.
     if not os.path.exists(name + SUFFIX):
@@ -186,23 +215,34 @@ def _prepare(name: str, wall_ms: int, create: bool) -> OwnerLock:
     try:
         if not _look(name, create):
             files.create(name)
+        scan = scan_log(name)
+        if create and scan.lost is not None:
+            raise HistoryLost(path=name, reason=scan.lost)
+        unused = scan.log_bytes and not scan.committed
+        return _Prepared(lock, scan, Path(name + LOG_SUFFIX).read_bytes() if unused else b"")
     except BaseException:
         lock.release()
         raise
-    return lock
+
+
+def _put_back(path: str, data: bytes) -> None:
+    with suppress(FileExistsError), open(path, "xb") as file:
+        file.write(data)
 
 
 def _look(name: str, create: bool) -> bool:
     exists = files.look(name)
     if not (exists or create):
         raise NotAJournal(path=name, what="journal", reason="there is no such file")
+    if not exists:
+        check_no_mark(name)
     return exists
 
 
-def _release(preparing: asyncio.Task[OwnerLock]) -> None:
+def _release(preparing: asyncio.Task[_Prepared]) -> None:
     """Whoever opened the journal is gone; what was locked for it is let go."""
     if not preparing.cancelled() and preparing.exception() is None:
-        preparing.result().release()
+        preparing.result().lock.release()
 
 
 def _is_origin(journal_id: Any, first: Any, before: Any) -> bool:

@@ -14,6 +14,7 @@ from typing import Final
 
 from aioqueue.errors import HistoryLost, JournalError, JournalNewer, NotAJournal
 from aioqueue.journal.batch import JOURNAL_ID_BYTES, NO_BATCH
+from aioqueue.journal.wal import SUFFIX as _WAL
 from aioqueue.limits import JOURNAL_PAGE_BYTES
 
 # "aioq" in the place where SQLite lets a program name its files.
@@ -25,7 +26,6 @@ _SQLITE_MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
 _USER_VERSION_AT: Final = 60
 _APPLICATION_ID_AT: Final = 68
-_WAL: Final = "-wal"
 _NEW: Final = ".new"
 
 _CREATE: Final = (

@@ -79,6 +79,6 @@ def _owner(descriptor: int) -> dict[str, Any]:
     """What the holder wrote; it may be between taking the lock and writing."""
     try:
         owner = msgspec.json.decode(os.pread(descriptor, _OWNER_BYTES_MAX, 0), type=Owner)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError):
         return {"pid": "unknown", "host": platform.node(), "since": "a moment ago"}
     return msgspec.structs.asdict(owner)

@@ -22,6 +22,7 @@ from aioqueue.journal.base import Leadership
 from aioqueue.journal.batch import Batch, ChainReader, bodies_at, peek_header
 from aioqueue.journal.connection import Connection
 from aioqueue.journal.handle import Handle
+from aioqueue.journal.mark import MarkFile
 from aioqueue.limits import (
     CHECKPOINT_PAGES,
     JOURNAL_PAGE_BYTES,
@@ -52,6 +53,7 @@ class SqliteJournal:
         self._log_pages = 0
         self._log_is_own = False
         self._checkpoint_is_due = False
+        self._mark: MarkFile | None = None
 
     @classmethod
     async def open(cls, path: str | os.PathLike[str], clock: Clock) -> SqliteJournal:
@@ -82,6 +84,8 @@ class SqliteJournal:
                 # All frames of the log come from one process: another's bad frame cannot hide what follows it.
                 await self._checkpoint("TRUNCATE")
                 self._log_is_own = True
+            if self._mark is None:
+                self._mark = await asyncio.to_thread(MarkFile.open, self.path, handle.journal_id)
             chain, data = handle.next_epoch(owner, wall_ms)
             await self._insert(data)
             handle.own_epoch = chain.epoch
@@ -158,6 +162,8 @@ class SqliteJournal:
             await asyncio.wait(self._writes)
         untouched = self._handle.failed or not self._log_is_own
         await asyncio.shield(asyncio.create_task(self._connection.close(untouched=untouched)))
+        if self._mark is not None:
+            self._mark.close()
 
     async def _in_turn(self, write: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a write in a task of the journal's own: to its end, whatever becomes of the caller."""
@@ -187,6 +193,8 @@ class SqliteJournal:
             row = (peek_header(data).position, bodies_at(data), memoryview(data))
             await self._connection.execute(_INSERT, row)
         self._handle.landed(data)
+        if self._mark is not None:
+            self._mark.write(self._handle.tail)
         self._wrote(len(data) // JOURNAL_PAGE_BYTES + _PAGES_A_ROW)
 
     async def _raise_first(self, first: int, before: bytes) -> None:

@@ -29,6 +29,19 @@ async def append(path: str, size: int) -> None:
         say(position, leadership.chain.previous.hex())
 
 
+async def batches(path: str, *sizes: int) -> None:
+    """Append one batch of each size, telling each position once it is durable; then wait to be killed."""
+    journal = await SqliteJournal.open(path, SystemClock())
+    leadership = await journal.lead("child", 1)
+    position = leadership.position
+    say(position, leadership.chain.previous.hex())
+    for size in sizes:
+        data = leadership.chain.encode(1, b"event", [bytes([size % 251]) * size])
+        position = await journal.append(data, position)
+        say(position, leadership.chain.previous.hex())
+    await asyncio.to_thread(sys.stdin.read)
+
+
 async def hold(path: str) -> None:
     """Own the journal until the input ends."""
     journal = await SqliteJournal.open(path, SystemClock())
@@ -84,4 +97,6 @@ if __name__ == "__main__":
     if what in ("lock", "foreign"):
         {"lock": lock, "foreign": foreign}[what](where)
     else:
-        asyncio.run({"append": append, "hold": hold, "starve": starve}[what](where, *map(int, numbers)))
+        asyncio.run(
+            {"append": append, "batches": batches, "hold": hold, "starve": starve}[what](where, *map(int, numbers))
+        )

@@ -96,14 +96,14 @@ async def test_no_other_program_reads_or_writes_an_open_journal(place, fill):
 
 async def test_an_open_journal_shares_no_memory_file(place, fill):
     await fill(await place.open(), 1)
-    assert sorted(os.listdir(place.path.parent)) == ["journal", "journal-wal", "journal.lock"]
+    assert sorted(os.listdir(place.path.parent)) == ["journal", "journal-wal", "journal.lock", "journal.mark"]
 
 
-async def test_a_closed_journal_is_one_file(place, fill):
+async def test_a_closed_journal_is_one_file_and_its_mark(place, fill):
     journal = await place.open()
     await fill(journal, 1)
     await journal.aclose()
-    assert list(contents(place.path.parent)) == ["journal"]
+    assert list(contents(place.path.parent)) == ["journal", "journal.mark"]
 
 
 async def test_a_journal_held_by_another_program_is_in_use(place, child):
@@ -239,7 +239,7 @@ async def test_any_file_name_will_do(tmp_path, fill, collect):
     journal = await opened(path)
     await fill(journal, 1)
     await journal.aclose()
-    assert sorted(os.listdir(tmp_path)) == [path.name, path.name + ".lock"]
+    assert sorted(os.listdir(tmp_path)) == [path.name, path.name + ".lock", path.name + ".mark"]
     journal = await opened(path)
     assert len(await collect(journal)) == 2
     await journal.aclose()
@@ -270,7 +270,7 @@ async def test_what_an_interrupted_creation_left_behind_is_no_hindrance(place, f
     journal = await place.open()
     await fill(journal, 1)
     await journal.aclose()
-    assert list(contents(place.path.parent)) == ["journal"]
+    assert list(contents(place.path.parent)) == ["journal", "journal.mark"]
 
 
 def test_creating_where_nothing_can_be_written_is_a_clear_error(tmp_path):
