@@ -117,7 +117,7 @@ def _record(path: str, job_id: str, row: str, decoder: msgspec.msgpack.Decoder[_
         raise _damaged(path, job_id, "its checksum does not fit")
     try:
         return decoder.decode(memoryview(stored)[_CRC_BYTES:])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _damaged(path, job_id, str(error)) from None
 
 

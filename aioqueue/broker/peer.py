@@ -211,10 +211,16 @@ class Peer:
         living = self._broker.engine.partition.state.jobs
         again = [job_id for job_id in jobs if job_id not in found and job_id in living]
         ended = [self._ended(job_id, found.get(job_id)) for job_id in jobs if job_id not in again]
-        if ended:
-            self._broker.send_ends(self, ended)
+        # What was found may have ended in a batch that is not durable yet: the answer stands in line behind it.
+        self._post(Query(lambda: ended), Peer._tell_ended, None)
         if again:
             self.wait(m.Wait(again))
+
+    def _tell_ended(self, question: None, reply: Any) -> None:
+        if isinstance(reply, Exception):
+            self.refuse(reply)
+        elif reply:
+            self._broker.send_ends(self, reply)
 
     def _ended(self, job_id: bytes, found: Any) -> m.EndedItem:
         if found is None:
@@ -285,10 +291,13 @@ class Peer:
         self, tell: Callable[[Any, Any], Awaitable[m.BrokerMessage]]
     ) -> Callable[[Any, Any], Coroutine[Any, Any, None]]:
         async def answer(message: Any, found: Any) -> None:
+            told: m.BrokerMessage
             try:
-                self.send(await tell(message, found))
+                told = await tell(message, found)
             except Refused as error:
-                self.send(t.refusal(message.request, error))
+                told = t.refusal(message.request, error)
+            # What was looked up beside the engine may not be durable yet: the answer stands in line behind it.
+            self._post(Query(lambda: told), Peer._send_reply, None)
 
         return answer
 

@@ -119,7 +119,7 @@ def _found(submission: Submission) -> tuple[Queue, Task[..., Any] | NamedTask]:
 def _json(option: str, text: str, kind: type) -> Any:
     try:
         value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise typer.BadParameter(f"{option} is not JSON: {error}") from None
     if not isinstance(value, kind):
         raise typer.BadParameter(f"{option} must be a JSON {'array' if kind is list else 'object'}")

@@ -116,7 +116,7 @@ class Signature:
             return self._unpack_one_by_one(readers, body)
         try:
             args, keywords = decoder.decode(memoryview(body)[1:])
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._unpack_one_by_one(readers, body)
         self.bind(args, keywords)
         return args, self._keywords(readers, keywords) if keywords else keywords
@@ -138,7 +138,7 @@ class Signature:
             raise BadResult(task=self.task, reason=f"codec {body[:1]!r} is not known here")
         try:
             return decoder.decode(memoryview(body)[1:])
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadResult(task=self.task, reason=_reason(error)) from None
 
     def _unpack_one_by_one(self, readers: _Readers, body: bytes) -> _Arguments:
@@ -147,7 +147,7 @@ class Signature:
             raise BadArguments(task=self.task, reason=f"codec {body[:1]!r} is not known here")
         try:
             args, keywords = _raw_decoder.decode(memoryview(body)[1:])
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadArguments(task=self.task, reason=f"they cannot be read: {_reason(error)}") from None
         self.bind(args, keywords)
         names = self._positional + [self._rest] * (len(args) - len(self._positional))
@@ -166,7 +166,7 @@ class Signature:
     def _read(self, readers: _Readers, name: str, raw: msgspec.Raw) -> Any:
         try:
             return readers.by_name[name].decode(raw)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadArguments(task=self.task, reason=f"{name}: {_reason(error)}") from None
 
     def _resolve_readers(self) -> _Readers:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import pytest
 from anyio import EndOfStream
 
-from aioqueue.errors import ConnectionLost, JournalError
+from aioqueue.archive.base import Tombstone
+from aioqueue.errors import ArchiveFailed, ConnectionLost, JournalError
 from aioqueue.journal.memory import Faults, Loss
 from aioqueue.model.ids import own_id
+from aioqueue.model.records import FinishedJob
 from aioqueue.model.spec import RetryPolicy
 from aioqueue.model.states import JobState
 from aioqueue.protocol import messages as m
@@ -218,3 +222,105 @@ async def test_an_end_that_was_not_archived_before_a_crash_is_archived_after_it(
         client.say(m.Wait([job.job]))
         ended = (await client.hear(m.Ended)).items[0]
         assert (ended.state, ended.body) == (JobState.SUCCEEDED, RESULT)
+
+
+async def test_what_waits_for_a_journal_that_fails_is_told_nothing_but_the_end(house: House) -> None:
+    """An end of a run that is refused is an end that its worker takes back."""
+    gate = asyncio.Event()
+    faults = Faults()
+
+    async def fail_with_a_line() -> None:
+        async with running(house, faults) as at:
+            worker, client = await at.worker(1), await at.peer()
+            await client.submit(item())
+            (run,) = await worker.runs()
+            faults.delay, faults.lose = gate.wait, Loss.NOT_WRITTEN
+            client.say(m.Submit(client.ask(), [item()]))
+            assert await client.heard_nothing()
+            worker.say(m.Settle(worker.ask(), [m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT)]))
+            client.say(m.Submit(client.ask(), [item()]))
+            assert await client.heard_nothing()
+            gate.set()
+            for peer in (worker, client):
+                assert (await peer.hear(m.Refusal)).request == 0
+
+    with pytest.raises(JournalError):
+        await fail_with_a_line()
+
+
+async def test_a_settle_is_stale_where_the_archive_cannot_be_read_and_harms_no_other(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def damaged(ids: Sequence[bytes]) -> NoReturn:
+        raise ArchiveFailed(path="memory:", reason="a row is damaged")
+
+    async with running(house) as at:
+        worker, client = await at.worker(2), await at.peer()
+        await client.submit(item(), item())
+        one, other = await worker.runs()
+        ends = [m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT) for run in (one, other)]
+        await worker.settle(ends[0])
+        await at.broker.overlay.write()
+        monkeypatch.setattr(house.archive, "get", damaged)
+        told = await worker.settle(*ends)
+        assert told.answers == [m.SettleAnswer.STALE, m.SettleAnswer.OK]
+
+
+async def test_requests_about_one_job_are_done_in_their_order_though_one_is_looked_up(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, appending = asyncio.Event(), asyncio.Event()
+    faults = Faults()
+    get = house.archive.get
+
+    async def slow(ids: Sequence[bytes]) -> Any:
+        await looking.wait()
+        return await get(ids)
+
+    monkeypatch.setattr(house.archive, "get", slow)
+    key = own_id("default", "default", "invoice-42")
+    async with running(house, faults) as at:
+        client, another = await at.peer(), await at.peer()
+        client.say(m.Submit(client.ask(), [item(job=key, own_id="invoice-42", flags=int(m.SubmitFlag.OWN_ID))]))
+        client.say(m.CancelJob(client.ask(), key))
+        assert await client.heard_nothing()
+        faults.delay = appending.wait
+        another.say(m.Submit(another.ask(), [item()]))
+        assert await another.heard_nothing()
+        client.say(m.RetryJob(client.ask(), key))
+        assert await client.heard_nothing()
+        looking.set()
+        assert await client.heard_nothing()
+        appending.set()
+        assert (await client.hear(m.Cancelled)).outcome == "cancelled"
+        assert (await client.hear(m.Requeued)).generation == 1
+
+
+async def test_an_end_found_beside_the_engine_is_not_told_before_it_is_durable(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, read_on, durable = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    get = house.archive.get
+
+    async def slow_get(ids: Sequence[bytes]) -> dict[bytes, FinishedJob | Tombstone]:
+        reading.set()
+        await read_on.wait()
+        return await get(ids)
+
+    monkeypatch.setattr(house.archive, "get", slow_get)
+    faults = Faults()
+    mine = item()
+    async with running(house, faults) as at:
+        client, other = await at.peer(), await at.peer()
+        client.say(m.Wait([mine.job]), m.GetJob(client.ask(), mine.job))
+        await reading.wait()
+        faults.delay = durable.wait
+        other.say(m.Submit(other.ask(), [mine]), m.CancelJob(other.ask(), mine.job))
+        async with asyncio.timeout(10):
+            while at.broker.overlay.find(mine.job) is None:  # noqa: ASYNC110 - nothing says so, that is the point
+                await asyncio.sleep(0)
+        read_on.set()
+        assert await client.heard_nothing()
+        durable.set()
+        assert (await client.hear(m.Ended)).items[0].state == JobState.CANCELLED
+        assert (await client.hear(m.JobRecord)).info.state == "cancelled"
