@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from typing import Final, NamedTuple, Protocol
 
-
 # The monotonic clock alone, in nanoseconds, for hot paths: 0.05 us where a `Now` costs 0.5.
 mono_ns: Final = time.monotonic_ns
 

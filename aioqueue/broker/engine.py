@@ -5,8 +5,8 @@ it as one batch, appends the batch, and when it is durable sends the replies and
 command that arrives meanwhile waits for the next batch, so commands share an fsync as soon as there are many. Nothing
 leaves before the batch is durable, refusals and answers without an event included: there is one way out.
 
-If an append fails, memory is ahead of the disk, and the engine stops for good: `run` raises, and every later call is
-answered with `JournalFailed`.
+If an append fails, memory is ahead of the disk, and the engine stops for good: `run` raises, and nothing is answered
+any more. What was asked is neither done nor refused: who asked is told by the end of its connection, and asks again.
 """
 
 from __future__ import annotations
@@ -85,21 +85,20 @@ class Engine:
 
     def post(self, command: c.Command | Query, handler: Handler, asker: Any = None, question: Any = None) -> None:
         """Put a command into the line; `handler` is called with the reply when that may leave."""
-        if self.failure is not None:
-            handler(asker, question, self.failure)
-            return
-        self._line.append((command, handler, asker, question))
-        self._wake.set()
+        if self.failure is None:
+            self._line.append((command, handler, asker, question))
+            self._wake.set()
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Until cancelled, or until the journal fails: then `JournalError` is raised, and told to all who wait."""
+        """Until cancelled, or until the journal fails: then `JournalError` is raised."""
         try:
             await self._run()
         except JournalError as error:
             self.failure = error
-            self._refuse_all(error)
+            self._line.clear()
+            self._parked.clear()
             raise
         finally:
             for lookup in self._lookups:
@@ -207,35 +206,42 @@ class Engine:
             taken.append(entry)
         return taken
 
-    def _refuse_all(self, error: JournalError) -> None:
-        waiting = [*self._line, *(entry for entries in self._parked.values() for entry in entries)]
-        self._line.clear()
-        self._parked.clear()
-        for _, handler, asker, question in waiting:
-            handler(asker, question, error)
-
     # --- looking beside core ----------------------------------------------------------------------------------------
 
     def _look_up(self, ids: Sequence[bytes], entry: Entry) -> None:
-        for job_id in ids:
-            self._parked.setdefault(job_id, [])
         self._overlay.pin(ids)
+        first = next((job_id for job_id in ids if job_id in self._parked), None)
+        if first is not None:
+            # Another of this very batch asks for the same job, and was before it.
+            self._looked[id(entry[0])] = ids
+            self._parked[first].append(entry)
+            return
+        for job_id in ids:
+            self._parked[job_id] = []
         task = asyncio.get_running_loop().create_task(self._looked_up(ids, entry))
         self._lookups.add(task)
         task.add_done_callback(self._lookups.discard)
 
     async def _looked_up(self, ids: Sequence[bytes], entry: Entry) -> None:
         command, handler, asker, question = entry
+        waiting = [entry]
         try:
-            tell(command, ids, await self._overlay.look_up(ids))
+            found = await self._overlay.look_up(ids)
         except JournalError as error:
-            self._overlay.unpin(ids)
-            handler(asker, question, error)
-        else:
+            # The end of a run is never refused, for its worker holds nothing more than that: where the archive's row
+            # cannot be read, it is one that is not counted.
+            found = {}
+            if not isinstance(command, c.SettleRuns | c.ResumeSession):
+                waiting.clear()
+                self._overlay.unpin(ids)
+                handler(asker, question, error)
+        if waiting:
+            tell(command, ids, found)
             self._looked[id(command)] = ids
-            self._line.appendleft(entry)
         for job_id in ids:
-            self._line.extend(self._parked.pop(job_id, ()))
+            waiting += self._parked.pop(job_id, ())
+        # Before what was asked since, or one that asked of these jobs twice would be answered in another order.
+        self._line.extendleft(reversed(waiting))
         self._wake.set()
 
 
