@@ -14,7 +14,8 @@ from typing import Any
 from aioqueue.core import events as e
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, ReviveJob
 from aioqueue.core.machine import LEGAL, IllegalChange, illegal_change
-from aioqueue.core.state import Job, Pool, Session, State
+from aioqueue.core.state import Job, Pool, QueueState, Session, State
+from aioqueue.core.suspects import CRASHES_ALONE
 from aioqueue.model.records import EndedRun, FinishedJob
 from aioqueue.model.states import JobState
 
@@ -83,7 +84,10 @@ def _due(state: State, event: e.JobDue, body: bytes | None, at: Moment) -> None:
     job.due_ms = 0
     job.seq = event.seq
     state.next_seq = event.seq + 1
-    queue.lane.push(job)
+    if job.crashes:
+        _suspect_ready(state, queue, job)
+    else:
+        queue.lane.push(job)
     _drop_stale_due(state)
 
 
@@ -93,7 +97,11 @@ def _leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) ->
     if session is None or event.fence < state.next_fence:
         raise IllegalChange(f"session {event.session} cannot lease job {job.id.hex()} with fence {event.fence}")
     queue = state.queues[job.spec.key]
-    if queue.lane.pop() is not job:
+    if job.crashes:
+        queue.suspects.remove(job)
+        state.suspects_ready -= 1
+        session.suspect = job
+    elif queue.lane.pop() is not job:
         raise IllegalChange(f"job {job.id.hex()} was leased out of its turn")
     queue.counts[_READY] -= 1
     queue.counts[_RUNNING] += 1
@@ -105,7 +113,7 @@ def _leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) ->
     job.started_ms = at.wall_ms
     state.next_fence = event.fence + 1
     link = session.link
-    if link.slots <= len(session.leases):
+    if link.slots <= len(session.leases) or job.crashes >= CRASHES_ALONE:
         _rest(state, session)
     at.effects.append(
         DeliverJob(
@@ -166,10 +174,25 @@ def _cancelled(state: State, event: e.JobCancelled, body: bytes | None, at: Mome
     job.body = b""
     job.extra = None
     if was_ready:
-        state.queues[job.spec.key].lane.forget(job)
+        _forget_ready(state, job)
     else:
         state.due_stale += 1
         _drop_stale_due(state)
+
+
+def _suspect_ready(state: State, queue: QueueState, job: Job) -> None:
+    queue.suspects.add(job)
+    state.suspects_ready += 1
+
+
+def _forget_ready(state: State, job: Job) -> None:
+    """A job that was ready is not there any more."""
+    queue = state.queues[job.spec.key]
+    if job.crashes:
+        queue.suspects.remove(job)
+        state.suspects_ready -= 1
+    else:
+        queue.lane.forget(job)
 
 
 def _drop_stale_due(state: State) -> None:
@@ -194,7 +217,10 @@ def _back_in_place(state: State, job: Job) -> None:
     queue.counts[_READY] += 1
     job.state = _READY
     job.fence = 0
-    queue.lane.give_back(job)
+    if job.crashes:
+        _suspect_ready(state, queue, job)
+    else:
+        queue.lane.give_back(job)
 
 
 def _unlease(state: State, job: Job) -> str:
@@ -202,8 +228,10 @@ def _unlease(state: State, job: Job) -> str:
     session = state.sessions[job.session]
     del session.leases[job.id]
     job.session = 0
+    if session.suspect is job:
+        session.suspect = None
     link = session.link
-    if link.slots > len(session.leases):
+    if link.slots > len(session.leases) and not (session.suspect and session.alone):
         state.pool(session.namespace, link.queues).hungry[session.number] = session
     return session.name
 
@@ -298,7 +326,7 @@ def _link_changed(state: State, event: e.LinkChanged, body: bytes | None, at: Mo
     if link.slots:
         pool = state.pool(session.namespace, link.queues)
         pool.members.add(session.number)
-        if link.slots > len(session.leases):
+        if session.hungry:
             pool.hungry[session.number] = session
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import Any, Final
 
 from aioqueue.core import events as e
 from aioqueue.core.commands import SessionEnd
 from aioqueue.core.leasing import pool_head
-from aioqueue.core.state import Job, State
+from aioqueue.core.state import Job, Pool, State
 from aioqueue.limits import CRASHES_MAX
 from aioqueue.model.spec import RetryPolicy, Spec, unpack_spec
 from aioqueue.model.states import TERMINAL, JobState
@@ -40,9 +40,24 @@ def check_state(state: State, *, settled: bool = True) -> list[str]:
     found += _check_due(state)
     if settled:
         for (namespace, queues), pool in state.pools.items():
-            if pool.hungry and pool_head(pool) is not None:
+            if _idle_beside_work(state, pool):
                 found.append(f"liveness: a ready job of {namespace}/{','.join(queues)} stands beside a free slot")
     return found
+
+
+def _idle_beside_work(state: State, pool: Pool) -> bool:
+    """Whether a session could have a job that is ready; one that drains for a suspect could not."""
+    hungry = pool.hungry.values()
+    lonely = any(queue.suspects.solitary for queue in pool.queues)
+    spare = int(lonely and not any(state.sessions[number].alone for number in pool.members))
+    return (
+        (pool_head(pool) is not None and len(hungry) > spare)
+        or (lonely and any(not session.leases for session in hungry))
+        or (
+            any(queue.suspects.among_others for queue in pool.queues)
+            and sum(session.suspect is None for session in hungry) > spare
+        )
+    )
 
 
 class _Name:
@@ -96,11 +111,18 @@ def _check_queues(state: State) -> list[str]:
         if queue.counts != counts.pop(key, [0] * _STATES):
             found.append(f"I2: the counts of {key} are {queue.counts}")
         due = sorted(ready.pop(key, []), key=lambda job: (-job.spec.priority, job.seq))
+        suspects = [job for job in due if job.crashes]
+        due = [job for job in due if not job.crashes]
+        if list(queue.suspects.in_order()) != suspects:
+            found.append(f"I10: {len(queue.suspects)} suspects of {key} stand in line, {len(suspects)} are ready")
         lane = list(queue.lane.in_order())
         if [job.id for job in lane] != [job.id for job in due]:
             found.append(f"I10: the lane of {key} holds {len(lane)} jobs out of order, {len(due)} are ready")
         if queue.lane.depth != len(due) or queue.lane.head() is not (due[0] if due else None):
             found.append(f"I10: the lane of {key} has depth {queue.lane.depth} and another head, {len(due)} are ready")
+    suspects_ready = sum(len(queue.suspects) for queue in state.queues.values())
+    if state.suspects_ready != suspects_ready:
+        found.append(f"I10: {state.suspects_ready} suspects were counted, {suspects_ready} are ready")
     found += [f"I2: jobs of {key} stand in no queue" for key in counts]
     return found
 
@@ -116,8 +138,14 @@ def _check_sessions(state: State) -> list[str]:
         for job_id, job in session.leases.items():
             if state.jobs.get(job_id) is not job or job.state is not JobState.RUNNING or job.session != number:
                 found.append(f"I3: session {number} holds job {job_id.hex()}, which does not run there")
+        suspects = [job for job in session.leases.values() if job.crashes]
+        if suspects != ([] if session.suspect is None else [session.suspect]):
+            found.append(f"I8: session {number} holds {len(suspects)} suspects")
+        alone = any(job.crashes >= CRASHES_MAX - 1 for job in suspects)
+        if alone and len(session.leases) > 1:
+            found.append(f"I8: session {number} holds {len(session.leases) - 1} jobs beside one that runs alone")
         pool = state.pools.get((session.namespace, session.link.queues))
-        free = session.link.slots > len(session.leases)
+        free = session.link.slots > len(session.leases) and not alone
         if free != (pool is not None and pool.hungry.get(number) is session):
             fed = "is not" if free else "is"
             found.append(f"liveness: session {number} has {session.free} free slots and {fed} fed")
@@ -150,6 +178,10 @@ def _check_due(state: State) -> list[str]:
 @lru_cache(maxsize=1_000)
 def _spec(packed: bytes) -> Spec:
     return unpack_spec(packed)
+
+
+# A heap of (-priority, place, id).
+_Line = list[tuple[int, int, bytes]]
 
 
 class Life:
@@ -192,8 +224,10 @@ class History:
         self._position = 0
         self._sessions: dict[int, set[bytes]] = {}
         self._ended_sessions: set[int] = set()
-        # Ready jobs by queue and priority: heaps of (place, id), of which some moved on.
-        self._lines: dict[tuple[str, str], dict[int, list[tuple[int, bytes]]]] = {}
+        # Ready jobs by queue: heaps of (-priority, place, id), of which some moved on.
+        # Which of them a session may have depends on their crashes, so those with none, some and the last allowed
+        # stand apart.
+        self._lines: dict[tuple[str, str], tuple[_Line, _Line, _Line]] = {}
         # Crashes that no end of a session has explained yet: session -> (crashes before, the event).
         self._unexplained: dict[int, list[tuple[int, e.JobCrashed]]] = {}
 
@@ -264,7 +298,8 @@ class History:
             return
         if event.run != life.runs + 1:
             self._say(f"I8: run {event.run} of job {name} follows run {life.runs}")
-        self._judge_turn(event.id, life)
+        self._judge_turn(event.id, life, held)
+        self._judge_cohort(name, life, held)
         held.add(event.id)
         life.state = JobState.RUNNING
         life.fence, life.session, life.runs = event.fence, event.session, event.run
@@ -354,29 +389,34 @@ class History:
         self._stand(job_id, life)
 
     def _stand(self, job_id: bytes, life: Life) -> None:
-        line = self._lines.setdefault(life.line, {}).setdefault(life.priority, [])
-        heappush(line, (life.place, job_id))
+        lines = self._lines.setdefault(life.line, ([], [], []))
+        heappush(lines[_kind(life)], (-life.priority, life.place, job_id))
 
-    def _judge_turn(self, job_id: bytes, life: Life) -> None:
-        """The first that is ready, of the highest priority that has any, must be this one."""
-        for priority, line in sorted(self._lines.get(life.line, {}).items(), reverse=True):
-            while line and not self._is_ready(line[0]):
+    def _judge_cohort(self, name: str, life: Life, held: set[bytes]) -> None:
+        """An innocent job never dies of its neighbour's crash: nobody is beside a job that the next crash kills."""
+        neighbours = [self.lives[other].crashes for other in held]
+        if neighbours and life.crashes >= CRASHES_MAX - 1:
+            self._say(f"I8: job {name} has {life.crashes} crashes, and was leased beside {len(held)} others")
+        elif any(crashes >= CRASHES_MAX - 1 for crashes in neighbours):
+            self._say(f"I8: job {name} was leased beside one that must run alone")
+        elif life.crashes and any(neighbours):
+            self._say(f"I8: job {name} was leased beside another suspect")
+
+    def _judge_turn(self, job_id: bytes, life: Life, held: set[bytes]) -> None:
+        """No ready job that the session might have stands before this one."""
+        neighbours = [self.lives[other].crashes for other in held]
+        allowed = (True, not any(neighbours), not neighbours)
+        mine = (-life.priority, life.place, job_id)
+        for kind, (line, may_have) in enumerate(zip(self._lines[life.line], allowed, strict=True)):
+            while line and (line[0] == mine or not self._is_ready(line[0], kind)):
                 heappop(line)
-            if priority > life.priority and line:
-                self._say(f"I11: job {job_id.hex()} was leased before job {line[0][1].hex()} of priority {priority}")
-            elif priority == life.priority:
-                if not line or line[0][1] != job_id:
-                    first = line[0][1].hex() if line else "none"
-                    self._say(f"I10: job {job_id.hex()} was leased, and it was the turn of {first}")
-                    line[:] = [entry for entry in line if entry[1] != job_id]
-                    heapify(line)
-                else:
-                    heappop(line)
-                return
+            if may_have and line and line[0] < mine:
+                promise = "I11" if line[0][0] < mine[0] else "I10"
+                self._say(f"{promise}: job {job_id.hex()} was leased, and it was the turn of {line[0][2].hex()}")
 
-    def _is_ready(self, entry: tuple[int, bytes]) -> bool:
-        life = self.lives[entry[1]]
-        return life.state is JobState.READY and life.place == entry[0]
+    def _is_ready(self, entry: tuple[int, int, bytes], kind: int) -> bool:
+        life = self.lives[entry[2]]
+        return life.state is JobState.READY and life.place == entry[1] and _kind(life) == kind
 
     def _in_state(self, event: e.JobDue | e.JobLeased, state: JobState) -> Life | None:
         life = self.lives.get(event.id)
@@ -410,6 +450,10 @@ class History:
     def _end(self, job_id: bytes, life: Life, end: JobState) -> None:
         life.ends[life.generation] = end
         life.state = end
+
+
+def _kind(life: Life) -> int:
+    return min(life.crashes, CRASHES_MAX - 1)
 
 
 def _pause_bounds(policy: RetryPolicy, failures: int) -> tuple[int, int]:

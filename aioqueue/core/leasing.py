@@ -9,6 +9,7 @@ from aioqueue.core import events as e
 from aioqueue.core.commands import Command, OpenSession, SessionEnd
 from aioqueue.core.decide import end_of_session
 from aioqueue.core.state import Job, Pool, Session, State
+from aioqueue.core.suspects import CRASHES_ALONE, turn
 
 
 def decide_leases(state: State) -> Iterator[e.SessionOpened | e.JobLeased]:
@@ -17,8 +18,17 @@ def decide_leases(state: State) -> Iterator[e.SessionOpened | e.JobLeased]:
     Sessions with the same queues share what is ready: the one with the fewest leases comes first, and each takes at
     most its part, so that one large worker does not starve a small one. A session is journaled just before its first
     lease.
+
+    Where suspects wait, jobs are given out one by one in the order of their turn, each to a session that may have it
+    (the cohort rule, see `suspects`). A suspect is never for ever behind the jobs that came after it: when it is the
+    turn of one that must run alone and no session is empty, the session with the fewest leases gets nothing more of
+    what stands behind it. So one session of a pool drains, and the others go on.
     """
     for pool in list(state.pools.values()):
+        if state.suspects_ready and any(queue.suspects for queue in pool.queues):
+            while (chosen := _next_with_suspects(state, pool)) is not None:
+                yield from _lease(state, *chosen)
+            continue
         while pool.hungry and pool_head(pool) is not None:
             yield from _share_out(state, pool)
 
@@ -34,9 +44,49 @@ def _share_out(state: State, pool: Pool) -> Iterator[e.SessionOpened | e.JobLeas
             job = pool_head(pool)
             if job is None:
                 return
-            if not session.journaled:
-                yield e.SessionOpened(session.number, session.secret_hash, session.namespace, session.name)
-            yield e.JobLeased(job.id, session.number, state.next_fence, job.runs + 1)
+            yield from _lease(state, job, session)
+
+
+def _lease(state: State, job: Job, session: Session) -> Iterator[e.SessionOpened | e.JobLeased]:
+    if not session.journaled:
+        yield e.SessionOpened(session.number, session.secret_hash, session.namespace, session.name)
+    yield e.JobLeased(job.id, session.number, state.next_fence, job.runs + 1)
+
+
+def _next_with_suspects(state: State, pool: Pool) -> tuple[Job, Session] | None:
+    """The first job, in the order of their turn, that a hungry session may have, and that session."""
+    hungry = sorted(pool.hungry.values(), key=lambda session: len(session.leases))
+    suspects = [queue.suspects for queue in pool.queues]
+    heads = [line[0] for each in suspects for line in (each.among_others, each.solitary) if line]
+    plain = pool_head(pool)
+    if plain is not None:
+        heads.append(plain)
+    for job in sorted(heads, key=turn):
+        for session in hungry:
+            if _may_have(session, job):
+                return job, session
+        if job.crashes >= CRASHES_ALONE:
+            drained = _drained(state, pool)
+            hungry = [session for session in hungry if session is not drained]
+    return None
+
+
+def _may_have(session: Session, job: Job) -> bool:
+    if job.crashes >= CRASHES_ALONE:
+        return not session.leases
+    return not job.crashes or session.suspect is None
+
+
+def _drained(state: State, pool: Pool) -> Session | None:
+    """The session that a suspect waits for; None while one of the pool runs another alone and is the next to be free.
+
+    Always the one with the fewest leases. Those only become fewer, for it gets none; where another has fewer yet, that
+    one is nearer to being empty.
+    """
+    members = [state.sessions[number] for number in pool.members]
+    if any(session.alone for session in members):
+        return None
+    return min(members, key=lambda session: (len(session.leases), session.number))
 
 
 def pool_head(pool: Pool) -> Job | None:

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from aioqueue.core.lanes import Lane, PriorityLane
+from aioqueue.core.suspects import CRASHES_ALONE, Suspects
 from aioqueue.model.spec import Spec, unpack_spec
 from aioqueue.model.states import JobState
 
@@ -66,7 +67,7 @@ class Link:
 class Session:
     """One worker's or client's life at the broker. `journaled` from its first lease on."""
 
-    __slots__ = ("journaled", "leases", "link", "name", "namespace", "number", "secret_hash")
+    __slots__ = ("journaled", "leases", "link", "name", "namespace", "number", "secret_hash", "suspect")
 
     def __init__(self, number: int, secret_hash: bytes, namespace: str, name: str, heard_ms: int) -> None:
         self.number = number
@@ -75,6 +76,8 @@ class Session:
         self.name = name
         self.journaled = False
         self.leases: dict[bytes, Job] = {}
+        # The one of its leases under which a process ended before.
+        self.suspect: Job | None = None
         self.link = Link(heard_ms)
 
     @property
@@ -82,14 +85,27 @@ class Session:
         """Capacity minus leases: there is no counter that could drift."""
         return self.link.slots - len(self.leases)
 
+    @property
+    def alone(self) -> bool:
+        """Whether it holds a suspect that nothing else may run beside."""
+        return self.suspect is not None and self.suspect.crashes >= CRASHES_ALONE
+
+    @property
+    def hungry(self) -> bool:
+        """Whether it may get a job."""
+        return self.link.slots > len(self.leases) and not self.alone
+
 
 class QueueState:
-    """One queue: its lane, how many jobs are in each state, and totals since this process started (statistics)."""
+    """One queue: its ready jobs (the lane, and suspects apart), how many jobs are in each state, and totals since this
+    process started (statistics).
+    """
 
-    __slots__ = ("counts", "dead", "failed", "lane", "submitted", "succeeded")
+    __slots__ = ("counts", "dead", "failed", "lane", "submitted", "succeeded", "suspects")
 
     def __init__(self) -> None:
         self.lane: Lane = PriorityLane()
+        self.suspects = Suspects()
         self.counts = [0] * (max(JobState) + 1)
         self.submitted = 0
         self.succeeded = 0
@@ -122,6 +138,8 @@ class State:
         self.pools: dict[tuple[str, tuple[str, ...]], Pool] = {}
         # Ids that ended in the batch that is being made: the shell has not seen them yet.
         self.just_finished: set[bytes] = set()
+        # How many suspects are ready, in all queues: mostly none, and then nobody looks for one.
+        self.suspects_ready = 0
         self.next_seq = 1
         self.next_fence = 1
         self.next_session = 1
@@ -171,7 +189,11 @@ class State:
                 if session.journaled
             },
             "queues": {
-                key: (queue.counts, [job.id for job in queue.lane.in_order()])
+                key: (
+                    queue.counts,
+                    [job.id for job in queue.lane.in_order()],
+                    [job.id for job in queue.suspects.in_order()],
+                )
                 for key, queue in self.queues.items()
                 if any(queue.counts)
             },

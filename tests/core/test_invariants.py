@@ -61,6 +61,8 @@ DAMAGE: dict[str, tuple[str, Callable[[State], Any]]] = {
     "a ready job with a holder": ("I3", set_job(2, session=1)),
     "a lease of a ready job": ("I3", lambda state: state.sessions[2].leases.update({job_id(2): living(state, 2)})),
     "a wrong count": ("I2", lambda state: state.queues[NAMESPACE, "default"].counts.__setitem__(READY, 7)),
+    "a suspect in no line": ("I10", set_job(2, crashes=1)),
+    "a suspect that its session forgot": ("I8", set_job(1, crashes=1)),
     "a ready job in no lane": ("I10", lambda state: state.queues[NAMESPACE, "default"].lane.pop()),
     "a wrong depth": ("I10", lambda state: setattr(state.queues[NAMESPACE, "default"].lane, "depth", 1)),
     "a job twice in its lane": ("I10", lambda state: state.queues[NAMESPACE, "default"].lane.push(living(state, 2))),
@@ -123,13 +125,34 @@ def spec(priority: int = 5, attempts: int = 5) -> bytes:
 
 
 RUNS = (OPEN, submitted(1, 1), lease(1, 1))
+CRASHED = (
+    OPEN, submitted(1, 1), submitted(2, 2), lease(1, 1), lease(2, 2), crash(1, 1, 1), crash(2, 2, 1),
+    e.SessionEnded(1, DIED), e.SessionOpened(2, b"second", NAMESPACE, "w"),
+)  # fmt: skip
+# Job 1 has one more life to lose, job 2 has two.
+LAST = (
+    *CRASHED, lease(1, 3, session=2, run=2), crash(1, 3, 2), e.SessionEnded(2, DIED),
+    e.SessionOpened(3, b"third", NAMESPACE, "w"), submitted(3, 3),
+)  # fmt: skip
 KEPT: dict[str, tuple[e.Event, ...]] = {
     "a whole life": (*RUNS, failure(1, 1), e.JobCancelled(job_id(1)), submitted(1, 2, generation=1), lease(1, 2)),
     "given back in place": (*RUNS, submitted(2, 2), e.JobReleased(job_id(1), 1), lease(1, 2, run=2), lease(2, 3)),
     "a crash that was seen": (*RUNS, crash(1, 1, 1), e.SessionEnded(1, DIED)),
     "priorities": (OPEN, submitted(1, 1, spec=spec(1)), submitted(2, 2, spec=spec(9)), lease(2, 1), lease(1, 2)),
+    "suspects one by one": (
+        *CRASHED, submitted(3, 3), lease(1, 3, session=2, run=2), lease(3, 4, session=2), success(1, 3),
+        lease(2, 5, session=2, run=2),
+    ),
+    "the last chance, alone": (
+        *LAST, lease(1, 4, session=3, run=3), crash(1, 4, 3, DEAD), e.SessionEnded(3, DIED),
+        e.SessionOpened(4, b"fourth", NAMESPACE, "w"), lease(2, 5, session=4, run=2), lease(3, 6, session=4),
+    ),
+    "the last chance waits for an empty session": (
+        *LAST, e.SessionOpened(4, b"fourth", NAMESPACE, "w"), lease(1, 4, session=3, run=3),
+        lease(2, 5, session=4, run=2), success(1, 4), lease(3, 6, session=4),
+    ),
     "cancelled before its turn": (OPEN, submitted(1, 1), submitted(2, 2), e.JobCancelled(job_id(1)), lease(2, 1)),
-}
+}  # fmt: skip
 BROKEN: dict[str, tuple[str, tuple[e.Event, ...]]] = {
     "two live leases": ("I3", (*RUNS, lease(1, 2, run=2))),
     "a lease to an unknown session": ("I3", (submitted(1, 1), lease(1, 1))),
@@ -155,6 +178,15 @@ BROKEN: dict[str, tuple[str, tuple[e.Event, ...]]] = {
     "a crash that counts twice": ("I8", (*RUNS, crash(1, 1, 2), e.SessionEnded(1, DIED))),
     "a crash at a goodbye": ("I8", (*RUNS, crash(1, 1, 1), e.SessionEnded(1, GOODBYE))),
     "a crash of a session that goes on": ("I8", (*RUNS, crash(1, 1, 1))),
+    "two suspects in one session": (
+        "I8", (*CRASHED, lease(1, 3, session=2, run=2), lease(2, 4, session=2, run=2)),
+    ),
+    "the last chance beside another": (
+        "I8", (*LAST, lease(2, 4, session=3, run=2), lease(1, 5, session=3, run=3)),
+    ),
+    "another beside the last chance": (
+        "I8", (*LAST, lease(1, 4, session=3, run=3), lease(3, 5, session=3)),
+    ),
     "woken early": ("I9", (submitted(1, 1, state=SCHEDULED, due_ms=WALL_MS + 1), e.JobDue(job_id(1), 2))),
     "leased while it waits": ("I9", (OPEN, submitted(1, 1, state=SCHEDULED, due_ms=WALL_MS + 1), lease(1, 1))),
     "waiting for the past": ("I9", (submitted(1, 1, state=SCHEDULED, due_ms=WALL_MS),)),
@@ -165,6 +197,12 @@ BROKEN: dict[str, tuple[str, tuple[e.Event, ...]]] = {
     "a place taken twice": ("I10", (submitted(1, 1), submitted(2, 1))),
     "a new place for what was given back": (
         "I10", (*RUNS, submitted(2, 2), e.JobReleased(job_id(1), 1), lease(2, 2), lease(1, 3, run=2)),
+    ),
+    "a suspect that might have been leased": (
+        "I10", (*CRASHED, submitted(3, 3), lease(3, 3, session=2)),
+    ),
+    "an empty session passes by the last chance": (
+        "I10", (*LAST, lease(3, 4, session=3)),
     ),
     "passed by a lower priority": (
         "I11", (OPEN, submitted(1, 1, spec=spec(4)), submitted(2, 2), lease(1, 1)),

@@ -94,7 +94,7 @@ def an_own_id_is_looked_up_only_among_the_living(patch: pytest.MonkeyPatch) -> N
     patch.setattr(decide, "_must_look", lambda state, item: False)
 
 
-@bug("I14", 64)
+@bug("I14", 67)
 def the_neighbours_of_a_parked_job_stay_fresh(patch: pytest.MonkeyPatch) -> None:
     real = decide._DECIDE[c.SubmitJobs]
 
@@ -108,7 +108,7 @@ def the_neighbours_of_a_parked_job_stay_fresh(patch: pytest.MonkeyPatch) -> None
     patch.setitem(decide._DECIDE, c.SubmitJobs, submit)
 
 
-@bug("I14", 27)
+@bug("I14", 46)
 def what_ended_within_the_batch_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     _after_event(patch, e.JobSucceeded, lambda state, event: state.just_finished.clear())
     _after_event(patch, e.JobCancelled, lambda state, event: state.just_finished.clear())
@@ -133,7 +133,7 @@ def any_finished_job_may_be_requeued(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(decide._DECIDE, c.RequeueJob, requeue)
 
 
-@bug("liveness", 1)
+@bug("liveness", 2)
 def a_resume_forgets_the_leases_it_does_not_name(patch: pytest.MonkeyPatch) -> None:
     def forget(state: State, command: c.ResumeSession, decision: decide.Decision) -> decide.Decision:
         named = {end.id for end in command.settles}
@@ -143,7 +143,7 @@ def a_resume_forgets_the_leases_it_does_not_name(patch: pytest.MonkeyPatch) -> N
     _around_decision(patch, c.ResumeSession, forget)
 
 
-@bug("I8", 1)
+@bug("I8", 4)
 def the_cap_of_crashes_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "CRASHES_MAX", 4)
 
@@ -161,7 +161,7 @@ def the_cap_of_failures_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "_end_of_run", end)
 
 
-@bug("I8", 3)
+@bug("I8", 11)
 def silence_counts_as_a_crash_that_was_seen(patch: pytest.MonkeyPatch) -> None:
     real = decide.end_of_session
 
@@ -208,7 +208,7 @@ def a_job_given_back_goes_to_the_tail(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PriorityLane, "give_back", PriorityLane.push)
 
 
-@bug("I11", 5)
+@bug("I11", 11)
 def a_requeued_job_has_no_priority(patch: pytest.MonkeyPatch) -> None:
     real = PriorityLane.push
 
@@ -280,6 +280,41 @@ def a_worker_with_a_free_slot_again_is_not_hungry(patch: pytest.MonkeyPatch) -> 
             pool.hungry.clear()
 
     _after_event(patch, e.JobFailed, starve)
+
+
+# --- suspects -----------------------------------------------------------------------------------------------------
+
+
+@bug("I8", 0)
+def two_suspects_share_a_session(patch: pytest.MonkeyPatch) -> None:
+    real = leasing._may_have
+    patch.setattr(leasing, "_may_have", lambda session, job: job.crashes == 1 or real(session, job))
+
+
+@bug("I8", 1)
+def a_suspect_on_its_last_chance_runs_among_others(patch: pytest.MonkeyPatch) -> None:
+    real = leasing._may_have
+    patch.setattr(leasing, "_may_have", lambda session, job: job.crashes == 2 or real(session, job))
+
+
+@bug("I8", 0)
+def a_session_that_runs_one_alone_is_fed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(apply, "CRASHES_ALONE", 99)
+
+
+@bug("liveness", 1)
+def nobody_looks_for_those_that_must_run_alone(patch: pytest.MonkeyPatch) -> None:
+    real = leasing._may_have
+    patch.setattr(leasing, "_may_have", lambda session, job: job.crashes < 2 and real(session, job))
+
+
+@bug("I8", 0)
+def the_suspect_of_a_session_is_forgotten_with_its_first_neighbour(patch: pytest.MonkeyPatch) -> None:
+    def forget(state: State, event: e.JobSucceeded) -> None:
+        for session in state.sessions.values():
+            session.suspect = None
+
+    _after_event(patch, e.JobSucceeded, forget)
 
 
 # --- replay -------------------------------------------------------------------------------------------------------
