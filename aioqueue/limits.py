@@ -46,6 +46,10 @@ OUTBOX_BYTES_MAX: Final = 32 * MIB
 # A connection that has not said HELLO by then is closed.
 HANDSHAKE_MS: Final = 10_000
 CONNECT_SECONDS: Final = 5.0
+# A Unix socket's name with its NUL fits 104 bytes on macOS and 108 on Linux.
+UNIX_PATH_BYTES_MAX: Final = 103
+# How long a process waits for the owner of its journal to answer, or to be gone: a start that recovers much included.
+OWNER_SECONDS: Final = 10.0
 QUEUES_A_WORKER_MAX: Final = 1_000
 SLOTS_MAX: Final = 100_000
 SESSIONS_MAX: Final = 20_000

@@ -1,15 +1,16 @@
 """The seam of bytes in motion: anyio's `ByteStream`, and `abort`.
 
-Promises, the same over TCP and in memory, held by one conformance suite:
+Promises, the same over TCP, over Unix sockets and in memory, held by one conformance suite:
 
 * `receive` waits for at least one byte and gives what is there, up to `max_bytes`, without a further trip through the
   event loop when something is there already.
 * The peer's end of sending (`send_eof`, or its `aclose` with nothing unread) is `EndOfStream`, after all it sent;
   the other direction stays open.
-* The peer's `abort` is `BrokenResourceError`; what was not yet received may be lost.
+* The peer's `abort` is `BrokenResourceError`, over a Unix socket perhaps only for who sends (there is no reset);
+  what was not yet received may be lost.
 * After this side's `aclose` or `abort` everything here is `ClosedResourceError`, also for a task that already waits.
-* `send` returns when the bytes are out of this process's buffers (TCP), or in the peer's inbox (memory). One task may
-  send and one may receive at a time; a second is `BusyResourceError`.
+* `send` returns when the bytes are out of this process's buffers (sockets), or in the peer's inbox (memory). One task
+  may send and one may receive at a time; a second is `BusyResourceError`.
 
 `send` may keep the buffer it was given: a caller never changes a bytearray after sending it.
 """

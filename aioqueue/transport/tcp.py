@@ -50,11 +50,15 @@ class TcpStream(Stream, asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         # `send` returns when the kernel has everything, so that closing after it loses nothing.
         self._transport.set_write_buffer_limits(0)
-        address = transport.get_extra_info("peername")
-        # A peer can be gone before it was looked at; then there is no address.
-        self.peer = tcp_url(str(address[0]), int(address[1])) if address else "tcp://?"
+        self.peer = self.peer_name(transport)
         if self._accepted is not None:
             self._accepted(self)
+
+    def peer_name(self, transport: asyncio.BaseTransport) -> str:
+        """The other side's address, for people."""
+        address = transport.get_extra_info("peername")
+        # A peer can be gone before it was looked at; then there is no address.
+        return tcp_url(str(address[0]), int(address[1])) if address else "tcp://?"
 
     def data_received(self, data: bytes) -> None:
         self._inbox.put(data)

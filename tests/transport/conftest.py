@@ -1,16 +1,19 @@
-"""Every test here runs on both event loops, and the streams' suite over both kinds of stream."""
+"""Every test here runs on both event loops, and the streams' suite over every kind of stream."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
 
 import anyio
 import pytest
 import uvloop
 
-from aioqueue.transport import tcp
+from aioqueue.transport import tcp, unix
 from aioqueue.transport.memory import memory_pair
 from aioqueue.transport.stream import Stream
 
@@ -43,15 +46,40 @@ async def tcp_pair() -> AsyncIterator[Pair]:
 
 
 @asynccontextmanager
+async def unix_pair() -> AsyncIterator[Pair]:
+    """Both ends of a real connection over a Unix socket."""
+    accepted: asyncio.Future[Stream] = asyncio.get_running_loop().create_future()
+
+    async def keep(stream: Stream) -> None:
+        accepted.set_result(stream)
+
+    with tempfile.TemporaryDirectory() as folder:
+        async with anyio.create_task_group() as tasks:
+            listener = await unix.listen(os.path.join(folder, "jobs.db.sock"))
+            tasks.start_soon(listener.serve, keep, tasks)
+            near = await unix.connect(listener.path)
+            far = await accepted
+            await listener.aclose()
+        try:
+            yield near, far
+        finally:
+            await near.aclose()
+            await far.aclose()
+
+
+@asynccontextmanager
 async def in_memory() -> AsyncIterator[Pair]:
     yield memory_pair()
 
 
-@pytest.fixture(params=["memory", "tcp"])
+PAIRS: Final = {"memory": in_memory, "tcp": tcp_pair, "unix": unix_pair}
+
+
+@pytest.fixture(params=PAIRS)
 async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
     """Two connected streams."""
     async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(tcp_pair() if request.param == "tcp" else in_memory())
+        yield await stack.enter_async_context(PAIRS[request.param]())
 
 
 @pytest.fixture
