@@ -327,7 +327,7 @@ class BatchTooLarge(JournalError):
 
 class ArchiveFailed(JournalError):
     code = "archive_failed"
-    sentence = "the archive {path} failed and the broker stopped: {reason}"
+    sentence = "the archive {path} failed: {reason}"
 
 
 # --- how a job ended ----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ only Pong passes by.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ from aioqueue.errors import (
     CapabilityMissing,
     HistoryLost,
     JobNotFound,
+    JournalError,
     PeerMisbehaved,
     ProtocolVersionMismatch,
     Refused,
@@ -34,6 +36,8 @@ from aioqueue.transport.connection import Connection
 
 if TYPE_CHECKING:
     from aioqueue.broker.broker import Broker
+
+log = logging.getLogger(__name__)
 
 # As a plain number: an enum's own `&` costs more than the rest of the item.
 _WANT_RESULT: Final = int(m.SubmitFlag.WANT_RESULT)
@@ -207,7 +211,11 @@ class Peer:
             self._broker.spawn(self._wait_for_archived, missing)
 
     async def _wait_for_archived(self, jobs: list[bytes]) -> None:
-        found = await self._broker.overlay.look_up(jobs)
+        try:
+            found = await self._broker.overlay.look_up(jobs)
+        except JournalError as error:
+            await self._wait_for_unreadable(jobs, error)
+            return
         living = self._broker.engine.partition.state.jobs
         again = [job_id for job_id in jobs if job_id not in found and job_id in living]
         ended = [self._ended(job_id, found.get(job_id)) for job_id in jobs if job_id not in again]
@@ -215,6 +223,16 @@ class Peer:
         self._post(Query(lambda: ended), Peer._tell_ended, None)
         if again:
             self.wait(m.Wait(again))
+
+    async def _wait_for_unreadable(self, jobs: list[bytes], error: JournalError) -> None:
+        """A row of one of these cannot be read: that one is told so, and the others are looked at alone."""
+        if len(jobs) > 1:
+            for job_id in jobs:
+                await self._wait_for_archived([job_id])
+            return
+        log.error("job %s: %s", id_text(jobs[0]), error)
+        ended = [m.EndedItem(jobs[0], 0, b"", error.code)]
+        self._post(Query(lambda: ended), Peer._tell_ended, None)
 
     def _tell_ended(self, question: None, reply: Any) -> None:
         if isinstance(reply, Exception):
@@ -294,7 +312,8 @@ class Peer:
             told: m.BrokerMessage
             try:
                 told = await tell(message, found)
-            except Refused as error:
+            except (Refused, JournalError) as error:
+                # A row that cannot be read is told to who asked for it; the archive's writer stops the broker itself.
                 told = t.refusal(message.request, error)
             # What was looked up beside the engine may not be durable yet: the answer stands in line behind it.
             self._post(Query(lambda: told), Peer._send_reply, None)

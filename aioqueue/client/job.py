@@ -21,6 +21,7 @@ from aioqueue.errors import (
     JobFailed,
     JobNotFound,
     ResultExpired,
+    from_wire,
 )
 from aioqueue.model.bodies import unpack_failure
 from aioqueue.model.durations import Duration, to_ms
@@ -49,8 +50,10 @@ def result_of(item: EndedItem, results: Results) -> Any:
 def _how_it_ended(item: EndedItem, job: str, task: str) -> AioqueueError:
     if item.code == ResultExpired.code:
         return ResultExpired(job=job, state=JobState(item.state).label if item.state else "finished")
-    if item.state == 0:
+    if item.state == 0 and item.code in ("", JobNotFound.code):
         return JobNotFound(job=job)
+    if item.state == 0:
+        return from_wire(item.code, f"the broker cannot tell how job {job} of task {task} ended", {"job": job})
     if item.state == JobState.DEAD:
         failure = unpack_failure(item.body)
         return JobFailed(job=job, task=task, type=failure.type, text=failure.text, traceback=failure.traceback)

@@ -6,11 +6,13 @@ import asyncio
 import gc
 import os
 import weakref
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from anyio import EndOfStream
 
-from aioqueue.errors import ConnectionLost
+from aioqueue.errors import ArchiveFailed, ConnectionLost
 from aioqueue.journal.memory import Faults
 from aioqueue.limits import BODY_BYTES_MAX
 from aioqueue.model.bodies import pack_failure
@@ -404,3 +406,31 @@ async def test_a_page_of_jobs_with_the_longest_errors_fits_into_its_frame(house:
         whole = (await client.hear(m.JobRecord)).info.failure
         assert whole is not None
         assert len(whole.traceback) == 40_000
+
+
+async def test_a_row_that_cannot_be_read_is_told_to_who_asks_for_it_and_to_nobody_else(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = item(), item()
+    get = house.archive.get
+
+    async def damaged(ids: Sequence[bytes]) -> Any:
+        if bad.job in ids:
+            raise ArchiveFailed(path="memory:", reason="a row is damaged")
+        return await get(ids)
+
+    async with running(house) as at:
+        client, worker = await at.peer(), await at.worker(2)
+        await client.submit(good, bad)
+        for run in await worker.runs():
+            await worker.settle(m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT))
+        await at.broker.overlay.write()
+        monkeypatch.setattr(house.archive, "get", damaged)
+        client.say(m.GetJob(client.ask(), bad.job))
+        assert (await client.hear(m.Refusal)).code == "archive_failed"
+        client.say(m.Wait([bad.job, good.job]))
+        told = [*(await client.hear(m.Ended)).items, *(await client.hear(m.Ended)).items]
+        assert {(ended.job, ended.state, ended.code) for ended in told} == {
+            (bad.job, 0, "archive_failed"),
+            (good.job, JobState.SUCCEEDED, ""),
+        }

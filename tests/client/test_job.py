@@ -8,6 +8,7 @@ from aioqueue import Job, Queue
 from aioqueue.client.job import result_of
 from aioqueue.client.named import NamedTask
 from aioqueue.errors import (
+    ArchiveFailed,
     BadResult,
     DeadlineExceeded,
     JobCancelled,
@@ -143,6 +144,7 @@ def test_a_failure_is_told_as_data() -> None:
         (m.EndedItem(KEY, JobState.CANCELLED), JobCancelled),
         (m.EndedItem(KEY, 0, b"", "job_not_found"), JobNotFound),
         (m.EndedItem(KEY, 0, b"", "result_expired"), ResultExpired),
+        (m.EndedItem(KEY, 0, b"", "archive_failed"), ArchiveFailed),
         (m.EndedItem(KEY, JobState.DEAD, b"\x01\xc1"), JobFailed),
         (m.EndedItem(KEY, JobState.EXPIRED), JobError),
         (m.EndedItem(KEY, 200), JobError),
