@@ -30,6 +30,7 @@ _ANSWERS: Final = (None, m.SettleAnswer.OK, m.SettleAnswer.ALREADY, m.SettleAnsw
 _VERDICTS: Final = (None, m.Verdict.KEEP, m.Verdict.CANCEL, m.Verdict.STALE)
 _OUTCOMES: Final = (None, m.Outcome.ACCEPTED, m.Outcome.EXISTS)
 _LOOK: Final = int(m.SubmitFlag.RESEND | m.SubmitFlag.OWN_ID)
+_UNKNOWN, _FRESH, _SETTLED = c.Known.UNKNOWN, c.Known.FRESH, c.SettleOutcome.OK
 
 CRASHED: Final = pack_failure(
     Failure("WorkerCrashed", "the worker's process ended without a word each time it ran this job", "", False)
@@ -75,7 +76,7 @@ class Translator:
         if item.extra:
             raise Unsupported(what=f"the job options {sorted(item.extra)}")
         extra = pack_extra(JobExtra(item.headers, item.own_id)) if item.headers or item.own_id else None
-        look = c.Known.UNKNOWN if item.flags & _LOOK else c.Known.FRESH
+        look = _UNKNOWN if item.flags & _LOOK else _FRESH
         return c.NewJob(item.job, spec, packed, item.args, item.delay_ms, item.at_ms, extra, look)
 
     def _spec(self, packed: bytes) -> tuple[Spec, int, bytes]:
@@ -120,7 +121,7 @@ def _large_end(item: m.SettleItem) -> c.EndRun:
 
 def settled(request: int, position: int, outcomes: Sequence[c.SettleOutcome]) -> m.Settled:
     """The answer to a settle; nothing but the position when all is well."""
-    if all(outcome is c.SettleOutcome.OK for outcome in outcomes):
+    if outcomes.count(_SETTLED) == len(outcomes):
         return m.Settled(request, position)
     return m.Settled(request, position, settle_answers(outcomes))
 
@@ -149,7 +150,7 @@ def deliver_item(run: DeliverJob) -> m.DeliverItem:
 def ended_item(finished: FinishedJob) -> m.EndedItem:
     """A job's end, as one who waits for it is told."""
     body = finished.body
-    if finished.state is JobState.DEAD and not body:
+    if not body and finished.state is JobState.DEAD:
         body = CRASHED
     return m.EndedItem(finished.id, finished.state, body)
 

