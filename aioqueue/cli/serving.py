@@ -7,6 +7,8 @@ import ipaddress
 import logging
 import os
 import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, NamedTuple
 
 import anyio
@@ -22,6 +24,7 @@ from aioqueue.model.durations import to_ms
 from aioqueue.monitor.documents import json_text
 from aioqueue.transport.address import MemoryAddress, SqliteAddress, parse_address
 from aioqueue.transport.tcp import TcpListener, listen
+from aioqueue.transport.unix import listening_beside
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +72,10 @@ async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json
     if place.port:
         # A taken port is told before a journal is made or replayed. Nobody finds the port open until that is done.
         await (await listen(place.host, place.port)).aclose()
-    async with open_broker(address, clock=SystemClock(), session_ttl_ms=session_ttl_ms) as broker:
+    async with (
+        open_broker(address, clock=SystemClock(), session_ttl_ms=session_ttl_ms) as broker,
+        _beside(address, broker, connections),
+    ):
         listener = await listen(place.host, place.port)
         async with anyio.create_task_group() as accepting:
             accepting.start_soon(listener.serve, broker.attend, connections)
@@ -80,6 +86,22 @@ async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json
                 await listener.aclose()
         log.info("stopping")
     log.info("stopped")
+
+
+@asynccontextmanager
+async def _beside(
+    address: SqliteAddress | MemoryAddress, broker: Broker, connections: TaskGroup
+) -> AsyncIterator[None]:
+    """Let queues of this machine that name the journal find the broker, too."""
+    async with AsyncExitStack() as stack:
+        if isinstance(address, SqliteAddress):
+            sharing = listening_beside(_real_path(address), broker.attend, connections, serves=True)
+            await stack.enter_async_context(sharing)
+        yield
+
+
+def _real_path(address: SqliteAddress) -> str:
+    return os.path.realpath(address.path)
 
 
 def _first(group: BaseExceptionGroup[AioqueueError]) -> AioqueueError:

@@ -43,7 +43,8 @@ from aioqueue.protocol.messages import (
     Welcome,
     WorkerDied,
 )
-from aioqueue.transport.address import TcpAddress
+from aioqueue.transport.address import SqliteAddress, TcpAddress
+from aioqueue.transport.unix import socket_beside
 
 _log = logging.getLogger(__name__)
 _CODEC = Codec()
@@ -56,21 +57,21 @@ _WAIT_SECONDS: Final = 0.1
 
 
 class Heartbeat:
-    """Beats for one session until `stop`, or until `died` has been told.
+    """Beats for one session until `stop`, or until `died` has been told. A `sqlite:` path must be a real one.
 
     `lag_ms`, called in the thread, gives how late the worker's event loop runs.
     """
 
     def __init__(
         self,
-        address: TcpAddress,
+        address: TcpAddress | SqliteAddress,
         secret: bytes,
         *,
         namespace: str,
         name: str,
         lag_ms: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._address = (address.host, address.port)
+        self._address = address
         self._url = str(address)
         self._hello = Hello(PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, Role.HEARTBEAT, secret, namespace, name)
         self._lag_ms = lag_ms
@@ -135,7 +136,7 @@ class Heartbeat:
 
     def _connect_and_serve(self) -> bool:
         with (
-            socket.create_connection(self._address, timeout=CONNECT_SECONDS) as connection,
+            _connected(self._address) as connection,
             _Wire(self._url, connection, self._woken) as wire,
         ):
             wire.greet(self._hello)
@@ -166,6 +167,13 @@ class Heartbeat:
         return True
 
 
+def _connected(address: TcpAddress | SqliteAddress) -> socket.socket:
+    if isinstance(address, SqliteAddress):
+        # To the owner of the journal, which may be this very process.
+        return socket_beside(address.path)[0]
+    return socket.create_connection((address.host, address.port), timeout=CONNECT_SECONDS)
+
+
 class _Wire:
     """One connection, read and written by blocking calls. All of it raises `OSError` or `AioqueueError`."""
 
@@ -173,7 +181,8 @@ class _Wire:
         self._url = url
         self._socket = connection
         self._woken = woken
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = FrameReader(FRAME_BYTES_MAX)
         self._conversation = Conversation(Side.CLIENT)
         self.session_ttl_ms = 0

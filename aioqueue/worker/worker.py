@@ -22,7 +22,7 @@ from aioqueue.errors import AioqueueError, BadOption
 from aioqueue.limits import GOODBYE_SECONDS, QUEUES_A_WORKER_MAX, SLOTS_MAX
 from aioqueue.model.durations import Duration, to_ms
 from aioqueue.model.names import check_name
-from aioqueue.transport.address import TcpAddress
+from aioqueue.transport.address import MemoryAddress, SqliteAddress
 from aioqueue.worker.calls import Calls
 from aioqueue.worker.deadlines import Deadlines
 from aioqueue.worker.endings import Stop
@@ -47,7 +47,7 @@ class Worker:
     cleanup has `cancel_grace` seconds, twice; what then has no end is given back and spends no attempt.
 
     `name` is what the broker shows of it. `secret` is the session's, from a supervisor that beats for this process;
-    without one, a worker of a broker over TCP beats from a thread of its own. `open_stream` opens a stream to the
+    without one, it beats from a thread of its own, save for a `memory:` broker. `open_stream` opens a stream to the
     broker; by default as the queue does, which must then be entered.
 
     Raises `BadOption` or `BadName`.
@@ -149,6 +149,10 @@ class _Work:
         self._worker = worker
         queue = worker._queue
         secret = worker._secret or os.urandom(SECRET_BYTES)
+        address = queue.address
+        if isinstance(address, SqliteAddress):
+            # The program may change its directory.
+            address = SqliteAddress(os.path.realpath(address.path))
         self.session = Session(
             worker._open_stream or queue.open_stream,
             url=queue.url,
@@ -169,8 +173,8 @@ class _Work:
         )
         self.session.begin(self._runners)
         self._heartbeat: Heartbeat | None = None
-        if worker._secret is None and isinstance(queue.address, TcpAddress):
-            self._heartbeat = Heartbeat(queue.address, secret, namespace=queue.namespace, name=worker._name)
+        if worker._secret is None and not isinstance(address, MemoryAddress):
+            self._heartbeat = Heartbeat(address, secret, namespace=queue.namespace, name=worker._name)
 
     async def until_stopped(self, link: asyncio.Task[None]) -> None:
         """Work until the worker is stopped; raises what ended the link for good."""

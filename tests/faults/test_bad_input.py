@@ -101,7 +101,7 @@ async def port_is_taken(place: Place) -> None:
 
 
 async def journal_is_in_use(place: Place) -> None:
-    async with Queue(f"sqlite:{place.broker.journal}"):
+    async with open_broker(SqliteAddress(str(place.broker.journal)), clock=SystemClock()):
         pass
 
 
