@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
+from itertools import count
 from typing import Any, Final
 
 import anyio
@@ -64,6 +65,7 @@ class Broker:
         self._statistician = Statistician(partition.state, clock.now())
         self._decode = Codec().decode_client
         self._peers: set[Peer] = set()
+        self._links = count(1)
         self._at_data: dict[int, Peer] = {}
         self._at_heartbeat: dict[int, Peer] = {}
         self._watchers: set[Peer] = set()
@@ -143,7 +145,7 @@ class Broker:
     async def attend(self, stream: Stream) -> None:
         """Serve one connection until it ends; what its peer does wrong, or a defect here, ends nothing else."""
         connection = Connection(stream, decode=self._decode, conversation=Conversation(Side.BROKER))
-        peer = Peer(self, connection)
+        peer = Peer(self, connection, next(self._links))
         self._peers.add(peer)
         try:
             async with anyio.create_task_group() as tasks:
@@ -219,7 +221,7 @@ class Broker:
         self.waiters.forget(peer)
         if self._at_data.get(peer.session) is peer:
             del self._at_data[peer.session]
-            self.engine.post(c.LoseLink(peer.session), _nothing)
+            self.engine.post(c.LoseLink(peer.session, peer.link), _nothing)
         elif self._at_heartbeat.get(peer.session) is peer:
             del self._at_heartbeat[peer.session]
 

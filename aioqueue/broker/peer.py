@@ -47,16 +47,20 @@ CAPABILITIES: Final = 0
 
 
 class Peer:
-    """One connection and the session it speaks for; `session` is 0 until it was welcomed."""
+    """One connection and the session it speaks for; `session` is 0 until it was welcomed.
+
+    `link` is the connection's number at this broker; a heartbeat's is 0, for it offers no capacity.
+    """
 
     __slots__ = (
-        "_broker", "_heard_ms", "awaited", "connection", "namespace", "role", "session", "watching",
+        "_broker", "_heard_ms", "awaited", "connection", "link", "namespace", "role", "session", "watching",
     )  # fmt: skip
 
-    def __init__(self, broker: Broker, connection: Connection[m.ClientMessage]) -> None:
+    def __init__(self, broker: Broker, connection: Connection[m.ClientMessage], link: int) -> None:
         self._broker = broker
         self._heard_ms = 0
         self.connection = connection
+        self.link = link
         self.session = 0
         self.role = m.Role.CLIENT
         self.namespace = ""
@@ -108,9 +112,11 @@ class Peer:
         check_name("namespace", message.namespace)
         self.role = message.role
         self.namespace = message.namespace
-        attach = message.role is m.Role.HEARTBEAT
+        if attach := message.role is m.Role.HEARTBEAT:
+            self.link = 0
         secret_hash = self._broker.hash_secret(message.secret)
-        opened = c.OpenSession(secret_hash, message.namespace, message.name or self.connection.peer, attach)
+        name = message.name or self.connection.peer
+        opened = c.OpenSession(secret_hash, message.namespace, name, attach, self.link)
         self._post(opened, Peer._welcome, message)
 
     def _welcome(self, message: m.Hello, reply: Any) -> None:
@@ -357,7 +363,8 @@ class Peer:
 
     def capacity(self, message: m.Capacity) -> None:
         queues = tuple(dict.fromkeys(check_name("queue", name) for name in message.queues))
-        self._post(c.OfferCapacity(self.session, message.slots, queues), Peer._capacity_taken, message)
+        offered = c.OfferCapacity(self.session, message.slots, queues, self.link)
+        self._post(offered, Peer._capacity_taken, message)
 
     def _capacity_taken(self, message: m.Capacity, reply: Any) -> None:
         if isinstance(reply, Exception):

@@ -319,6 +319,7 @@ def _link_changed(state: State, event: e.LinkChanged, body: bytes | None, at: Mo
     _leave_pool(state, session)
     link = session.link
     link.connected = event.connected
+    link.number = event.link
     link.slots = event.slots
     link.queues = event.queues
     link.heard_ms = event.heard_ms

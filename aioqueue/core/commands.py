@@ -126,13 +126,15 @@ class InspectJob(Struct, gc=False):
 class OpenSession(Struct, gc=False):
     """A connection says who it is. Answered by `(session number, fresh)`.
 
-    `attach` is a heartbeat connection: it opens the session if need be and leaves its capacity alone.
+    `attach` is a heartbeat connection: it opens the session if need be and leaves its capacity alone. `link` is the
+    connection's number; the latest speaks for the session, and what an older one said is passed over when it comes.
     """
 
     secret_hash: bytes
     namespace: str
     name: str
     attach: bool = False
+    link: int = 0
 
 
 class HeldRun(Struct, gc=False):
@@ -160,12 +162,14 @@ class OfferCapacity(Struct, gc=False):
     session: int
     slots: int
     queues: tuple[str, ...]
+    link: int = 0
 
 
 class LoseLink(Struct, gc=False):
     """The session's connection is gone. Its leases live on until its time is up."""
 
     session: int
+    link: int = 0
 
 
 class HearSession(Struct, gc=False):

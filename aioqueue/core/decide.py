@@ -232,13 +232,14 @@ def _open_session(state: State, command: c.OpenSession, now: Now, bodies: BodyAr
         if command.attach:
             return Decision([(e.SessionHeard(number, now.mono_ms), None)], (number, False))
         # Nothing is leased to it before it says what it still holds and offers its capacity again.
-        changed = e.LinkChanged(number, True, 0, (), now.mono_ms, since_fence=state.next_fence)
+        changed = e.LinkChanged(number, True, 0, (), now.mono_ms, since_fence=state.next_fence, link=command.link)
         return Decision([(changed, None)], (number, False))
     if len(state.sessions) >= SESSIONS_MAX:
         raise TooManySessions(sessions=len(state.sessions), limit=SESSIONS_MAX)
     number = state.next_session
     opened = e.SessionOpened(number, command.secret_hash, command.namespace, command.name)
-    return Decision([(e.LinkChanged(number, not command.attach, 0, (), now.mono_ms, opened), None)], (number, True))
+    changed = e.LinkChanged(number, not command.attach, 0, (), now.mono_ms, opened, link=command.link)
+    return Decision([(changed, None)], (number, True))
 
 
 def _resume(state: State, command: c.ResumeSession, now: Now, bodies: BodyArea) -> Decision:
@@ -266,17 +267,21 @@ def _resume(state: State, command: c.ResumeSession, now: Now, bodies: BodyArea) 
 
 def _offer_capacity(state: State, command: c.OfferCapacity, now: Now, bodies: BodyArea) -> Decision:
     session = _session(state, command.session)
+    if command.link != session.link.number:
+        # A newer connection may not have said yet what it holds: it could not be told of a lease.
+        return Decision([], None)
     # The queues of a worker act as one, so workers that name the same ones in another order share one pool.
     queues = tuple(sorted(set(command.queues)))
-    changed = e.LinkChanged(session.number, True, command.slots, queues, now.mono_ms)
+    changed = e.LinkChanged(session.number, True, command.slots, queues, now.mono_ms, link=command.link)
     return Decision([(changed, None)], None)
 
 
 def _lose_link(state: State, command: c.LoseLink, now: Now, bodies: BodyArea) -> Decision:
     session = state.sessions.get(command.session)
-    if session is None:
+    if session is None or command.link != session.link.number:
         return Decision([], None)
-    lost = e.LinkChanged(session.number, False, 0, session.link.queues, session.link.heard_ms)
+    link = session.link
+    lost = e.LinkChanged(session.number, False, 0, link.queues, link.heard_ms, link=link.number)
     return Decision([(lost, None)], None)
 
 

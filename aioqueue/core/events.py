@@ -121,6 +121,7 @@ class LinkChanged(Struct, gc=False):
     heard_ms: int
     opened: SessionOpened | None = None
     since_fence: int = 0
+    link: int = 0
 
 
 class SessionHeard(Struct, gc=False):

@@ -53,10 +53,11 @@ class Job(Struct, gc=False):
 class Link:
     """The part of a session that lives in this process only: its connection, capacity and when it was last heard."""
 
-    __slots__ = ("connected", "heard_ms", "queues", "since_fence", "slots")
+    __slots__ = ("connected", "heard_ms", "number", "queues", "since_fence", "slots")
 
     def __init__(self, heard_ms: int) -> None:
         self.connected = False
+        self.number = 0
         # Leases below this fence are older than the connection: its worker knows of them only what it resumes.
         self.since_fence = 0
         self.slots = 0

@@ -207,6 +207,25 @@ async def test_leases_that_a_returning_worker_does_not_name_are_given_back_in_pl
             await worker.hear(m.Deliver)
 
 
+async def test_a_run_is_not_lost_between_an_older_connections_offer_and_a_newer_ones_resume(house: House) -> None:
+    gate, faults, secret = asyncio.Event(), Faults(), os.urandom(16)
+    async with running(house, faults) as at:
+        older, newer, client = await at.peer(m.Role.WORKER, secret), await at.connect(), await at.peer()
+        job = item()
+        faults.delay = gate.wait
+        client.say(m.Submit(client.ask(), [job]))
+        assert await client.heard_nothing()
+        # The broker reads what came last over the old connection after the first word of the new one.
+        newer.say(m.Hello(1, 1, m.Role.WORKER, secret))
+        assert await newer.heard_nothing()
+        older.say(m.Capacity(1, ["default"]))
+        assert await older.heard_nothing()
+        gate.set()
+        assert not (await newer.hear(m.Welcome)).fresh
+        newer.say(m.Resume(newer.ask()), m.Capacity(1, ["default"]))
+        assert [run.job for run in await newer.runs()] == [job.job]
+
+
 async def test_a_settle_that_got_no_answer_is_answered_in_the_resume(house: House) -> None:
     secret = os.urandom(16)
     async with running(house) as at:

@@ -356,6 +356,19 @@ def test_a_session_above_the_limit_is_refused(scene: Scene, monkeypatch: pytest.
         scene.session("w2")
 
 
+def test_what_an_older_connection_offers_or_loses_is_not_the_newer_ones(scene: Scene) -> None:
+    session, _ = scene.ask(c.OpenSession(b"x", NAMESPACE, "x", link=1))
+    scene.ask(c.OpenSession(b"x", NAMESPACE, "x", link=2))
+    scene.submit(new_job(1))
+    assert scene.step(c.OfferCapacity(session, 1, ("default",), link=1)).events == []
+    scene.ask(c.LoseLink(session, link=1))
+    link = scene.partition.state.sessions[session].link
+    assert link.connected
+    assert kinds(scene.step(c.OfferCapacity(session, 1, ("default",), link=2))) == ["SessionOpened", "JobLeased"]
+    scene.ask(c.LoseLink(session, link=2))
+    assert not link.connected
+
+
 @pytest.mark.parametrize("command", [c.ResumeSession(9, [], []), c.OfferCapacity(9, 1, ("default",))])
 def test_a_session_that_is_over_can_do_nothing(scene: Scene, command: c.Command) -> None:
     with pytest.raises(SessionOver):
