@@ -18,6 +18,8 @@ NAME_CHARACTERS_MAX: Final = 128
 JOB_ID_BYTES: Final = 16
 # A caller's own id is hashed; it is kept for display only.
 OWN_ID_CHARACTERS_MAX: Final = 256
+# What a person says of an act, such as the reason of a cancel: a page of text.
+TEXT_CHARACTERS_MAX: Final = 4_096
 
 # --- the wire -----------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Literal, cast
 from aioqueue.client.info import JobInfo, friendly
 from aioqueue.client.link import Link
 from aioqueue.errors import AioqueueError, DeadlineExceeded
+from aioqueue.model.names import check_text
 from aioqueue.protocol.messages import (
     CancelJob,
     Cancelled,
@@ -51,8 +52,8 @@ class Questions:
 
     async def ask(self, question: Question) -> Answer:
         """The answer; raises the broker's refusal, or `DeadlineExceeded`."""
-        self._send(question)
         try:
+            self._send(question)
             async with asyncio.timeout(self._ask_seconds):
                 return await question.answer
         except TimeoutError:
@@ -76,6 +77,7 @@ class Questions:
     async def cancel(self, key: bytes, reason: str) -> CancelOutcome:
         """How the cancel went. Raises `NotCancellableYet` or `JobNotFound`."""
         # Asking again does no harm: a job that the first one cancelled is answered `cancelled` once more.
+        check_text("reason", reason)
         answer = await self.ask(Question("the cancel of a job", lambda number: CancelJob(number, key, reason)))
         assert isinstance(answer, Cancelled)
         return cast(CancelOutcome, answer.outcome)

@@ -343,9 +343,12 @@ class Queue(Declares):
     ) -> AsyncGenerator[JobInfo, None]:
         """Jobs in these states (`ready`, `dead`, …), of this lane and of this task, newest first, at most `limit`.
 
-        Raises `BadOption` for a state that there is not.
+        Raises `BadOption` for a state that there is not, and `BadName`.
         """
         states = _states(state)
+        for what, name in (("queue", queue), ("task", task)):
+            if name:
+                check_name(what, name)
         session = self.session()
         rest = limit
         after = b""
@@ -409,4 +412,4 @@ def _states(state: str | Iterable[str] | None) -> list[int]:
     for label in wanted:
         if label not in labels:
             raise BadOption(option="state", value=label, reason=f"it must be one of {', '.join(labels)}")
-    return [labels[label] for label in wanted]
+    return [labels[label] for label in dict.fromkeys(wanted)]

@@ -29,6 +29,7 @@ from aioqueue.limits import (
     QUEUES_A_WORKER_MAX,
     SLOTS_MAX,
     SPEC_BYTES_MAX,
+    TEXT_CHARACTERS_MAX,
 )
 from aioqueue.model.views import JobInfo, Statistics
 
@@ -42,7 +43,7 @@ Body = Annotated[bytes, Meta(max_length=BODY_BYTES_MAX + ERROR_BYTES_MAX)]
 Headers = Annotated[bytes, Meta(max_length=HEADERS_BYTES_MAX)]
 SpecBytes = Annotated[bytes, Meta(max_length=SPEC_BYTES_MAX)]
 Name = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
-Text = Annotated[str, Meta(max_length=4096)]
+Text = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)]
 # An option that is not built yet costs nobody a new field: its key is a small number, its value packed msgpack.
 Extra = Annotated[dict[int, Annotated[bytes, Meta(max_length=SPEC_BYTES_MAX)]], Meta(max_length=_SHORT)]
 Number = Annotated[int, Meta(ge=0)]

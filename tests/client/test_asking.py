@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from aioqueue.client.session import Session
-from aioqueue.errors import DeadlineExceeded, JobNotFound, NotRetryable, QueueClosed
+from aioqueue.errors import BadOption, DeadlineExceeded, JobNotFound, NotRetryable, QueueClosed
 from aioqueue.model.ids import id_text
 from aioqueue.protocol import messages as m
 from tests.support.examples import INFO
@@ -77,6 +77,23 @@ async def test_a_question_asked_without_a_connection_leaves_with_the_next(
     asked = await peer.expect(m.CancelJob)
     peer.send(m.Cancelled(asked.request, "cancelled"))
     assert await asking == "cancelled"
+
+
+@pytest.mark.parametrize("reason", ["x" * 4_097, "\udcff"])
+async def test_a_reason_that_cannot_be_sent_is_refused_here(session_of: Opened, reason: str) -> None:
+    session, _ = await session_of()
+    with pytest.raises(BadOption, match="reason"):
+        await session.questions.cancel(JOB, reason)
+    assert len(session.questions) == 0
+
+
+async def test_a_question_that_cannot_be_packed_is_not_asked_again(session_of: Opened, broker: FakeBroker) -> None:
+    session, peer = await session_of()
+    with pytest.raises(UnicodeEncodeError):
+        await session.questions.page([], "\udcff", "", 1, b"")
+    peer.abort()
+    await broker.welcome()
+    assert len(session.questions) == 0
 
 
 async def test_a_question_without_an_answer_ends_by_its_deadline(session_of: Opened) -> None:

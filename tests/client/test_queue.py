@@ -537,6 +537,21 @@ async def test_find_asks_for_no_more_than_its_limit(entered: Entered) -> None:
     assert await collecting == 3
 
 
+@pytest.mark.parametrize("names", [{"queue": "\udcff"}, {"task": "a b"}])
+async def test_find_refuses_a_name_that_nothing_can_have(entered: Entered, names: dict[str, str]) -> None:
+    with pytest.raises(BadName):
+        await anext(entered[0].find(**names))
+
+
+async def test_find_names_each_state_once_however_often_it_is_wanted(entered: Entered) -> None:
+    queue, peer = entered
+    finding = asyncio.ensure_future(anext(queue.find(state=["dead", "ready"] * 10), None))
+    asked = await peer.expect(m.FindJobs)
+    assert len(asked.states) == 2
+    peer.send(m.JobPage(asked.request, []))
+    assert await finding is None
+
+
 async def test_find_refuses_a_state_that_there_is_not(entered: Entered) -> None:
     with pytest.raises(BadOption, match="succeeded"):
         await anext(entered[0].find(state="done"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from aioqueue.errors import BadName
-from aioqueue.model.names import check_name
+from aioqueue.errors import BadName, BadOption
+from aioqueue.limits import TEXT_CHARACTERS_MAX
+from aioqueue.model.names import check_name, check_text
 
 
 @pytest.mark.parametrize("name", ["a", "A", "0", "_", ".", "-", "shop.mail.send", "Mail_2-high", "x" * 128])
@@ -34,3 +35,16 @@ def test_a_refused_name_is_refused_each_time_for_what_it_should_have_named() -> 
         with pytest.raises(BadName) as refusal:
             check_name(what, "a b")
         assert refusal.value.what == what
+
+
+@pytest.mark.parametrize("text", ["", "sold out", "ausverkauft \u00fc\n\U0001f4e6", "x" * TEXT_CHARACTERS_MAX])
+def test_a_text_that_can_be_sent_is_given_back(text: str) -> None:
+    assert check_text("reason", text) is text
+
+
+@pytest.mark.parametrize("text", ["x" * (TEXT_CHARACTERS_MAX + 1), "\udcff", "a\ud800b", None, b"sold out"])
+def test_a_text_that_no_message_can_carry_is_refused(text: str) -> None:
+    with pytest.raises(BadOption) as refusal:
+        check_text("reason", text)
+    assert refusal.value.option == "reason"
+    assert len(str(refusal.value)) < 300
