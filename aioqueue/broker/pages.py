@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from itertools import dropwhile, islice
 from typing import Final, NamedTuple
 
 from msgspec import structs
@@ -10,17 +12,19 @@ from msgspec import structs
 from aioqueue.archive.base import JobFilter
 from aioqueue.broker import translate as t
 from aioqueue.broker.overlay import Overlay
-from aioqueue.core.state import State
+from aioqueue.core.state import Job, State
 from aioqueue.errors import BadOption
+from aioqueue.limits import JOB_ID_BYTES
 from aioqueue.model.states import TERMINAL, JobState
 from aioqueue.model.views import JobInfo
 
 Wanted = tuple[str, tuple[JobState, ...], str, str]
 
-# A page's cursor says where it stopped: among the living, by sequence, or in the archive, by the archive's own cursor.
+# A page's cursor says where it stopped: among the living, by the last job's submit and id, or in the archive, by the
+# archive's own cursor.
 _LIVING: Final = b"L"
 _ARCHIVED: Final = b"A"
-_SEQ: Final = struct.Struct(">Q")
+_PLACE: Final = struct.Struct(f">q{JOB_ID_BYTES}s")
 TEXT_SHOWN: Final = 500
 
 
@@ -32,40 +36,42 @@ class LivingPage(NamedTuple):
 
 
 def living_page(state: State, wanted: Wanted, limit: int, after: bytes) -> LivingPage:
-    """Living jobs, newest submit first. A job that takes a new place while pages are read may be missed or seen twice.
+    """Living jobs, newest submit first. Where the last job of a page ends before the next one is asked for, those that
+    were submitted in the same millisecond may be seen twice.
 
     Raises `BadOption` for a cursor that no page gave.
     """
-    below = _below(after)
-    if below == 0:
+    if after[:1] == _ARCHIVED:
         return LivingPage([], b"")
     namespace, states, queue, task = wanted
     found: list[JobInfo] = []
-    for job in reversed(state.jobs.values()):
+    for job in _behind(state, after):
         spec = job.spec
         if (
             spec.namespace == namespace
             and (not states or job.state in states)
             and (not queue or spec.queue == queue)
             and (not task or spec.task == task)
-            and (below is None or job.seq < below)
         ):
             session = state.sessions.get(job.session)
             found.append(_brief(t.info_of_living(job, session.name if session is not None else "", [])))
             if len(found) == limit:
-                return LivingPage(found, _LIVING + _SEQ.pack(job.seq))
+                return LivingPage(found, _LIVING + _PLACE.pack(job.submitted_ms, job.id))
     return LivingPage(found, b"")
 
 
-def _below(after: bytes) -> int | None:
-    place, cursor = after[:1], after[1:]
+def _behind(state: State, after: bytes) -> Iterator[Job]:
+    """The living jobs behind a cursor. Not by sequence: a job takes a new one when it is tried again."""
+    jobs = reversed(state.jobs.values())
     if not after:
-        return None
-    if place == _ARCHIVED:
-        return 0
-    if place == _LIVING and len(cursor) == _SEQ.size:
-        return int(_SEQ.unpack(cursor)[0])
-    raise BadOption(option="after", value=after.hex(), reason="it is no cursor of an earlier page")
+        return jobs
+    if after[:1] != _LIVING or len(after) != 1 + _PLACE.size:
+        raise BadOption(option="after", value=after.hex(), reason="it is no cursor of an earlier page")
+    submitted_ms, job_id = _PLACE.unpack_from(after, 1)
+    last = state.jobs.get(job_id)
+    if last is None or last.submitted_ms != submitted_ms:
+        return dropwhile(lambda job: job.submitted_ms > submitted_ms, jobs)
+    return islice(dropwhile(lambda job: job is not last, jobs), 1, None)
 
 
 async def whole_page(
