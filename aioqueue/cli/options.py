@@ -14,7 +14,7 @@ Url = Annotated[
     typer.Option(
         envvar=URL_VARIABLE,
         show_default=False,
-        help=f"The broker: tcp://HOST:PORT, or sqlite:PATH of one on this machine, also a stopped one. [default: {DEFAULT_URL}]",
+        help=f"The broker: tcp://HOST:PORT, or sqlite:PATH on this machine. [default: {DEFAULT_URL}]",
     ),
 ]
 AppUrl = Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import stat
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -20,7 +21,8 @@ import pytest
 from aioqueue import JournalInUse, Queue
 from aioqueue.clock import SystemClock
 from aioqueue.embedded import SharedBroker, sharing
-from aioqueue.errors import BrokerUnavailable, QueueClosed
+from aioqueue.errors import BrokerUnavailable, JournalFailed, QueueClosed
+from aioqueue.journal.connection import Connection
 from aioqueue.journal.lock import OwnerLock
 from aioqueue.journal.sqlite import SqliteJournal
 from aioqueue.transport.address import SqliteAddress
@@ -253,6 +255,34 @@ async def test_a_guest_owns_the_journal_when_its_owner_has_left(tmp_path: Path) 
         assert (await (await guest.get(job.id)).info()).state == "ready"
         await stack.enter_async_context(owner)
         assert (await (await owner.get(job.id)).info()).state == "ready"
+
+
+async def test_an_owner_whose_journal_fails_is_told_so_and_followed_by_a_guest(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    url = f"sqlite:{tmp_path / 'jobs.db'}"
+    async with Queue(url, worker=False) as owner, Queue(url, worker=False) as guest:
+        job = await guest.submit("work", 1)
+        break_next_append(monkeypatch)
+        with pytest.raises(JournalFailed, match="disk I/O error"):
+            await owner.submit("work", 2)
+        assert (await (await guest.get(job.id)).info()).state == "ready"
+        assert (await (await guest.submit("work", 3)).info()).state == "ready"
+        with pytest.raises(JournalFailed):
+            await owner.get(job.id)
+
+
+def break_next_append(monkeypatch: Patch) -> None:
+    """The disk refuses one insert of a batch."""
+    real = Connection.execute
+
+    async def execute(self: Connection, sql: str, parameters: Any = ()) -> Any:
+        if sql.startswith("INSERT"):
+            monkeypatch.setattr(Connection, "execute", real)
+            raise sqlite3.OperationalError("disk I/O error")
+        return await real(self, sql, parameters)
+
+    monkeypatch.setattr(Connection, "execute", execute)
 
 
 async def test_a_program_may_change_its_directory_before_it_takes_over(tmp_path: Path, monkeypatch: Patch) -> None:
