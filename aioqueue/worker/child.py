@@ -82,7 +82,7 @@ class Child:
         self._address = queue.address
         if not isinstance(self._address, TcpAddress):
             reason = (
-                "the app that names it runs its jobs itself; for workers beside it run `aioqueue serve` and give its --url"
+                "the app that names it runs its jobs; for workers beside it run `aioqueue serve` and give its --url"
             )
             raise BadUrl(url=queue.url, reason=reason)
         queue.worker = False
