@@ -125,6 +125,8 @@ KEEP_DEAD_MS: Final = 30 * 86_400_000
 TOMBSTONE_MS: Final = 86_400_000
 # Finished jobs that wait for the archive's commit; a fuller overlay slows the engine instead of growing.
 OVERLAY_JOBS_MAX: Final = 100_000
+# The same in bytes of results, arguments and errors: it is also the largest bulk that is committed at once.
+OVERLAY_BYTES_MAX: Final = 64 * MIB
 
 # --- views --------------------------------------------------------------------------------------------------------
 

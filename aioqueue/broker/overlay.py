@@ -15,7 +15,7 @@ from typing import Final
 from aioqueue.archive.base import Archive, JobFilter, Tombstone
 from aioqueue.clock import Clock
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, DeliverJob, Effect, ReviveJob
-from aioqueue.limits import OVERLAY_JOBS_MAX
+from aioqueue.limits import OVERLAY_BYTES_MAX, OVERLAY_JOBS_MAX
 from aioqueue.model.records import EndedRun, FinishedJob
 
 # How long a bulk gathers. Nobody waits for it: results are answered from the overlay.
@@ -93,6 +93,7 @@ class Overlay:
         self._position = position
         self._superseded.clear()
         if self._staged_runs:
+            self._bytes += _run_bytes(self._staged_runs)
             self._runs += self._staged_runs
             self._staged_runs = []
         if self._staged_revived:
@@ -100,8 +101,12 @@ class Overlay:
             self._staged_revived = []
         if self._finished or self._runs or self._revived:
             self._wake.set()
-            if len(self._finished) > OVERLAY_JOBS_MAX:
+            if self._full:
                 self._room.clear()
+
+    @property
+    def _full(self) -> bool:
+        return len(self._finished) + len(self._runs) > OVERLAY_JOBS_MAX or self._bytes > OVERLAY_BYTES_MAX
 
     async def room(self) -> None:
         """Wait until the archive has caught up; the engine does before each batch, so that this stays bounded."""
@@ -110,7 +115,7 @@ class Overlay:
 
     async def room_for_replay(self) -> None:
         """The same while the journal is replayed, when no task writes bulks yet."""
-        if len(self._finished) >= OVERLAY_JOBS_MAX:
+        if self._full:
             await self.write()
 
     # --- looking ----------------------------------------------------------------------------------------------------
@@ -210,5 +215,10 @@ class Overlay:
         self._writing_runs, self._writing_revived = [], {}
         for row in finished:
             self._drop(row)
-        if len(self._finished) <= OVERLAY_JOBS_MAX:
+        self._bytes -= _run_bytes(runs)
+        if not self._full:
             self._room.set()
+
+
+def _run_bytes(runs: Iterable[EndedRun]) -> int:
+    return sum(len(run.body) for run in runs)
