@@ -80,6 +80,13 @@ EMBEDDED_SLOTS: Final = 100
 HEARTBEATS_A_TTL: Final = 3
 SESSION_TTL_MS: Final = 10_000
 SESSION_TTL_MS_MIN: Final = 300
+# An event loop that stands still for this long delays every job of its worker by as much; less is the rule in programs
+# that compute a little between two awaits.
+LOOP_BLOCKED_MS: Final = 1_000
+# How often the watchdog looks in that time. Four looks a second cost an idle worker 0.1 % of a core.
+LOOP_LOOKS_A_BLOCK: Final = 4
+# Two lines of code by file, number and function; longer paths are cut.
+PLACE_CHARACTERS_MAX: Final = 512
 
 # --- jobs ---------------------------------------------------------------------------------------------------------
 

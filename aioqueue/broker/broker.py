@@ -20,6 +20,7 @@ from anyio.abc import TaskGroup
 
 from aioqueue.archive.base import Archive
 from aioqueue.broker import translate as t
+from aioqueue.broker.beats import Beats
 from aioqueue.broker.engine import Engine
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.peer import Peer, check_witness
@@ -34,6 +35,7 @@ from aioqueue.core.partition import Partition
 from aioqueue.errors import ConnectionLost, HistoryLost, JournalError, PeerMisbehaved, Refused
 from aioqueue.journal.base import Journal, Leadership
 from aioqueue.limits import FRAME_BYTES_TARGET, HANDSHAKE_MS, ITEMS_A_FRAME_MAX, SESSION_TTL_MS, STATISTICS_MS
+from aioqueue.model.views import Block
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.codec import Codec
 from aioqueue.protocol.conversation import Conversation, Side
@@ -62,7 +64,8 @@ class Broker:
         self.waiters: Waiters[Peer] = Waiters()
         self.recovered = Recovered(0, 0)
         self._archive = archive
-        self._statistician = Statistician(partition.state, clock.now())
+        self._beats = Beats()
+        self._statistician = Statistician(partition.state, self._beats, clock.now())
         self._decode = Codec().decode_client
         self._peers: set[Peer] = set()
         self._links = count(1)
@@ -224,6 +227,16 @@ class Broker:
             self.engine.post(c.LoseLink(peer.session, peer.link), _nothing)
         elif self._at_heartbeat.get(peer.session) is peer:
             del self._at_heartbeat[peer.session]
+            self._beats.forget(peer.session)
+
+    def beat(self, peer: Peer, message: m.Beat) -> None:
+        """Remember how a worker's event loop fares; a connection that was replaced has no say."""
+        if self._at_heartbeat.get(peer.session) is peer:
+            self._beats.take(peer.session, message, self.clock.now().mono_ms)
+
+    def blocked(self, session: int) -> Block | None:
+        """What the event loop of this session's worker stands still in, as far as is known."""
+        return self._beats.blocked(session, self.clock.now().mono_ms)
 
     def hash_secret(self, secret: bytes) -> bytes:
         """What is kept of a session's secret: enough to know it again, and nothing to speak for it with."""

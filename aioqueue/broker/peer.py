@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aioqueue.broker import translate as t
 from aioqueue.broker.engine import Query
@@ -31,6 +31,7 @@ from aioqueue.model.ids import id_text
 from aioqueue.model.names import check_name
 from aioqueue.model.records import FinishedJob
 from aioqueue.model.states import JobState
+from aioqueue.model.views import Block
 from aioqueue.protocol import messages as m
 from aioqueue.transport.connection import Connection
 
@@ -44,6 +45,14 @@ _WANT_RESULT: Final = int(m.SubmitFlag.WANT_RESULT)
 _STATES: Final = frozenset(JobState)
 # What this broker can do beyond version 1 of the protocol.
 CAPABILITIES: Final = 0
+
+
+class Living(NamedTuple):
+    """A job that has not ended, as it was when it was looked at, with what is known of its worker."""
+
+    job: Job
+    worker: str
+    blocked: Block | None
 
 
 class Peer:
@@ -99,6 +108,9 @@ class Peer:
 
     def nothing(self, message: Any) -> None:
         """Being heard is all that this message is for."""
+
+    def beat(self, message: m.Beat) -> None:
+        self._broker.beat(self, message)
 
     def hello(self, message: m.Hello) -> None:
         if message.version_max < m.PROTOCOL_VERSION_MIN or message.version_min > m.PROTOCOL_VERSION:
@@ -256,13 +268,15 @@ class Peer:
     def get_job(self, message: m.GetJob) -> None:
         self._post(Query(lambda: self._look(message.job)), Peer._got_job, message)
 
-    def _look(self, job_id: bytes) -> tuple[Job, str] | None:
+    def _look(self, job_id: bytes) -> Living | None:
         state = self._broker.engine.partition.state
         job = state.jobs.get(job_id)
         if job is None:
             return None
         session = state.sessions.get(job.session)
-        return copy_job(job), session.name if session is not None else ""
+        if session is None:
+            return Living(copy_job(job), "", None)
+        return Living(copy_job(job), session.name, self._broker.blocked(session.number))
 
     def _got_job(self, message: m.GetJob, reply: Any) -> None:
         if isinstance(reply, Exception):
@@ -270,14 +284,14 @@ class Peer:
         else:
             self._broker.spawn(self._answer(self._tell_job), message, reply)
 
-    async def _tell_job(self, message: m.GetJob, living: tuple[Job, str] | None) -> m.BrokerMessage:
+    async def _tell_job(self, message: m.GetJob, living: Living | None) -> m.BrokerMessage:
         overlay = self._broker.overlay
         if living is not None:
-            job, worker = living
+            job = living.job
             if job.spec.namespace != self.namespace:
                 raise JobNotFound(job=id_text(message.job))
             runs = await overlay.runs(job.id) if job.runs else []
-            return m.JobRecord(message.request, t.info_of_living(job, worker, runs))
+            return m.JobRecord(message.request, t.info_of_living(job, living.worker, runs, living.blocked))
         found = (await overlay.look_up([message.job])).get(message.job)
         if found is None or (isinstance(found, FinishedJob) and found.namespace != self.namespace):
             raise JobNotFound(job=id_text(message.job))
@@ -400,7 +414,7 @@ def check_witness(message: m.Hello, journal_id: bytes, position: int, path: str)
 _DISPATCH: Final[dict[type[Any], Callable[[Peer, Any], None]]] = {
     m.Ping: Peer.ping,
     m.Pong: Peer.nothing,
-    m.Beat: Peer.nothing,
+    m.Beat: Peer.beat,
     m.Hello: Peer.hello,
     m.Goodbye: Peer.goodbye,
     m.WorkerDied: Peer.worker_died,

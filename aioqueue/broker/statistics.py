@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+from aioqueue.broker.beats import Beats
 from aioqueue.clock import Now
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, Effect
-from aioqueue.core.state import State
+from aioqueue.core.state import Job, State
 from aioqueue.model.bodies import unpack_failure
 from aioqueue.model.records import EndedRun
 from aioqueue.model.states import JobState
-from aioqueue.model.views import QueueStatistics, RecentFailure, RunningJob, Statistics, WorkerStatistics
+from aioqueue.model.views import Block, QueueStatistics, RecentFailure, RunningJob, Statistics, WorkerStatistics
 
 # A screen shows no more; the totals count all.
 RUNNING_SHOWN: Final = 50
@@ -25,8 +26,9 @@ TEXT_SHOWN: Final = 500
 class Statistician:
     """Remembers recent failures, and draws the whole view when it is asked."""
 
-    def __init__(self, state: State, now: Now) -> None:
+    def __init__(self, state: State, beats: Beats, now: Now) -> None:
         self._state = state
+        self._beats = beats
         self._started_ms = now.wall_ms
         self._failures: deque[RecentFailure] = deque(maxlen=FAILURES_SHOWN)
 
@@ -50,6 +52,10 @@ class Statistician:
             failure = unpack_failure(run.body)
             kind, text = failure.type, failure.text[:TEXT_SHOWN]
         self._failures.append(RecentFailure(run.id, task, queue, run.ended_ms, kind, text, dead))
+
+    def _blocked_by(self, job: Job, now: Now) -> Block | None:
+        blocked = self._beats.blocked(job.session, now.mono_ms)
+        return blocked if blocked is not None and blocked.job == job.id else None
 
     def view(self, now: Now, position: int) -> Statistics:
         """The whole broker at this moment."""
@@ -75,13 +81,14 @@ class Statistician:
                 WorkerStatistics(
                     session.number, session.name, list(session.link.queues), session.link.slots, len(session.leases),
                     session.link.connected, now.mono_ms - session.link.heard_ms,
+                    self._beats.lag_ms(session.number), self._beats.blocked(session.number, now.mono_ms),
                 )
                 for session in workers[:WORKERS_SHOWN]
             ],
             running=[
                 RunningJob(
                     job.id, job.spec.task, job.spec.queue, state.sessions[job.session].name, job.runs,
-                    max(0, now.wall_ms - job.started_ms),
+                    max(0, now.wall_ms - job.started_ms), self._blocked_by(job, now),
                 )
                 for job in running
             ],

@@ -19,7 +19,7 @@ from aioqueue.model.ids import route_in, route_of
 from aioqueue.model.records import EndedRun, FinishedJob, JobExtra, pack_extra, unpack_extra
 from aioqueue.model.spec import Spec, unpack_spec
 from aioqueue.model.states import JobState
-from aioqueue.model.views import Attempt, Failure, JobInfo
+from aioqueue.model.views import Attempt, Block, Failure, JobInfo
 from aioqueue.protocol import messages as m
 
 _SPECS_KNOWN_MAX: Final = 10_000
@@ -181,7 +181,7 @@ def attempts(runs: Sequence[EndedRun], generation: int) -> list[Attempt]:
     ]  # fmt: skip
 
 
-def info_of_living(job: Job, worker: str, runs: Sequence[EndedRun]) -> JobInfo:
+def info_of_living(job: Job, worker: str, runs: Sequence[EndedRun], blocked: Block | None = None) -> JobInfo:
     """All that is known of a job that has not ended."""
     extra, spec = unpack_extra(job.extra), job.spec
     history = attempts(runs, job.generation)
@@ -189,7 +189,7 @@ def info_of_living(job: Job, worker: str, runs: Sequence[EndedRun]) -> JobInfo:
     return JobInfo(
         job.id, extra.own_id, spec.namespace, spec.queue, spec.task, job.state.label, spec.priority, job.submitted_ms,
         job.due_ms, job.started_ms, 0, job.failures, job.crashes, job.runs, job.generation, worker,
-        unpack_headers(extra.headers), failure, history,
+        unpack_headers(extra.headers), failure, history, blocked,
     )  # fmt: skip
 
 

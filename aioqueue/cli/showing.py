@@ -12,6 +12,7 @@ from aioqueue.client.info import JobInfo
 from aioqueue.client.queue import Queue
 from aioqueue.clock import SystemClock
 from aioqueue.errors import BadResult, ResultExpired
+from aioqueue.model.ids import id_text
 from aioqueue.model.views import Attempt, Failure
 from aioqueue.monitor.documents import document, json_text
 from aioqueue.monitor.text import age, long_age, plain
@@ -49,6 +50,7 @@ def _lines(info: JobInfo, known: dict[str, Any], now_ms: int) -> Iterator[str]:
         "started": _moment(info.started_ms, now_ms),
         "finished": _moment(info.finished_ms, now_ms),
         "worker": plain(info.worker),
+        "blocked": _blocked(info),
         "runs": f"{info.runs} ({info.failures} failed, {info.crashes} crashed)" if info.runs else "0",
         "retried": f"{info.generation} times by hand" if info.generation > 1 else "once by hand",
         "headers": plain(", ".join(f"{name}={value}" for name, value in sorted(info.headers.items()))),
@@ -63,6 +65,18 @@ def _lines(info: JobInfo, known: dict[str, Any], now_ms: int) -> Iterator[str]:
     yield from _attempts(info.attempts)
     if info.failure is not None:
         yield from _failure(info.failure)
+
+
+def _blocked(info: JobInfo) -> str:
+    """Why a job that runs does not get on: the event loop of its worker stands still, in this job or in another."""
+    if (block := info.blocked) is None:
+        return ""
+    place = f"at {plain(block.place)}, for {long_age(block.for_ms)}"
+    if not block.job:
+        return f"the event loop of its worker stands still, {plain(block.place)}, for {long_age(block.for_ms)}"
+    if id_text(block.job) == info.id:
+        return f"it blocks the event loop of its worker {place}"
+    return f"job {id_text(block.job)} of task {plain(block.task)} blocks the event loop of its worker {place}"
 
 
 def _attempts(attempts: tuple[Attempt, ...]) -> Iterator[str]:

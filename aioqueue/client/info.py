@@ -8,14 +8,15 @@ import msgspec
 
 from aioqueue.model import views
 from aioqueue.model.ids import id_text
-from aioqueue.model.views import Attempt, Failure
+from aioqueue.model.views import Attempt, Block, Failure
 
 
 class JobInfo(msgspec.Struct, frozen=True):
     """All that the broker knows of one job, at the moment it was asked. Times ending in `_ms` are UTC, 0 for not yet.
 
     `failures` counts attempts that failed, `crashes` the processes that died under the job, `runs` how often it was
-    started at all; `generation` rises with each `retry()`; `failure` is the last one.
+    started at all; `generation` rises with each `retry()`; `failure` is the last one. `blocked` is there while the
+    event loop of its worker stands still: in which job (this one or another), where, and for how long.
     """
 
     id: str
@@ -37,6 +38,7 @@ class JobInfo(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     failure: Failure | None
     attempts: tuple[Attempt, ...]
+    blocked: Block | None = None
 
     @property
     def submitted_at(self) -> datetime:

@@ -10,7 +10,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from aioqueue.limits import ITEMS_A_FRAME_MAX, QUEUES_A_WORKER_MAX
+from aioqueue.limits import (
+    ITEMS_A_FRAME_MAX,
+    JOB_ID_BYTES,
+    NAME_CHARACTERS_MAX,
+    PLACE_CHARACTERS_MAX,
+    QUEUES_A_WORKER_MAX,
+)
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):
@@ -39,8 +45,24 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     failure: Failure | None = None
 
 
+class Block(msgspec.Struct, frozen=True, array_like=True):
+    """What the event loop of a worker stands still in, and for how long.
+
+    `job` and `task` are empty where it is no job's own code, or where nobody could see it. `place` is for people: file,
+    line and function.
+    """
+
+    job: Annotated[bytes, Meta(max_length=JOB_ID_BYTES)]
+    task: Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
+    place: Annotated[str, Meta(max_length=PLACE_CHARACTERS_MAX)]
+    for_ms: Annotated[int, Meta(ge=0)]
+
+
 class JobInfo(msgspec.Struct, frozen=True, array_like=True):
-    """All that is known of one job, at the moment it was asked. Times are milliseconds UTC, 0 where not yet known."""
+    """All that is known of one job, at the moment it was asked. Times are milliseconds UTC, 0 where not yet known.
+
+    `blocked` is there while the event loop of the worker that runs it stands still, in this job or in another.
+    """
 
     id: bytes
     own_id: str
@@ -61,6 +83,7 @@ class JobInfo(msgspec.Struct, frozen=True, array_like=True):
     headers: dict[str, str] = {}
     failure: Failure | None = None
     attempts: Annotated[list[Attempt], Meta(max_length=ITEMS_A_FRAME_MAX)] = []
+    blocked: Block | None = None
 
 
 class QueueStatistics(msgspec.Struct, frozen=True, array_like=True):
@@ -78,7 +101,7 @@ class QueueStatistics(msgspec.Struct, frozen=True, array_like=True):
 
 
 class WorkerStatistics(msgspec.Struct, frozen=True, array_like=True):
-    """One worker's session."""
+    """One worker's session. `lag_ms` is how late its event loop ran at worst between its last two beats."""
 
     session: int
     name: str
@@ -87,10 +110,12 @@ class WorkerStatistics(msgspec.Struct, frozen=True, array_like=True):
     running: int
     connected: bool
     silent_ms: int
+    lag_ms: int = 0
+    blocked: Block | None = None
 
 
 class RunningJob(msgspec.Struct, frozen=True, array_like=True):
-    """One job that runs now, for a monitor's list."""
+    """One job that runs now, for a monitor's list. `blocked` is there while it blocks its worker's event loop."""
 
     id: bytes
     task: str
@@ -98,6 +123,7 @@ class RunningJob(msgspec.Struct, frozen=True, array_like=True):
     worker: str
     run: int
     running_ms: int
+    blocked: Block | None = None
 
 
 class RecentFailure(msgspec.Struct, frozen=True, array_like=True):

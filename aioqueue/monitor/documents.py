@@ -25,7 +25,10 @@ def document(value: Any) -> Any:
 
 
 def _field(name: str, value: Any) -> Any:
-    return id_text(value) if name == "id" and isinstance(value, bytes) else document(value)
+    if name in ("id", "job") and isinstance(value, bytes):
+        # A job that is not known has no id, and no text of one.
+        return id_text(value) if value else ""
+    return document(value)
 
 
 def json_text(value: Any, *, indent: int = 0) -> str:

@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from aioqueue.limits import LOOP_BLOCKED_MS
 from aioqueue.model.ids import id_text
 from aioqueue.model.views import QueueStatistics, RecentFailure, RunningJob, Statistics, WorkerStatistics
 from aioqueue.monitor.rates import Rates, rates
@@ -37,20 +38,22 @@ def render(
     connected: bool = True,
     height: int | None = None,
 ) -> RenderableType:
-    """The whole screen: header, queues, workers, running jobs, recent failures.
+    """The whole screen: header, queues, workers, what blocks them, running jobs, recent failures.
 
     Rates come from the difference to `previous` and are dashes without one. `height` is how many lines there are; the
     rows share them, and what does not fit is counted. None shows all rows.
     """
     queues, workers = statistics.queues, statistics.workers
     running, failures = statistics.running, statistics.failures
-    wanted = [len(rows) for rows in (queues, workers, running, failures)]
+    blocked = [worker for worker in workers if worker.blocked is not None]
+    wanted = [len(queues), len(workers), len(running), len(failures), *([len(blocked)] if blocked else [])]
     fits = wanted if height is None else share(wanted, height - _HEADER_LINES - _SECTION_LINES * len(wanted))
     return Group(
         _header(statistics, url, connected),
         _summary(statistics),
         *_queues(_busiest(queues, fits[0]), len(queues), rates(statistics, previous)),
         *_workers(workers[: fits[1]], len(workers)),
+        *(_blocked(blocked[: fits[4]], len(blocked)) if blocked else ()),
         *_running(running[: fits[2]], sum(queue.running for queue in queues)),
         *_failures(failures[: fits[3]], len(failures), statistics.at_ms),
     )
@@ -127,7 +130,7 @@ def _queues(
 
 
 def _workers(workers: Sequence[WorkerStatistics], total: int) -> list[RenderableType]:
-    table = _table(("worker", "left"), ("queues", "left"), "busy", "slots", "", ("heard", "left"))
+    table = _table(("worker", "left"), ("queues", "left"), "busy", "slots", "", "lag", ("heard", "left"))
     for worker in workers:
         names = ", ".join(worker.queues[:_QUEUES_A_WORKER_SHOWN])
         more = len(worker.queues) - _QUEUES_A_WORKER_SHOWN
@@ -138,9 +141,24 @@ def _workers(workers: Sequence[WorkerStatistics], total: int) -> list[Renderable
             _count(worker.running, "green"),
             _count(worker.slots, ""),
             _bar(worker.running, worker.slots),
+            Text(age(worker.lag_ms), style="bold red" if worker.lag_ms >= LOOP_BLOCKED_MS else "dim"),
             Text(heard) if worker.connected else Text(f"lost, {heard}", style="bold red"),
         )
     return _section("Workers", table, len(workers), total, "no worker is connected")
+
+
+def _blocked(workers: Sequence[WorkerStatistics], total: int) -> list[RenderableType]:
+    table = _table(("worker", "left"), "for", ("task", "left"), ("job", "left"), ("at", "left"))
+    for worker in workers:
+        if (block := worker.blocked) is not None:
+            table.add_row(
+                _name(worker.name or f"session {worker.session}"),
+                Text(age(block.for_ms), style="bold red"),
+                _name(block.task),
+                Text(id_text(block.job) if block.job else "", style="dim"),
+                Text(short(plain(block.place), _ERROR_WIDTH), no_wrap=True, overflow="ellipsis"),
+            )
+    return _section("Event loops that stand still", table, len(workers), total, "")
 
 
 def _running(jobs: Sequence[RunningJob], total: int) -> list[RenderableType]:

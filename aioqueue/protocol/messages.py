@@ -31,7 +31,7 @@ from aioqueue.limits import (
     SPEC_BYTES_MAX,
     TEXT_CHARACTERS_MAX,
 )
-from aioqueue.model.views import JobInfo, Statistics
+from aioqueue.model.views import Block, JobInfo, Statistics
 
 PROTOCOL_VERSION: Final = 1
 PROTOCOL_VERSION_MIN: Final = 1
@@ -401,9 +401,13 @@ class Settled(Struct, array_like=True, tag=55, gc=False):
 
 
 class Beat(Struct, array_like=True, tag=56, gc=False):
-    """On a heartbeat connection: the worker lives. `lag_ms` is how late its event loop ran last."""
+    """On a heartbeat connection: the worker lives.
+
+    `lag_ms` is how late its event loop ran at worst since the last beat, `blocked` what it stands still in.
+    """
 
     lag_ms: Number = 0
+    blocked: Block | None = None
 
 
 class WorkerDied(Struct, array_like=True, tag=57, gc=False):

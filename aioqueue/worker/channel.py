@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from typing import Final
 
 import msgspec
 from msgspec import Struct
+
+from aioqueue.worker.pulse import Pulse
 
 # A child's error holds a traceback of the app.
 LINE_BYTES_MAX: Final = 64 * 1024
@@ -65,7 +68,7 @@ class Failed(Struct, tag="failed", frozen=True):
 
 
 ToChild = Work | Stop
-ToSupervisor = Connecting | Ready | Failed
+ToSupervisor = Connecting | Ready | Failed | Pulse
 
 _encoder = msgspec.json.Encoder()
 _child_decoder = msgspec.json.Decoder(ToChild)
@@ -73,13 +76,15 @@ _supervisor_decoder = msgspec.json.Decoder(ToSupervisor)
 
 
 class ChildEnd:
-    """The child's side; blocking, read by one thread."""
+    """The child's side; blocking, read by one thread. Any thread may send."""
 
     def __init__(self, connection: socket.socket) -> None:
         # Programs that a task starts must not hold the channel open.
         connection.set_inheritable(False)
         self._socket = connection
         self._lines = connection.makefile("rb")
+        # A pulse comes from the watchdog's thread.
+        self._sending = threading.Lock()
 
     def receive(self) -> ToChild | None:
         """The next message; None when the supervisor is gone."""
@@ -91,7 +96,7 @@ class ChildEnd:
 
     def send(self, message: ToSupervisor) -> None:
         """Tell the supervisor; nothing if it is gone, which `receive` tells."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), self._sending:
             self._socket.sendall(_encoder.encode(message) + b"\n")
 
     def close(self) -> None:

@@ -98,6 +98,7 @@ class Child:
             cancel_grace=options.cancel_grace_ms / 1000,
             name=work.name,
             secret=work.secret,
+            on_pulse=channel.send,
         )
         self._stopping = asyncio.Event()
 

@@ -14,7 +14,6 @@ import logging
 import selectors
 import socket
 import threading
-from collections.abc import Callable
 from typing import Final, Self
 
 from aioqueue.clock import mono_ns
@@ -33,7 +32,6 @@ from aioqueue.protocol.frames import FrameReader
 from aioqueue.protocol.messages import (
     PROTOCOL_VERSION,
     PROTOCOL_VERSION_MIN,
-    Beat,
     ClientMessage,
     Hello,
     Ping,
@@ -45,6 +43,7 @@ from aioqueue.protocol.messages import (
 )
 from aioqueue.transport.address import SqliteAddress, TcpAddress
 from aioqueue.transport.unix import socket_beside
+from aioqueue.worker.pulse import Pulse, Vitals
 
 _log = logging.getLogger(__name__)
 _CODEC = Codec()
@@ -57,10 +56,7 @@ _WAIT_SECONDS: Final = 0.1
 
 
 class Heartbeat:
-    """Beats for one session until `stop`, or until `died` has been told. A `sqlite:` path must be a real one.
-
-    `lag_ms`, called in the thread, gives how late the worker's event loop runs.
-    """
+    """Beats for one session until `stop`, or until `died` has been told. A `sqlite:` path must be a real one."""
 
     def __init__(
         self,
@@ -69,12 +65,11 @@ class Heartbeat:
         *,
         namespace: str,
         name: str,
-        lag_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self._address = address
         self._url = str(address)
         self._hello = Hello(PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, Role.HEARTBEAT, secret, namespace, name)
-        self._lag_ms = lag_ms
+        self._vitals = Vitals()
         self._stopping = False
         self._welcomed = False
         self._death: str | None = None
@@ -87,7 +82,17 @@ class Heartbeat:
     def start(self) -> None:
         """Begin to beat. May be called once."""
         self._waking, self._woken = socket.socketpair()
+        # Whoever wakes must not wait; with the buffer full, the thread has enough to wake up for.
+        self._waking.setblocking(False)
         self._thread.start()
+
+    def feel(self, pulse: Pulse) -> None:
+        """Let the beats tell how the worker's event loop fares; a block that began or ended is told at once.
+
+        Any thread may call this, but one at a time.
+        """
+        if self._vitals.feel(pulse):
+            self._wake()
 
     def stop(self) -> None:
         """Beat no more. Any thread may call this, at any time and more than once."""
@@ -151,6 +156,9 @@ class Heartbeat:
     def _over(self) -> bool:
         return self._stopping or (self._death is not None and mono_ns() > self._give_up_ns)
 
+    def _called_off(self) -> bool:
+        return self._stopping or self._death is not None
+
     def _serve(self, wire: _Wire) -> bool:
         """Beat on one connection; True when there is nothing more to do. Raises when the connection is lost."""
         silent = 0
@@ -159,8 +167,16 @@ class Heartbeat:
                 if wire.tell(WorkerDied(self._death)):
                     return True
                 continue
-            wire.send(Beat(self._lag_ms()), Ping())
-            wire.listen(wire.session_ttl_ms / 1000 / HEARTBEATS_A_TTL)
+            wire.send(self._vitals.beat(mono_ns()), Ping())
+            next_ns = mono_ns() + wire.session_ttl_ms * _NS_A_MS // HEARTBEATS_A_TTL
+            wire.heard = False
+            while not wire.listen(next_ns):
+                # News of the event loop never put off the next ping, or a broker's silence would not be noticed.
+                if self._called_off():
+                    # The silence was cut short, so it proves nothing.
+                    wire.heard = True
+                    break
+                wire.send(self._vitals.beat(mono_ns()))
             silent = 0 if wire.heard else silent + 1
             if silent == HEARTBEATS_A_TTL:
                 raise ConnectionLost(url=self._url, reason="the broker says nothing")
@@ -219,24 +235,21 @@ class _Wire:
         proves nothing.
         """
         self.send(message, Ping())
-        if not self.listen(CONNECT_SECONDS, until_heard=True):
+        self.heard = False
+        if not self.listen(mono_ns() + int(CONNECT_SECONDS * 1e9), until_heard=True):
             return False
         if not self.heard:
             raise ConnectionLost(url=self._url, reason="the broker says nothing")
         return True
 
-    def listen(self, seconds: float, *, until_heard: bool = False) -> bool:
-        """Answer the broker for so long, or until it has answered; False as soon as the owner has something to say."""
-        self.heard = False
-        end_ns = mono_ns() + int(seconds * 1e9)
+    def listen(self, end_ns: int, *, until_heard: bool = False) -> bool:
+        """Answer the broker until then, or until it has answered; False as soon as the owner has something to say."""
         while (left_ns := end_ns - mono_ns()) > 0 and not (until_heard and self.heard):
             for key, _ in self._selector.select(left_ns / 1e9):
                 if key.fileobj is self._socket:
                     self._receive()
                 else:
                     self._woken.recv(READ_BYTES)
-                    # The silence was cut short, so it proves nothing.
-                    self.heard = True
                     return False
         return True
 

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from aioqueue.clock import mono_ns
 from aioqueue.errors import Refused, UnknownTask
@@ -90,6 +90,11 @@ class Runners:
     def running(self) -> int:
         """How many runs have begun and not ended."""
         return sum(slot.run is not None for slot in self._slots)
+
+    def run_of(self, task: asyncio.Task[Any]) -> DeliverItem | None:
+        """The run that this task does, if it is a runner. Any thread may ask; what it hears may be over."""
+        # A copy is made at once, with the GIL held; the set itself changes while other threads look at it.
+        return next((slot.run for slot in list(self._slots) if slot.task is task), None)
 
     def stop(self, item: DeliverItem, why: Stop) -> None:
         """Stop this run, by its cancellation if it has begun; nothing if it has ended."""

@@ -22,6 +22,7 @@ from aioqueue.transport.address import TcpAddress
 from aioqueue.worker.channel import Connecting, Failed, Ready, Stop, SupervisorEnd, Work, WorkerOptions
 from aioqueue.worker.child import EXIT_SECONDS
 from aioqueue.worker.heartbeat import Heartbeat
+from aioqueue.worker.pulse import Pulse
 
 _log = logging.getLogger(__name__)
 
@@ -221,6 +222,9 @@ class _Child:
                     _log.info("worker process %d is ready", self.pid)
                 case Failed():
                     self.failure = message
+                case Pulse():
+                    for heartbeat in self.heartbeats:
+                        heartbeat.feel(message)
 
 
 def _command(descriptor: int) -> Sequence[str]:

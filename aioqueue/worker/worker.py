@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -27,9 +27,11 @@ from aioqueue.worker.calls import Calls
 from aioqueue.worker.deadlines import Deadlines
 from aioqueue.worker.endings import Stop
 from aioqueue.worker.heartbeat import Heartbeat
+from aioqueue.worker.pulse import Pulse
 from aioqueue.worker.runners import Runners
 from aioqueue.worker.session import Session
 from aioqueue.worker.threads import Threads
+from aioqueue.worker.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +50,8 @@ class Worker:
 
     `name` is what the broker shows of it. `secret` is the session's, from a supervisor that beats for this process;
     without one, it beats from a thread of its own, save for a `memory:` broker. `open_stream` opens a stream to the
-    broker; by default as the queue does, which must then be entered.
+    broker; by default as the queue does, which must then be entered. `on_pulse` is called a few times a second, in a
+    thread, with how the event loop fares, for a supervisor to tell the broker; a worker that beats itself tells it too.
 
     Raises `BadOption` or `BadName`.
     """
@@ -65,6 +68,7 @@ class Worker:
         name: str = "",
         secret: bytes | None = None,
         open_stream: OpenStream | None = None,
+        on_pulse: Callable[[Pulse], None] | None = None,
     ) -> None:
         self._queue = queue
         self._queues = None if queues is None else _checked_queues(queues)
@@ -78,6 +82,7 @@ class Worker:
         if secret is not None and len(secret) != SECRET_BYTES:
             raise BadOption(option="secret", value="...", reason=f"it must be {SECRET_BYTES} bytes")
         self._secret = secret
+        self._on_pulse = on_pulse
         self._task: asyncio.Task[None] | None = None
         self._reset()
 
@@ -94,6 +99,7 @@ class Worker:
         session, or a journal that failed.
         """
         work = _Work(self)
+        work.watchdog.start()
         link = asyncio.create_task(work.session.link.run(), name=f"aioqueue worker's link to {self._queue.url}")
         try:
             await work.until_stopped(link)
@@ -105,7 +111,10 @@ class Worker:
             raise
         finally:
             with anyio.CancelScope(shield=True):
-                await work.end(link)
+                try:
+                    await work.end(link)
+                finally:
+                    work.watchdog.stop()
                 self._reset()
 
     def stop(self, *, hurry: bool = False) -> None:
@@ -175,6 +184,8 @@ class _Work:
         self._heartbeat: Heartbeat | None = None
         if worker._secret is None and not isinstance(address, MemoryAddress):
             self._heartbeat = Heartbeat(address, secret, namespace=queue.namespace, name=worker._name)
+        tell = worker._on_pulse or (self._heartbeat.feel if self._heartbeat is not None else None)
+        self.watchdog = Watchdog(self._runners.run_of, tell)
 
     async def until_stopped(self, link: asyncio.Task[None]) -> None:
         """Work until the worker is stopped; raises what ended the link for good."""

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from aioqueue.model.views import Attempt, Failure, RunningJob
+from aioqueue.model.views import Attempt, Block, Failure, RunningJob
 from aioqueue.monitor.documents import document, json_text
 from tests.support.statistics import JOB, JOB_TEXT, queue, statistics
 
@@ -17,7 +17,16 @@ def test_records_become_objects_with_ids_as_uuid_text() -> None:
     told = json.loads(json_text(document(statistics(queue(ready=1), running=[RunningJob(JOB, "t", "q", "w", 1, 2)]))))
 
     assert told["queues"][0]["ready"] == 1
-    assert told["running"] == [{"id": JOB_TEXT, "task": "t", "queue": "q", "worker": "w", "run": 1, "running_ms": 2}]
+    assert told["running"] == [
+        {"id": JOB_TEXT, "task": "t", "queue": "q", "worker": "w", "run": 1, "running_ms": 2, "blocked": None}
+    ]
+
+
+@pytest.mark.parametrize(("job", "text"), [(JOB, JOB_TEXT), (b"", "")])
+def test_the_job_that_blocks_is_told_as_uuid_text_and_one_that_is_not_known_as_none(job: bytes, text: str) -> None:
+    told = document(RunningJob(JOB, "t", "q", "w", 1, 2, Block(job, "t", "shop.py:7 in send", 3)))
+
+    assert told["blocked"] == {"job": text, "task": "t", "place": "shop.py:7 in send", "for_ms": 3}
 
 
 def test_records_inside_records_become_objects_too() -> None:

@@ -7,11 +7,11 @@ import io
 import pytest
 from rich.console import Console, RenderableType
 
-from aioqueue.model.views import RecentFailure, RunningJob, WorkerStatistics
+from aioqueue.model.views import Block, RecentFailure, RunningJob, WorkerStatistics
 from aioqueue.monitor.render import render, share
 from tests.support.statistics import JOB, JOB_TEXT, NOW_MS, queue, statistics
 
-WORKER = WorkerStatistics(4, "host:1/1", ["mail", "images"], 100, 25, True, 20)
+WORKER = WorkerStatistics(4, "host:1/1", ["mail", "images"], 100, 25, True, 20, 7)
 RUNNING = RunningJob(JOB, "app.send", "mail", "host:1/1", 3, 15_000)
 FAILURE = RecentFailure(JOB, "app.send", "mail", NOW_MS - 9_000, "ValueError", "no stock", True)
 
@@ -50,7 +50,7 @@ def test_a_lost_connection_is_said() -> None:
 def test_workers_running_jobs_and_failures_have_their_lines() -> None:
     picture = render(statistics(workers=[WORKER], running=[RUNNING], failures=[FAILURE]))
 
-    assert line_with("images", picture) == ["host:1/1", "mail,", "images", "25", "100", "━━━━━━━━━━", "now"]
+    assert line_with("images", picture) == ["host:1/1", "mail,", "images", "25", "100", "━━━━━━━━━━", "7ms", "now"]
     assert line_with("15s", picture) == [JOB_TEXT, "app.send", "mail", "host:1/1", "3", "15s"]
     assert line_with("no stock", picture) == ["9s", "app.send", "mail", JOB_TEXT, "dead", "ValueError:", "no", "stock"]
 
@@ -59,8 +59,21 @@ def test_a_worker_that_was_lost_is_said_with_its_silence() -> None:
     lost = WorkerStatistics(4, "", ["a", "b", "c", "d", "e"], 10, 0, False, 7_000)
 
     assert line_with("lost", render(statistics(workers=[lost]))) == (
-        ["session", "4", "a,", "b,", "c", "and", "2", "more", "0", "10", "━━━━━━━━━━", "lost,", "7s", "ago"]
+        ["session", "4", "a,", "b,", "c", "and", "2", "more", "0", "10", "━━━━━━━━━━", "0ms", "lost,", "7s", "ago"]
     )
+
+
+def test_an_event_loop_that_stands_still_is_named_with_its_job_and_place() -> None:
+    blocked = WorkerStatistics(
+        4, "host:1/1", ["mail"], 1, 1, True, 0, 12_000, Block(JOB, "app.send", "shop.py:7 in send", 12_000)
+    )
+    unseen = WorkerStatistics(5, "host:1/2", ["mail"], 1, 1, True, 0, 9_000, Block(b"", "", "no sign of it", 9_000))
+    picture = render(statistics(workers=[blocked, unseen]))
+
+    assert "Event loops that stand still" in drawn(picture)
+    assert line_with("shop.py", picture) == ["host:1/1", "12s", "app.send", JOB_TEXT, "shop.py:7", "in", "send"]
+    assert line_with("no sign", picture) == ["host:1/2", "9s", "no", "sign", "of", "it"]
+    assert "stand still" not in drawn(render(statistics(workers=[WORKER])))
 
 
 def test_an_idle_broker_says_so_instead_of_empty_tables() -> None:
@@ -76,7 +89,7 @@ HOSTILE = "\x1b[2J\x1b]0;owned\x07[blink]x[/blink]\n\u202e\x9b31m"
 def test_nothing_that_a_job_brought_along_reaches_the_terminal_as_a_command() -> None:
     hostile = statistics(
         queue(HOSTILE),
-        workers=[WorkerStatistics(4, HOSTILE, [HOSTILE], 1, 1, True, 0)],
+        workers=[WorkerStatistics(4, HOSTILE, [HOSTILE], 1, 1, True, 0, 0, Block(JOB, HOSTILE, HOSTILE, 1))],
         running=[RunningJob(JOB, HOSTILE, HOSTILE, HOSTILE, 1, 1)],
         failures=[RecentFailure(JOB, HOSTILE, HOSTILE, NOW_MS, HOSTILE, HOSTILE, False)],
     )

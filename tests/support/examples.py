@@ -11,6 +11,7 @@ from typing import Final, get_args
 
 from aioqueue.model.views import (
     Attempt,
+    Block,
     Failure,
     JobInfo,
     QueueStatistics,
@@ -38,16 +39,18 @@ SPEC: Final = bytes.fromhex(
 ARGS: Final = bytes.fromhex("0192912a80")
 FAILURE: Final = Failure("ValueError", "no", "Traceback", True)
 
+BLOCK: Final = Block(JOB, "app.send", "app.py:12 in send", 1_200)
+
 INFO: Final = JobInfo(
     OWN, "invoice-42", "default", "mail", "app.send", "dead", 5, 1_700_000_000_000, 0, 1_700_000_000_001,
     1_700_000_000_002, 1, 0, 1, 0, "worker-1", {"trace": "x"}, FAILURE,
-    [Attempt(1, "failed", 1_700_000_000_001, 1_700_000_000_002, "worker-1", FAILURE)],
+    [Attempt(1, "failed", 1_700_000_000_001, 1_700_000_000_002, "worker-1", FAILURE)], BLOCK,
 )  # fmt: skip
 STATISTICS: Final = Statistics(
     1_700_000_000_000, 1_699_999_000_000, 77, 2,
     [QueueStatistics("default", "mail", 3, 2, 1, 10, 3, 1, 1)],
-    [WorkerStatistics(4, "worker-1", ["mail"], 100, 1, True, 20)],
-    [RunningJob(JOB, "app.send", "mail", "worker-1", 1, 15)],
+    [WorkerStatistics(4, "worker-1", ["mail"], 100, 1, True, 20, 3, BLOCK)],
+    [RunningJob(JOB, "app.send", "mail", "worker-1", 1, 15, BLOCK)],
     [RecentFailure(OTHER, "app.send", "mail", 1_700_000_000_000, "ValueError", "no", True)],
 )  # fmt: skip
 
@@ -84,7 +87,7 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     ),
     m.Settle(2, [m.SettleItem(JOB, 9, m.RunEnd.FAILED, b"\x01\x94\xa1E\xa1t\xa0\xc3", False)]),
     m.Settled(2, 47, [m.SettleAnswer.STALE]),
-    m.Beat(3),
+    m.Beat(1_400, BLOCK),
     m.WorkerDied("signal 9"),
 )  # fmt: skip
 

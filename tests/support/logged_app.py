@@ -7,6 +7,7 @@ things happened. `hold` rings at the Unix socket `MARKS_BELL` and goes on when i
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import logging
 import os
@@ -72,6 +73,24 @@ async def hold(context: Context, number: int) -> int:
     finally:
         writer.close()
     return number * 2
+
+
+@queue.task(name="spin")
+async def spin(context: Context, until: str) -> int:
+    """Python that never awaits: nothing else runs on the event loop."""
+    mark_start(context)
+    turns = 0
+    while not os.path.exists(until):
+        turns += 1
+    return turns
+
+
+@queue.task(name="hold_gil")
+async def hold_gil(context: Context, fifo: str) -> int:
+    """C code that keeps the GIL until somebody writes: no thread of the process runs."""
+    mark_start(context)
+    descriptor = os.open(fifo, os.O_RDWR)
+    return int(ctypes.PyDLL(None).read(descriptor, ctypes.create_string_buffer(1), 1))
 
 
 class _Marks(logging.Handler):

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from aioqueue.model.views import Block
 from aioqueue.protocol import messages as m
 from aioqueue.transport.address import TcpAddress
 from aioqueue.worker.heartbeat import Heartbeat
+from aioqueue.worker.pulse import Pulse
 from tests.support.fake_broker import FakeBroker
 
 SECRET = b"s" * 16
+BLOCK = Block(b"j" * 16, "shop.send", "shop.py:7 in send", 1_200)
 Beating = Callable[..., Heartbeat]
 
 
@@ -20,9 +23,9 @@ Beating = Callable[..., Heartbeat]
 def beating(broker: FakeBroker) -> Iterator[Beating]:
     made: list[Heartbeat] = []
 
-    def begin(lag_ms: int = 0) -> Heartbeat:
+    def begin() -> Heartbeat:
         address = TcpAddress("127.0.0.1", broker.port)
-        made.append(Heartbeat(address, SECRET, namespace="shop", name="left-hand", lag_ms=lambda: lag_ms))
+        made.append(Heartbeat(address, SECRET, namespace="shop", name="left-hand"))
         made[-1].start()
         return made[-1]
 
@@ -43,10 +46,35 @@ async def test_it_says_the_session_s_secret_and_its_role(broker: FakeBroker, bea
 
 
 async def test_it_beats_again_and_again_with_the_loop_s_lag(broker: FakeBroker, beating: Beating) -> None:
-    beating(lag_ms=17)
+    heartbeat = beating()
+    heartbeat.feel(Pulse(17))
     peer = await broker.welcome(ttl_ms=30)
     for _ in range(5):
         assert await peer.expect(m.Beat) == m.Beat(17)
+
+
+async def test_a_block_and_its_end_do_not_wait_for_the_next_beat(broker: FakeBroker, beating: Beating) -> None:
+    heartbeat = beating()
+    # With the usual time to live the next beat would be seconds away.
+    peer = await broker.welcome()
+    assert await peer.expect(m.Beat) == m.Beat()
+    heartbeat.feel(Pulse(1_200, BLOCK))
+    assert await peer.expect(m.Beat) == m.Beat(1_200, BLOCK)
+    heartbeat.feel(Pulse(3))
+    assert await peer.expect(m.Beat) == m.Beat(3)
+
+
+async def test_a_silent_broker_is_left_while_there_is_always_news(broker: FakeBroker, beating: Beating) -> None:
+    heartbeat = beating()
+    silent = await broker.accept()
+    silent.mute = True
+    await silent.welcome(ttl_ms=30)
+    heard = asyncio.create_task(broker.welcome())
+    while not heard.done():
+        heartbeat.feel(Pulse(0, BLOCK))
+        heartbeat.feel(Pulse(0))
+        await asyncio.sleep(0)
+    await (await heard).expect(m.Beat)
 
 
 async def test_a_ping_of_the_broker_is_answered(broker: FakeBroker, beating: Beating) -> None:

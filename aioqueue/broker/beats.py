@@ -1,0 +1,44 @@
+"""What the last beat of each session said of its event loop.
+
+It is kept in memory, and only while the connection of the beats stands: it is news, not history, and decides nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from aioqueue.model.views import Block
+from aioqueue.protocol.messages import Beat
+
+
+class _Heard(NamedTuple):
+    beat: Beat
+    at_ms: int
+
+
+class Beats:
+    """The latest of each session; times are those of the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._heard: dict[int, _Heard] = {}
+
+    def take(self, session: int, beat: Beat, now_ms: int) -> None:
+        """A session has beaten."""
+        self._heard[session] = _Heard(beat, now_ms)
+
+    def forget(self, session: int) -> None:
+        """Nobody beats for this session any more."""
+        self._heard.pop(session, None)
+
+    def lag_ms(self, session: int) -> int:
+        """How late the session's event loop ran, by its last beat; 0 where nothing is known."""
+        heard = self._heard.get(session)
+        return heard.beat.lag_ms if heard is not None else 0
+
+    def blocked(self, session: int, now_ms: int) -> Block | None:
+        """What the session's event loop stands still in, if it does, and for how long by now."""
+        heard = self._heard.get(session)
+        if heard is None or heard.beat.blocked is None:
+            return None
+        block = heard.beat.blocked
+        return Block(block.job, block.task, block.place, block.for_ms + max(0, now_ms - heard.at_ms))

@@ -1,0 +1,61 @@
+"""Where a thread is, in one line that its author can use: `shop.py:12 in resize, in PIL/Image.py:2200 in resize`.
+
+First comes the innermost line of the program's own code, for that is what can be changed; then, if it called into a
+library, the line that runs. Frames of the event loop and of the worker tell nobody anything and are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import sysconfig
+from asyncio.base_events import BaseEventLoop
+from types import FrameType
+from typing import Final
+
+import aioqueue
+from aioqueue.limits import PLACE_CHARACTERS_MAX
+
+_WORKER: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
+# The longest first: installed packages lie within the standard library.
+_PATHS: Final = ("stdlib", "platstdlib", "purelib", "platlib")
+_FOLDERS: Final = sorted({sysconfig.get_path(name) + os.sep for name in _PATHS}, key=len, reverse=True)
+_LIBRARIES: Final = (*_FOLDERS, os.path.dirname(os.path.abspath(aioqueue.__file__)) + os.sep, "<frozen ")
+# Below these a stack belongs to the event loop. uvloop's own has no frames.
+_LOOP: Final = frozenset({asyncio.Handle._run.__code__, asyncio.Runner.run.__code__})
+# Directly above this one, the loop waits for something to happen.
+_TURN: Final = BaseEventLoop._run_once.__code__  # type: ignore[attr-defined]
+# A stack may be as deep as recursion goes.
+_FRAMES_MAX: Final = 200
+
+
+def place_of(thread: int) -> str:
+    """Where this thread is now, in at most `PLACE_CHARACTERS_MAX` characters; empty if it is in nobody's code."""
+    frames = _frames(sys._current_frames().get(thread))
+    if not frames:
+        return ""
+    own = next((frame for frame in frames if not frame.f_code.co_filename.startswith(_LIBRARIES)), frames[-1])
+    place = _line(own) if own is frames[0] else f"{_line(own)}, in {_line(frames[0])}"
+    # A file's name may hold bytes that are no text.
+    return place.encode("utf-8", "backslashreplace").decode()[:PLACE_CHARACTERS_MAX]
+
+
+def _frames(frame: FrameType | None) -> list[FrameType]:
+    """From the innermost frame to that of the task or the callback."""
+    frames: list[FrameType] = []
+    while frame is not None and len(frames) < _FRAMES_MAX:
+        if frame.f_code is _TURN:
+            return []
+        if frame.f_code in _LOOP or frame.f_code.co_filename.startswith(_WORKER):
+            break
+        frames.append(frame)
+        frame = frame.f_back
+    return frames
+
+
+def _line(frame: FrameType) -> str:
+    file = frame.f_code.co_filename
+    folder = next((folder for folder in (*_FOLDERS, os.getcwd() + os.sep) if file.startswith(folder)), "")
+    file = file.removeprefix(folder)
+    return f"{file}:{frame.f_lineno} in {frame.f_code.co_qualname}"
