@@ -144,11 +144,6 @@ class NotRetryable(Refused):
     sentence = "job {job} is {state}; only a dead or cancelled job can be retried"
 
 
-class NotCancellableYet(Refused):
-    code = "not_cancellable_yet"
-    sentence = "job {job} is running, and running jobs cannot be cancelled by this version"
-
-
 class NotEntered(Refused):
     code = "not_entered"
     sentence = "the queue is not connected; use it inside `async with queue:`"

@@ -51,7 +51,6 @@ CODES = {
     "JournalUnavailable": "journal_unavailable",
     "MalformedFrame": "malformed_frame",
     "NotAJournal": "not_a_journal",
-    "NotCancellableYet": "not_cancellable_yet",
     "NotEntered": "not_entered",
     "NotRetryable": "not_retryable",
     "NotSerializable": "not_serializable",

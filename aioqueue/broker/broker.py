@@ -30,7 +30,7 @@ from aioqueue.broker.translate import Translator
 from aioqueue.broker.waiters import Waiters
 from aioqueue.clock import Clock
 from aioqueue.core import commands as c
-from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect
+from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, StopRun
 from aioqueue.core.partition import Partition
 from aioqueue.errors import ConnectionLost, HistoryLost, JournalError, PeerMisbehaved, Refused
 from aioqueue.journal.base import Journal, Leadership
@@ -251,6 +251,7 @@ class Broker:
         """Effects of a durable batch: runs to their workers, ends to those who wait."""
         runs: dict[int, list[m.DeliverItem]] = {}
         ends: dict[Peer, list[m.EndedItem]] = {}
+        stops: list[StopRun] = []
         over: list[int] = []
         failed = False
         for effect in effects:
@@ -264,6 +265,8 @@ class Broker:
                         ends.setdefault(peer, []).append(item)
             elif isinstance(effect, ArchiveRun):
                 failed = True
+            elif isinstance(effect, StopRun):
+                stops.append(effect)
             elif isinstance(effect, CloseSession):
                 over.append(effect.session)
         for session, items in runs.items():
@@ -272,6 +275,10 @@ class Broker:
             if worker is not None:
                 for part in _frames(items, lambda item: len(item.args) + len(item.headers)):
                     worker.send(m.Deliver(part))
+        for stop in stops:
+            # A worker that is gone is told when it resumes.
+            if (worker := self._at_data.get(stop.session)) is not None:
+                worker.send(m.CancelRun(stop.id, stop.fence))
         for peer, ended in ends.items():
             self.send_ends(peer, ended)
         for session in over:

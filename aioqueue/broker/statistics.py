@@ -36,7 +36,7 @@ class Statistician:
         """Remember what failed in a batch."""
         failed: dict[bytes, EndedRun] = {}
         for effect in effects:
-            if isinstance(effect, ArchiveRun) and effect.run.outcome != "released":
+            if isinstance(effect, ArchiveRun) and effect.run.outcome not in ("released", "cancelled"):
                 failed[effect.run.id] = effect.run
             elif isinstance(effect, ArchiveJob) and effect.finished.id in failed:
                 job = effect.finished
@@ -73,7 +73,8 @@ class Statistician:
             queues=[
                 QueueStatistics(
                     namespace, name, queue.counts[JobState.READY], queue.counts[JobState.SCHEDULED],
-                    queue.counts[JobState.RUNNING], queue.submitted, queue.succeeded, queue.failed, queue.dead,
+                    queue.counts[JobState.RUNNING] + queue.counts[JobState.STOPPING],
+                    queue.submitted, queue.succeeded, queue.failed, queue.dead,
                 )
                 for (namespace, name), queue in sorted(state.queues.items())[:QUEUES_SHOWN]
             ],

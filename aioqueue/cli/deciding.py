@@ -7,6 +7,7 @@ from typing import Final
 from aioqueue.cli.outcome import out
 from aioqueue.client.queue import Queue
 from aioqueue.errors import BadOption
+from aioqueue.model.durations import to_ms
 from aioqueue.monitor.documents import json_text
 from aioqueue.monitor.text import plain, short
 
@@ -14,14 +15,15 @@ REASON_CHARACTERS_MAX: Final = 4_096
 _SHOWN: Final = 80
 
 
-async def cancel_job(queue: Queue, job_id: str, reason: str, *, json: bool) -> None:
-    """Cancel and say how it went. Raises `JobNotFound`, `ResultExpired`, `NotCancellableYet` or `BadOption`."""
+async def cancel_job(queue: Queue, job_id: str, reason: str, *, wait: str, json: bool) -> None:
+    """Cancel and say how it went. Raises `JobNotFound`, `ResultExpired` or `BadOption`."""
     if len(reason) > REASON_CHARACTERS_MAX or not reason.isprintable():
         why = f"it must be at most {REASON_CHARACTERS_MAX} characters on one line"
         raise BadOption(option="reason", value=short(plain(reason), _SHOWN), reason=why)
+    seconds = to_ms(wait, option="wait") / 1000 if wait else None
     async with queue:
         job = await queue.get(job_id)
-        outcome = await job.cancel(reason)
+        outcome = await job.cancel(reason, wait=seconds)
     out(json_text({"id": job.id, "outcome": outcome}) if json else outcome)
 
 

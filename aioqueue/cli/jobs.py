@@ -39,15 +39,16 @@ def show(job: JobIdArgument, url: Url = "", namespace: Namespace = "default", js
 def cancel(
     job: JobIdArgument,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why.")] = "",
+    wait: Annotated[str, typer.Option(metavar="TIME", help="How long to wait for a running one to stop.")] = "",
     url: Url = "",
     namespace: Namespace = "default",
     json: Json = False,
 ) -> None:
-    """Keep a job from running. Says `finished` for one that had ended before."""
+    """Keep a job from running, or stop it. Says `cancelled`, `stopping`, or `finished` for one that had ended."""
     from aioqueue.cli.deciding import cancel_job
     from aioqueue.cli.running import queue_at, run_short
 
-    run_short(cancel_job(queue_at(url, namespace), job, reason, json=json))
+    run_short(cancel_job(queue_at(url, namespace), job, reason, wait=wait, json=json))
 
 
 def retry(job: JobIdArgument, url: Url = "", namespace: Namespace = "default", json: Json = False) -> None:

@@ -75,7 +75,7 @@ class Questions:
         return answer
 
     async def cancel(self, key: bytes, reason: str) -> CancelOutcome:
-        """How the cancel went. Raises `NotCancellableYet` or `JobNotFound`."""
+        """How the cancel went. Raises `JobNotFound`."""
         # Asking again does no harm: a job that the first one cancelled is answered `cancelled` once more.
         check_text("reason", reason)
         answer = await self.ask(Question("the cancel of a job", lambda number: CancelJob(number, key, reason)))

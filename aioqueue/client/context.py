@@ -6,6 +6,7 @@ The worker makes one for each run of such a task. A task that is called directly
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, MutableMapping
 from functools import cached_property
@@ -39,12 +40,27 @@ class Context:
         self.attempt = attempt
         self.crashes = crashes
         self.headers: dict[str, str] = dict(headers or {})
+        self._stop_asked = False
 
     @cached_property
     def job(self) -> str:
         """The job's id as it is printed, or nothing when the task was called directly."""
         # Printing an id costs 3 us, and few tasks look at it.
         return id_text(self._job_id) if self._job_id else ""
+
+    def should_stop(self) -> bool:
+        """Whether this run was asked to stop: its job was cancelled, its timeout has passed, or its worker stops.
+
+        For plain functions, which no cancellation reaches: one that looks at it now and then, and returns or raises
+        within the worker's `cancel_grace`, ends as a coroutine would. A coroutine is told by `CancelledError`.
+        """
+        if self._stop_asked:
+            return True
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            return False
+        return task is not None and task.cancelling() > 0
 
     @cached_property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -53,6 +69,11 @@ class Context:
 
     def __repr__(self) -> str:
         return f"<Context task={self.task} job={self.job or 'none'} attempt={self.attempt}>"
+
+
+def ask_to_stop(context: Context) -> None:
+    """For the worker: from now on the run's `should_stop()` is true."""
+    context._stop_asked = True
 
 
 class _JobLog(logging.LoggerAdapter[logging.Logger]):

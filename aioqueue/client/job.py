@@ -136,12 +136,25 @@ class Job(Generic[R]):
         """What the broker knows of the job now. Raises `JobNotFound`."""
         return await self._session().questions.info(self.key)
 
-    async def cancel(self, reason: str = "") -> CancelOutcome:
-        """Keep the job from running: `cancelled`, or `finished` when it had ended before.
+    async def cancel(self, reason: str = "", *, wait: Duration | None = None) -> CancelOutcome:
+        """Keep the job from running, or stop it: `cancelled`, `finished` when it had ended before, or `stopping`.
 
-        Raises `NotCancellableYet` for a job that runs, and `JobNotFound`.
+        A job that runs is told to stop: a coroutine by its cancellation, a plain function by `ctx.should_stop()`. It
+        runs never again, whatever comes of this run: `cancelled`, or `finished` where it succeeded all the same. With
+        `wait` that is waited for, so long at most; without, or when it takes longer, the answer is `stopping`.
+
+        Raises `JobNotFound`, `ResultExpired` or `BadOption`.
         """
-        return await self._session().questions.cancel(self.key, reason)
+        seconds = None if wait is None else to_ms(wait, option="wait") / 1000
+        outcome = await self._session().questions.cancel(self.key, reason)
+        if outcome != "stopping" or seconds is None:
+            return outcome
+        try:
+            async with asyncio.timeout(seconds):
+                item = await self._end()
+        except TimeoutError:
+            return outcome
+        return "cancelled" if item.state == JobState.CANCELLED else "finished"
 
     async def retry(self) -> None:
         """Submit a dead or cancelled job once more; awaiting this object then waits for the new end.
@@ -152,6 +165,11 @@ class Job(Generic[R]):
         self._ending = None
 
     async def _result(self) -> R:
+        found: R = result_of(await self._end(), self._results)
+        return found
+
+    async def _end(self) -> EndedItem:
+        """How the job ended, when it has."""
         ending = self._ending
         if ending is None or ending.error is not None or (ending.item is None and ending.abandoned()):
             # An end that was not told before the queue was closed may be told by another connection; one whose last
@@ -160,8 +178,7 @@ class Job(Generic[R]):
         item = ending.item
         if item is None:
             item = await self._session().endings.reached(ending)
-        found: R = result_of(item, self._results)
-        return found
+        return item
 
     def _ask(self) -> Ending:
         endings = self._session().endings

@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heappush
 from typing import Any
 
 from aioqueue.core import events as e
-from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, ReviveJob
+from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, ReviveJob, StopRun
 from aioqueue.core.machine import LEGAL, IllegalChange, illegal_change
 from aioqueue.core.state import Job, Pool, QueueState, Session, State
 from aioqueue.core.suspects import CRASHES_ALONE
@@ -21,6 +21,8 @@ from aioqueue.model.states import JobState
 
 _READY, _SCHEDULED, _RUNNING = JobState.READY, JobState.SCHEDULED, JobState.RUNNING
 _DEAD, _SUCCEEDED, _CANCELLED = JobState.DEAD, JobState.SUCCEEDED, JobState.CANCELLED
+_STOPPING = JobState.STOPPING
+_Run = e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed | e.JobStopping
 
 
 class Moment:
@@ -46,8 +48,8 @@ def _living(state: State, event: e.JobEvent, after: JobState) -> Job:
     return job
 
 
-def _run(state: State, event: e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed, after: JobState) -> Job:
-    """The running job whose lease the event ends; the fence must be that of the lease."""
+def _run(state: State, event: _Run, after: JobState) -> Job:
+    """The running job whose lease the event is about; the fence must be that of the lease."""
     job = _living(state, event, after)
     if job.fence != event.fence:
         raise IllegalChange(f"{type(event).__name__} names fence {event.fence}, job {job.id.hex()} has {job.fence}")
@@ -136,8 +138,8 @@ def _failed(state: State, event: e.JobFailed, body: bytes | None, at: Moment) ->
     queue.failed += 1
     job.failures += 1
     _end_run(job, "failed", worker, body or b"", at)
-    if event.state is _DEAD:
-        _finish(state, job, _DEAD, body or b"", worker, at)
+    if event.state is not _SCHEDULED:
+        _finish(state, job, event.state, body or b"" if event.state is _DEAD else b"", worker, at)
         return
     queue.counts[_RUNNING] -= 1
     queue.counts[_SCHEDULED] += 1
@@ -147,10 +149,25 @@ def _failed(state: State, event: e.JobFailed, body: bytes | None, at: Moment) ->
 
 
 def _released(state: State, event: e.JobReleased, body: bytes | None, at: Moment) -> None:
-    job = _run(state, event, _READY)
+    job = state.jobs.get(event.id)
+    after = _CANCELLED if job is not None and job.state is _STOPPING else _READY
+    job = _run(state, event, after)
     worker = _unlease(state, job)
+    if after is _CANCELLED:
+        _end_run(job, "cancelled", worker, b"", at)
+        _finish(state, job, _CANCELLED, b"", worker, at)
+        return
     _end_run(job, "released", worker, b"", at)
     _back_in_place(state, job)
+
+
+def _stopping(state: State, event: e.JobStopping, body: bytes | None, at: Moment) -> None:
+    job = _run(state, event, _STOPPING)
+    counts = state.queues[job.spec.key].counts
+    counts[_RUNNING] -= 1
+    counts[_STOPPING] += 1
+    job.state = _STOPPING
+    at.effects.append(StopRun(job.session, job.id, job.fence))
 
 
 def _crashed(state: State, event: e.JobCrashed, body: bytes | None, at: Moment) -> None:
@@ -158,9 +175,9 @@ def _crashed(state: State, event: e.JobCrashed, body: bytes | None, at: Moment) 
     worker = _unlease(state, job)
     job.crashes = event.crashes
     _end_run(job, "crashed", worker, b"", at)
-    if event.state is _DEAD:
+    if event.state is not _READY:
         job.fence = 0
-        _finish(state, job, _DEAD, b"", worker, at)
+        _finish(state, job, event.state, b"", worker, at)
     else:
         _back_in_place(state, job)
 
@@ -344,6 +361,7 @@ APPLY: dict[type[e.Event], Callable[[State, Any, bytes | None, Moment], None]] =
     e.JobReleased: _released,
     e.JobCrashed: _crashed,
     e.JobCancelled: _cancelled,
+    e.JobStopping: _stopping,
     e.SessionOpened: _session_opened,
     e.SessionEnded: _session_ended,
     e.LinkChanged: _link_changed,

@@ -95,7 +95,7 @@ class SettleOutcome(IntEnum):
 
 
 class CancelJob(Struct, gc=False):
-    """Answered by `cancelled` or `finished`; refused with `NotCancellableYet` or `JobNotFound`."""
+    """Answered by `cancelled`, `finished`, or `stopping` for a job that runs; refused with `JobNotFound`."""
 
     id: bytes
     namespace: str

@@ -19,7 +19,6 @@ from aioqueue.core.state import Job, Session, State
 from aioqueue.errors import (
     BulkTooLarge,
     JobNotFound,
-    NotCancellableYet,
     NotRetryable,
     SessionOver,
     TooManySessions,
@@ -30,6 +29,7 @@ from aioqueue.model.ids import id_text
 from aioqueue.model.states import JobState
 
 _READY, _SCHEDULED, _RUNNING, _DEAD = JobState.READY, JobState.SCHEDULED, JobState.RUNNING, JobState.DEAD
+_STOPPING, _CANCELLED = JobState.STOPPING, JobState.CANCELLED
 # Looking a member up in its enum costs 0.1 us on Python 3.11, and these are asked for every job.
 _FRESH, _FINISHED = c.Known.FRESH, c.Known.FINISHED
 _ACCEPTED, _EXISTS = c.SubmitOutcome.ACCEPTED, c.SubmitOutcome.EXISTS
@@ -147,7 +147,7 @@ def _settle_runs(
             outcomes.append(c.SettleOutcome.ALREADY if item.found_fence == item.fence else c.SettleOutcome.STALE)
         elif job.fence != item.fence or job.session not in (session, 0):
             outcomes.append(c.SettleOutcome.STALE)
-        elif job.state is not _RUNNING or item.id in settled:
+        elif (job.state is not _RUNNING and job.state is not _STOPPING) or item.id in settled:
             # The fence is still this run's, so what ended it was its own settle: a failure that waits to be retried.
             outcomes.append(c.SettleOutcome.ALREADY)
         else:
@@ -163,6 +163,8 @@ def _end_of_run(job: Job, item: c.EndRun, now: Now, bodies: BodyArea) -> tuple[e
     offset, length, crc = bodies.add(item.body)
     if item.end is _SUCCEEDED:
         return e.JobSucceeded(job.id, item.fence, offset, length, crc), item.body
+    if job.state is _STOPPING:
+        return e.JobFailed(job.id, item.fence, _CANCELLED, 0, offset, length, crc), item.body
     policy = job.spec.retry
     failures = job.failures + 1
     if item.retry and failures < policy.attempts:
@@ -175,7 +177,9 @@ def _cancel(state: State, command: c.CancelJob, now: Now, bodies: BodyArea) -> D
     job = state.jobs.get(command.id)
     if job is not None and job.spec.namespace == command.namespace:
         if job.state is _RUNNING:
-            raise NotCancellableYet(job=id_text(job.id))
+            return Decision([(e.JobStopping(job.id, job.fence), None)], "stopping")
+        if job.state is _STOPPING:
+            return Decision([], "stopping")
         return Decision([(e.JobCancelled(job.id), None)], "cancelled")
     if job is None and (not command.looked or command.id in state.just_finished):
         raise c.NeedsLookup(command.id)
@@ -255,7 +259,7 @@ def _resume(state: State, command: c.ResumeSession, now: Now, bodies: BodyArea) 
     for run in command.held:
         job = session.leases.get(run.id)
         if job is not None and job.fence == run.fence and run.id not in accounted:
-            verdicts.append(c.RunVerdict.KEEP)
+            verdicts.append(c.RunVerdict.CANCEL if job.state is _STOPPING else c.RunVerdict.KEEP)
             accounted.add(run.id)
         else:
             verdicts.append(c.RunVerdict.STALE)
@@ -300,7 +304,8 @@ def end_of_session(session: Session, cause: c.SessionEnd) -> list[tuple[e.Event,
     """What becomes of its leases, and then its end.
 
     A goodbye gives them back. A process that died counts as a crash of each of its jobs, and from the last allowed one
-    on the job is dead. Mere silence never makes a job dead: it may be the network's fault.
+    on the job is dead. Mere silence never makes a job dead: it may be the network's fault. A job that was told to stop
+    has stopped: it is cancelled.
     """
     events: list[tuple[e.Event, bytes | None]] = []
     for job in session.leases.values():
@@ -310,7 +315,7 @@ def end_of_session(session: Session, cause: c.SessionEnd) -> list[tuple[e.Event,
         crashes = job.crashes + 1
         if cause is c.SessionEnd.EXPIRED:
             crashes = min(crashes, max(job.crashes, CRASHES_MAX - 1))
-        after = _DEAD if crashes >= CRASHES_MAX else _READY
+        after = _CANCELLED if job.state is _STOPPING else _DEAD if crashes >= CRASHES_MAX else _READY
         events.append((e.JobCrashed(job.id, job.fence, after, crashes), None))
     ended = e.SessionEnded(session.number, cause) if session.journaled else e.SessionForgotten(session.number)
     events.append((ended, None))

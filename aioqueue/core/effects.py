@@ -22,6 +22,14 @@ class DeliverJob(Struct, gc=False):
     extra: bytes | None
 
 
+class StopRun(Struct, gc=False):
+    """Tell the session's worker that the run is to be cancelled."""
+
+    session: int
+    id: bytes
+    fence: int
+
+
 class ArchiveJob(Struct, gc=False):
     """The job is over: keep its end, tell those who wait."""
 
@@ -47,4 +55,4 @@ class CloseSession(Struct, gc=False):
     session: int
 
 
-Effect = DeliverJob | ArchiveJob | ArchiveRun | ReviveJob | CloseSession
+Effect = DeliverJob | StopRun | ArchiveJob | ArchiveRun | ReviveJob | CloseSession

@@ -59,7 +59,10 @@ class JobSucceeded(Struct, array_like=True, tag=4, gc=False, forbid_unknown_fiel
 
 
 class JobFailed(Struct, array_like=True, tag=5, gc=False, forbid_unknown_fields=True):
-    """An attempt failed; `state` is SCHEDULED (again at `due_ms`) or DEAD. The failure is the body."""
+    """An attempt failed; the failure is the body.
+
+    `state` is SCHEDULED (again at `due_ms`), DEAD, or CANCELLED where the job was stopping.
+    """
 
     id: bytes
     fence: int
@@ -71,14 +74,17 @@ class JobFailed(Struct, array_like=True, tag=5, gc=False, forbid_unknown_fields=
 
 
 class JobReleased(Struct, array_like=True, tag=6, gc=False, forbid_unknown_fields=True):
-    """The run was given back: the job is ready in its old place, no attempt was spent."""
+    """The run was given back: the job is ready in its old place, no attempt was spent. A stopping one is cancelled."""
 
     id: bytes
     fence: int
 
 
 class JobCrashed(Struct, array_like=True, tag=7, gc=False, forbid_unknown_fields=True):
-    """The process that ran the job ended unannounced; `crashes` is the new count, `state` READY or DEAD."""
+    """The process that ran the job ended unannounced; `crashes` is the new count.
+
+    `state` is READY, DEAD, or CANCELLED where the job was stopping.
+    """
 
     id: bytes
     fence: int
@@ -90,6 +96,13 @@ class JobCancelled(Struct, array_like=True, tag=8, gc=False, forbid_unknown_fiel
     """A waiting job will never run."""
 
     id: bytes
+
+
+class JobStopping(Struct, array_like=True, tag=9, gc=False, forbid_unknown_fields=True):
+    """Cancel was asked of a running job: its run is told to stop, and whatever comes of it, there is no other."""
+
+    id: bytes
+    fence: int
 
 
 class SessionOpened(Struct, array_like=True, tag=20, gc=False, forbid_unknown_fields=True):
@@ -139,15 +152,16 @@ class SessionForgotten(Struct, gc=False):
 
 JournaledEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
-    | SessionOpened | SessionEnded
+    | JobStopping | SessionOpened | SessionEnded
 )  # fmt: skip
 Event = JournaledEvent | LinkChanged | SessionHeard | SessionForgotten
 JobEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
+    | JobStopping
 )  # fmt: skip
 
 NOT_JOURNALED: Final = frozenset({LinkChanged, SessionHeard, SessionForgotten})
 
-# Kinds of later versions: cancel asked 9, expired 10, blocked 11 and freed 12, suspended 13 and woken 14,
+# Kinds of later versions: expired 10, blocked 11 and freed 12, suspended 13 and woken 14,
 # carry 30, base moved 31, bulk staged 32 and committed 33, schedule 34, limit 35, administrative acts 40 to 59.
-RESERVED_KINDS: Final = frozenset({9, 10, 11, 12, 13, 14, *range(30, 36), *range(40, 60)})
+RESERVED_KINDS: Final = frozenset({10, 11, 12, 13, 14, *range(30, 36), *range(40, 60)})

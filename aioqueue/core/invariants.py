@@ -22,6 +22,7 @@ from aioqueue.model.spec import RetryPolicy, Spec, unpack_spec
 from aioqueue.model.states import TERMINAL, JobState
 
 _STATES: Final = max(JobState) + 1
+_LEASED: Final = frozenset({JobState.RUNNING, JobState.STOPPING})
 
 # --- one state ----------------------------------------------------------------------------------------------------
 
@@ -86,7 +87,7 @@ def _check_job(state: State, job: Job) -> list[str]:
     if job.crashes >= CRASHES_MAX or job.failures > job.runs:
         found.append(f"I8: {name} has {job.crashes} crashes and {job.failures} failures in {job.runs} runs")
     holder = state.sessions.get(job.session)
-    if job.state is JobState.RUNNING:
+    if job.state in _LEASED:
         if holder is None or holder.leases.get(job.id) is not job:
             found.append(f"I3: {name} is held by session {job.session}, which does not know it")
         elif not holder.journaled:
@@ -136,7 +137,7 @@ def _check_sessions(state: State) -> list[str]:
         if number != session.number or number >= state.next_session:
             found.append(f"I2: session {session.number} is kept as {number}, the next is {state.next_session}")
         for job_id, job in session.leases.items():
-            if state.jobs.get(job_id) is not job or job.state is not JobState.RUNNING or job.session != number:
+            if state.jobs.get(job_id) is not job or job.state not in _LEASED or job.session != number:
                 found.append(f"I3: session {number} holds job {job_id.hex()}, which does not run there")
         suspects = [job for job in session.leases.values() if job.crashes]
         if suspects != ([] if session.suspect is None else [session.suspect]):
@@ -305,6 +306,13 @@ class History:
         life.fence, life.session, life.runs = event.fence, event.session, event.run
         life.fences.append(event.fence)
 
+    def stopping(self, event: e.JobStopping, wall_ms: int) -> None:
+        life = self.lives.get(event.id)
+        if life is None or life.state is not JobState.RUNNING or life.fence != event.fence:
+            self._say(f"I6: job {event.id.hex()} was told to stop, and does not run with fence {event.fence}")
+        else:
+            life.state = JobState.STOPPING
+
     def succeeded(self, event: e.JobSucceeded, wall_ms: int) -> None:
         life = self._run_over(event)
         if life is not None:
@@ -315,6 +323,8 @@ class History:
         if life is None:
             return
         life.failures += 1
+        if self._ended_stopping(event, life, event.state):
+            return
         if event.state is JobState.DEAD:
             self._end(event.id, life, JobState.DEAD)
             return
@@ -327,7 +337,11 @@ class History:
 
     def released(self, event: e.JobReleased, wall_ms: int) -> None:
         life = self._run_over(event)
-        if life is not None:
+        if life is None:
+            return
+        if life.state is JobState.STOPPING:
+            self._end(event.id, life, JobState.CANCELLED)
+        else:
             life.state = JobState.READY
             self._stand(event.id, life)
 
@@ -338,6 +352,8 @@ class History:
             return
         self._unexplained.setdefault(session, []).append((life.crashes, event))
         life.crashes = event.crashes
+        if self._ended_stopping(event, life, event.state):
+            return
         if (event.state is JobState.DEAD) != (event.crashes >= CRASHES_MAX) or event.crashes > CRASHES_MAX:
             self._say(f"I8: job {event.id.hex()} is {event.state.label} after {event.crashes} crashes")
         if event.state is JobState.DEAD:
@@ -350,7 +366,7 @@ class History:
         life = self.lives.get(event.id)
         if life is None or life.generation in life.ends:
             self._say(f"I7: job {event.id.hex()} was cancelled, and it does not live")
-        elif life.state is JobState.RUNNING:
+        elif life.state in _LEASED:
             self._say(f"I6: job {event.id.hex()} was cancelled under its worker's hands")
         else:
             self._end(event.id, life, JobState.CANCELLED)
@@ -426,7 +442,7 @@ class History:
         elif life.generation in life.ends:
             self._say(f"I5: {what}, which is {life.ends[life.generation].label}")
         elif life.state is not state:
-            promise = {JobState.RUNNING: "I3", JobState.SCHEDULED: "I9"}.get(life.state, "I5")
+            promise = {JobState.RUNNING: "I3", JobState.STOPPING: "I6", JobState.SCHEDULED: "I9"}.get(life.state, "I5")
             self._say(f"{promise}: {what}, which is {life.state.label}")
         else:
             return life
@@ -439,13 +455,23 @@ class History:
             self._say(f"I2: {what}, which was never submitted")
         elif life.generation in life.ends:
             self._say(f"I7: {what}, which is {life.ends[life.generation].label}")
-        elif life.state is not JobState.RUNNING or life.fence != event.fence:
+        elif life.state not in _LEASED or life.fence != event.fence:
             self._say(f"I4: {what}; it is {life.state.label} with fence {life.fence}")
         else:
             self._sessions.get(life.session, set()).discard(event.id)
             life.session = 0
             return life
         return None
+
+    def _ended_stopping(self, event: e.JobFailed | e.JobCrashed, life: Life, after: JobState) -> bool:
+        """Whether a run that was told to stop is over, and its job with it; nothing else may cancel a run."""
+        if (life.state is JobState.STOPPING) != (after is JobState.CANCELLED):
+            self._say(
+                f"I6: job {event.id.hex()} was {life.state.label}, and is {after.label} by a {type(event).__name__}"
+            )
+        if after is JobState.CANCELLED:
+            self._end(event.id, life, JobState.CANCELLED)
+        return after is JobState.CANCELLED
 
     def _end(self, job_id: bytes, life: Life, end: JobState) -> None:
         life.ends[life.generation] = end
@@ -478,6 +504,7 @@ _JUDGE: dict[type[e.Event], Callable[[History, Any, int], None]] = {
     e.JobReleased: History.released,
     e.JobCrashed: History.crashed,
     e.JobCancelled: History.cancelled,
+    e.JobStopping: History.stopping,
     e.SessionOpened: History.session_opened,
     e.SessionEnded: History.session_ended,
 }

@@ -24,6 +24,11 @@ NEXT_STATE: Final[dict[tuple[JobState | None, type[events.JobEvent]], frozenset[
     (_S.RUNNING, events.JobFailed): frozenset({_S.SCHEDULED, _S.DEAD}),
     (_S.RUNNING, events.JobReleased): frozenset({_S.READY}),
     (_S.RUNNING, events.JobCrashed): frozenset({_S.READY, _S.DEAD}),
+    (_S.RUNNING, events.JobStopping): frozenset({_S.STOPPING}),
+    (_S.STOPPING, events.JobSucceeded): frozenset({_S.SUCCEEDED}),
+    (_S.STOPPING, events.JobFailed): frozenset({_S.CANCELLED}),
+    (_S.STOPPING, events.JobReleased): frozenset({_S.CANCELLED}),
+    (_S.STOPPING, events.JobCrashed): frozenset({_S.CANCELLED}),
 }
 
 

@@ -44,7 +44,7 @@ class FinishedJob(msgspec.Struct, array_like=True, gc=False):
 
 
 class EndedRun(msgspec.Struct, array_like=True, gc=False):
-    """A run that ended and was not its job's success. `outcome` is `failed`, `crashed` or `released`."""
+    """A run that ended and was not its job's success. `outcome` is `failed`, `crashed`, `released` or `cancelled`."""
 
     id: bytes
     generation: int

@@ -34,7 +34,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
 class Attempt(msgspec.Struct, frozen=True, array_like=True):
     """One run of a job that has ended. Times are milliseconds UTC.
 
-    `outcome` is `succeeded`, `failed`, `crashed` or `released`.
+    `outcome` is `succeeded`, `failed`, `crashed`, `released` or `cancelled`.
     """
 
     run: int

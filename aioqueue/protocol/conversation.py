@@ -27,6 +27,7 @@ from aioqueue.protocol.messages import (
     Beat,
     CancelJob,
     Cancelled,
+    CancelRun,
     Capacity,
     Closing,
     Deliver,
@@ -136,7 +137,12 @@ _TO_CLIENTS: Final[Row] = {
     Requeued: Does.ANSWER,
     StatisticsUpdate: Does.STAY,
 }
-_TO_WORKERS: Final[Row] = {Resumed: Does.ANSWER, Deliver: Does.STAY, Settled: Does.ANSWER}
+_TO_WORKERS: Final[Row] = {
+    Resumed: Does.ANSWER,
+    Deliver: Does.STAY,
+    Settled: Does.ANSWER,
+    CancelRun: Does.STAY,
+}
 
 BROKER_SAYS: Final[Mapping[State, Row]] = {
     State.EXPECT_HELLO: _BEGINNING,

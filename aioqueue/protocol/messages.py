@@ -286,7 +286,7 @@ class CancelJob(Struct, array_like=True, tag=36, gc=False):
 
 
 class Cancelled(Struct, array_like=True, tag=37, gc=False):
-    """The answer to `CancelJob`: `cancelled`, `finished` or (later) `stopping`."""
+    """The answer to `CancelJob`: `cancelled`, `finished`, or `stopping` for a job that runs."""
 
     request: Number
     outcome: Name
@@ -416,6 +416,13 @@ class WorkerDied(Struct, array_like=True, tag=57, gc=False):
     reason: Text = ""
 
 
+class CancelRun(Struct, array_like=True, tag=58, gc=False):
+    """Cancel was asked of a job: the worker stops this run, and tells its end like any other."""
+
+    job: JobId
+    fence: Number
+
+
 # Kinds that later versions will use: NOT_LEADER 60, RETRY_AFTER 61, ITEM 62, EVENT 63, BULK 64-66.
 RESERVED_KINDS: Final = frozenset(range(60, 67))
 
@@ -425,6 +432,6 @@ ClientMessage = (
 )  # fmt: skip
 BrokerMessage = (
     Ping | Pong | Refusal | Welcome | Closing | Submitted | Ended | JobRecord | JobPage | Cancelled | Requeued
-    | StatisticsUpdate | Resumed | Deliver | Settled
+    | StatisticsUpdate | Resumed | Deliver | Settled | CancelRun
 )  # fmt: skip
 Message = ClientMessage | BrokerMessage

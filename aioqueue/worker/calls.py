@@ -6,10 +6,11 @@ decided here, so that a run costs little more than its own call.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from aioqueue.client.context import Context
+from aioqueue.client.context import Context, ask_to_stop
 from aioqueue.client.task import Task, TaskRegistry
 from aioqueue.model.bodies import unpack_headers
 from aioqueue.protocol.messages import DeliverItem
@@ -71,9 +72,21 @@ def _starter(task: AnyTask, threads: Threads) -> Callable[[DeliverItem], Awaitab
 
     def start_in_thread_with_context(item: DeliverItem) -> Awaitable[Any]:
         args, kwargs = unpack(item.args)
-        return threads.call(fn, (context_of(item), *args), kwargs)
+        return _heeding(threads, fn, context_of(item), args, kwargs)
 
     return start_with_context if task.is_async else start_in_thread_with_context
+
+
+async def _heeding(
+    threads: Threads, fn: Callable[..., Any], context: Context, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
+    """A call that can be asked to stop: after the first cancellation it is waited for, to the second."""
+    call = asyncio.ensure_future(threads.call(fn, (context, *args), kwargs))
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        ask_to_stop(context)
+        return await call
 
 
 def context_of(item: DeliverItem) -> Context:

@@ -15,6 +15,7 @@ from aioqueue.client.link import Link
 from aioqueue.model.ids import id_text
 from aioqueue.protocol.messages import (
     BrokerMessage,
+    CancelRun,
     Capacity,
     Deliver,
     DeliverItem,
@@ -74,6 +75,7 @@ class Session:
             Deliver: self._deliver,
             Settled: self.box.answered,
             Resumed: self._resumed,
+            CancelRun: self._cancel,
             Refusal: self.box.refused,
         }
 
@@ -129,6 +131,13 @@ class Session:
                 self.box.put(released(item))
         else:
             self._runners.offer(message.items)
+
+    def _cancel(self, message: CancelRun) -> None:
+        for item in self._runners.held():
+            if item.fence == message.fence and item.job == message.job:
+                _log.info("job %s of task %s is stopped: %s", id_text(item.job), item.task, Stop.CANCEL.value)
+                self._runners.stop(item, Stop.CANCEL)
+                return
 
     def _resumed(self, message: Resumed) -> None:
         self.box.answered_in_resume(message.request, message.answers)

@@ -19,7 +19,6 @@ from aioqueue import (
     JobCancelled,
     JobFailed,
     JobNotFound,
-    NotCancellableYet,
     NotRetryable,
     NotSerializable,
     PayloadTooLarge,
@@ -187,22 +186,103 @@ async def test_a_waiting_job_that_is_cancelled_never_runs(app: App) -> None:
     assert ran == []
 
 
-async def test_a_running_job_cannot_be_cancelled_and_a_finished_one_is_finished(app: App) -> None:
-    gate, busy = asyncio.Event(), asyncio.Event()
+async def test_a_running_job_gets_its_cancellation_and_a_finished_one_is_finished(app: App) -> None:
+    busy, cleaned = asyncio.Event(), asyncio.Event()
 
     @app.queue.task
     async def block() -> None:
         busy.set()
-        await gate.wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            # Cleanup may wait.
+            await asyncio.sleep(0.01)
+            cleaned.set()
+
+    @app.queue.task
+    async def add(a: int) -> int:
+        return a + 1
 
     queue = await app.start()
     job = await queue.submit(block)
+    waiter = asyncio.create_task(job.result())
     await busy.wait()
-    with pytest.raises(NotCancellableYet):
-        await job.cancel()
+    assert await job.cancel("not needed", wait=30) == "cancelled"
+    assert cleaned.is_set()
+    with pytest.raises(JobCancelled):
+        await waiter
+    info = await job.info()
+    assert (info.state, info.runs, info.failures) == ("cancelled", 1, 0)
+    assert [attempt.outcome for attempt in info.attempts] == ["cancelled"]
+    assert await job.cancel() == "cancelled"
+    other = await queue.submit(add, 1)
+    assert await other == 2
+    assert await other.cancel(wait=1) == "finished"
+
+
+async def test_a_job_that_heeds_no_cancel_is_told_stopping_and_its_success_is_told_finished(app: App) -> None:
+    busy, asked, gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @app.queue.task
+    async def stubborn() -> str:
+        busy.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            asked.set()
+            await gate.wait()
+        return "done all the same"
+
+    queue = await app.start()
+    job = await queue.submit(stubborn)
+    await busy.wait()
+    assert await job.cancel() == "stopping"
+    await asked.wait()
+    assert (await job.info()).state == "stopping"
+    assert await job.cancel(wait=0) == "stopping"
+    finishing = asyncio.create_task(job.cancel(wait=30))
     gate.set()
-    await job
-    assert await job.cancel() == "finished"
+    assert await finishing == "finished"
+    assert await job == "done all the same"
+
+
+async def test_a_job_that_fails_when_it_is_cancelled_is_cancelled_and_not_tried_again(app: App) -> None:
+    busy = asyncio.Event()
+
+    @app.queue.task
+    async def fail() -> None:
+        busy.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("in its cleanup")
+
+    queue = await app.start()
+    job = await queue.submit(fail)
+    await busy.wait()
+    assert await job.cancel(wait=30) == "cancelled"
+    assert (await job.info()).runs == 1
+    await job.retry()
+    busy.clear()
+    await busy.wait()
+    assert await job.cancel(wait=30) == "cancelled"
+    assert (await job.info()).generation == 1
+
+
+async def test_a_plain_function_that_looks_is_stopped_by_its_cancel(app: App) -> None:
+    begun, tick = threading.Event(), threading.Event()
+
+    @app.queue.task
+    def polite(context: Context) -> None:
+        begun.set()
+        while not context.should_stop():
+            tick.wait(0.01)
+        raise InterruptedError("as asked")
+
+    queue = await app.start()
+    job = await queue.submit(polite)
+    await asyncio.to_thread(begun.wait)
+    assert await job.cancel(wait=30) == "cancelled"
 
 
 async def test_a_timeout_cancels_the_coroutine_and_lets_it_clean_up(app: App) -> None:

@@ -340,14 +340,15 @@ async def test_a_failure_is_tried_again_and_told_with_its_history(house: House) 
         ]  # fmt: skip
 
 
-async def test_running_jobs_are_not_cancelled_and_waiting_ones_never_run(house: House) -> None:
+async def test_a_cancel_tells_a_running_job_to_stop_and_a_waiting_one_never_runs(house: House) -> None:
     async with running(house) as at:
         client, worker = await at.peer(), await at.worker(1)
         first, second, third = item(), item(), item()
         await client.submit(first, second, third)
         (run,) = await worker.runs()
         client.say(m.CancelJob(client.ask(), first.job))
-        assert (await client.hear(m.Refusal)).code == "not_cancellable_yet"
+        assert (await client.hear(m.Cancelled)).outcome == "stopping"
+        assert await worker.hear(m.CancelRun) == m.CancelRun(first.job, run.fence)
         client.say(m.CancelJob(client.ask(), second.job))
         assert (await client.hear(m.Cancelled)).outcome == "cancelled"
         await worker.settle(m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT))

@@ -92,6 +92,8 @@ def test_a_cancelled_job_says_so_and_can_be_retried(at_shop: Shell, waiting: str
 
 def test_a_job_that_had_ended_is_told_as_finished(at_shop: Shell, dead: str) -> None:
     assert at_shop.run("cancel", dead, "--json").json == {"id": dead, "outcome": "finished"}
+    assert at_shop.run("cancel", dead, "--wait", "1s") == (0, "finished\n", "")
+    assert "wait" in at_shop.run("cancel", dead, "--wait", "soon").refused()
 
 
 def test_a_waiting_job_cannot_be_retried(at_shop: Shell, waiting: str) -> None:

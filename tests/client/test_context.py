@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
 
-from aioqueue.client.context import Context
+from aioqueue.client.context import Context, ask_to_stop
 from aioqueue.model.ids import id_text, own_id
 
 JOB = own_id("shop", "mail", "invoice-42")
@@ -46,3 +47,28 @@ def test_a_record_of_the_log_keeps_the_extra_that_it_was_given(caplog: pytest.Lo
 
 def test_a_task_that_is_called_directly_has_no_job() -> None:
     assert Context(b"", task="send", queue="mail").job == ""
+
+
+def test_a_run_in_a_thread_should_stop_when_its_worker_asks_it() -> None:
+    context = Context(b"", task="t", queue="q")
+    assert not context.should_stop()
+    ask_to_stop(context)
+    assert context.should_stop()
+
+
+async def test_a_coroutine_that_was_cancelled_should_stop() -> None:
+    context = Context(b"", task="t", queue="q")
+    seen: list[bool] = []
+
+    async def run() -> None:
+        seen.append(context.should_stop())
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append(context.should_stop())
+
+    task = asyncio.create_task(run())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert seen == [False, True]

@@ -7,11 +7,10 @@ import pytest
 from aioqueue.core import commands as c
 from aioqueue.core import decide as decide_module
 from aioqueue.core import events as e
-from aioqueue.core.effects import ArchiveJob, CloseSession, DeliverJob
+from aioqueue.core.effects import ArchiveJob, CloseSession, DeliverJob, StopRun
 from aioqueue.errors import (
     BulkTooLarge,
     JobNotFound,
-    NotCancellableYet,
     NotRetryable,
     SessionOver,
     TooManySessions,
@@ -227,11 +226,70 @@ def test_a_job_cancelled_between_two_attempts_is_not_tried_again(scene: Scene) -
     assert kinds(scene.pass_ms(1_500)) == []
 
 
-def test_a_running_job_cannot_be_cancelled(scene: Scene) -> None:
-    scene.worker()
+def stopping(scene: Scene) -> int:
+    """Job 1 was cancelled while it runs at this session."""
+    session = scene.worker()
     scene.submit(new_job(1))
-    with pytest.raises(NotCancellableYet):
-        scene.ask(c.CancelJob(job_id(1), NAMESPACE))
+    assert scene.ask(c.CancelJob(job_id(1), NAMESPACE)) == "stopping"
+    return session
+
+
+def test_a_cancel_of_a_running_job_tells_its_worker_once(scene: Scene) -> None:
+    session = scene.worker()
+    scene.submit(new_job(1))
+    step = scene.step(c.CancelJob(job_id(1), NAMESPACE), c.CancelJob(job_id(1), NAMESPACE))
+    assert step.replies == ["stopping", "stopping"]
+    assert step.effects == [StopRun(session, job_id(1), 1)]
+    job = scene.job(1)
+    assert job is not None
+    assert job.state is JobState.STOPPING
+
+
+@pytest.mark.parametrize(
+    ("end", "state", "told"),
+    [
+        (SUCCEEDED, JobState.SUCCEEDED, "finished"),
+        (FAILED, JobState.CANCELLED, "cancelled"),
+        (RELEASED, JobState.CANCELLED, "cancelled"),
+    ],
+)
+def test_what_becomes_of_a_stopping_job_is_told_truly(scene: Scene, end: c.RunEnd, state: JobState, told: str) -> None:
+    session = stopping(scene)
+    assert scene.settle(session, 1, end) is c.SettleOutcome.OK
+    assert scene.settle(session, 1, end) is c.SettleOutcome.ALREADY
+    assert scene.archive[job_id(1)].state is state
+    assert scene.ask(c.CancelJob(job_id(1), NAMESPACE)) == told
+
+
+@pytest.mark.parametrize("cause", c.SessionEnd)
+def test_the_end_of_its_session_cancels_a_stopping_job(scene: Scene, cause: c.SessionEnd) -> None:
+    session = stopping(scene)
+    scene.ask(c.EndSession(session, cause))
+    assert scene.archive[job_id(1)].state is JobState.CANCELLED
+
+
+def test_a_cancel_holds_across_a_restart_and_the_worker_hears_of_it_when_it_resumes(scene: Scene) -> None:
+    stopping(scene)
+    scene.restart()
+    session = scene.session()
+    verdicts, _ = scene.ask(c.ResumeSession(session, [c.HeldRun(job_id(1), 1)], []))
+    assert verdicts == [c.RunVerdict.CANCEL]
+    scene.settle(session, 1, RELEASED)
+    assert scene.archive[job_id(1)].state is JobState.CANCELLED
+
+
+def test_a_stopping_job_that_a_resume_does_not_name_is_cancelled(scene: Scene) -> None:
+    stopping(scene)
+    session = scene.session()
+    scene.ask(c.ResumeSession(session, [], []))
+    assert scene.archive[job_id(1)].state is JobState.CANCELLED
+
+
+def test_a_job_cancelled_while_it_ran_can_be_requeued(scene: Scene) -> None:
+    session = stopping(scene)
+    scene.settle(session, 1, RELEASED)
+    assert scene.ask(c.RequeueJob(job_id(1), NAMESPACE)) == 1
+    assert scene.running() == {session: [job_id(1)]}
 
 
 def test_a_cancel_of_a_succeeded_job_is_told_finished(scene: Scene) -> None:

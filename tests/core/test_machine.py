@@ -9,10 +9,10 @@ import pytest
 
 from aioqueue.core import events as e
 from aioqueue.core.apply import Moment, apply
-from aioqueue.core.commands import SessionEnd
+from aioqueue.core.commands import CancelJob, SessionEnd
 from aioqueue.core.machine import NEXT_STATE, IllegalChange
 from aioqueue.model.states import TERMINAL, JobState
-from tests.support.scene import Scene, job_id, new_job, submitted
+from tests.support.scene import NAMESPACE, Scene, job_id, new_job, submitted
 from tests.support.state_diagram import mermaid
 
 BEFORE: list[JobState | None] = [None, *JobState]
@@ -22,15 +22,19 @@ FIXED = {
     e.JobDue: JobState.READY,
     e.JobLeased: JobState.RUNNING,
     e.JobSucceeded: JobState.SUCCEEDED,
-    e.JobReleased: JobState.READY,
     e.JobCancelled: JobState.CANCELLED,
+    e.JobStopping: JobState.STOPPING,
 }
-PAIRS = [
-    (before, kind, after)
-    for before in BEFORE
-    for kind in JOB_EVENTS
-    for after in ([FIXED[kind]] if kind in FIXED else JobState)
-]
+
+
+def afters(before: JobState | None, kind: type[e.JobEvent]) -> list[JobState]:
+    """What the event may make of a job in that state, as far as its fields go."""
+    if kind is e.JobReleased:
+        return [JobState.CANCELLED if before is JobState.STOPPING else JobState.READY]
+    return [FIXED[kind]] if kind in FIXED else list(JobState)
+
+
+PAIRS = [(before, kind, after) for before in BEFORE for kind in JOB_EVENTS for after in afters(before, kind)]
 
 
 def event_of(kind: type[e.JobEvent], after: JobState, scene: Scene) -> Any:
@@ -47,6 +51,7 @@ def event_of(kind: type[e.JobEvent], after: JobState, scene: Scene) -> Any:
         e.JobReleased: e.JobReleased(job_id(1), fence),
         e.JobCrashed: e.JobCrashed(job_id(1), fence, after, 3),
         e.JobCancelled: e.JobCancelled(job_id(1)),
+        e.JobStopping: e.JobStopping(job_id(1), fence),
     }
     return made[kind]
 
@@ -56,8 +61,10 @@ def scene_with(before: JobState | None) -> Scene:
     scene = Scene()
     session = scene.worker(slots=1)
     assert session == 1
-    if before is JobState.RUNNING:
+    if before in (JobState.RUNNING, JobState.STOPPING):
         scene.submit(new_job(1))
+        if before is JobState.STOPPING:
+            scene.ask(CancelJob(job_id(1), NAMESPACE))
     elif before is not None:
         scene.submit(new_job(2), new_job(1, delay_ms=5_000 if before is JobState.SCHEDULED else 0))
         job = scene.job(1)
@@ -90,10 +97,10 @@ def test_an_event_changes_a_job_as_the_table_says_or_not_at_all(
         assert at.effects == []
 
 
-@pytest.mark.parametrize("kind", [e.JobSucceeded, e.JobFailed, e.JobReleased, e.JobCrashed])
+@pytest.mark.parametrize("kind", [e.JobSucceeded, e.JobFailed, e.JobReleased, e.JobCrashed, e.JobStopping])
 def test_an_end_under_another_fence_is_illegal(kind: type[e.JobEvent]) -> None:
     scene = scene_with(JobState.RUNNING)
-    after = FIXED.get(kind, JobState.DEAD)
+    after = FIXED.get(kind, JobState.READY if kind is e.JobReleased else JobState.DEAD)
     event = event_of(kind, after, scene)
     event.fence += 1
     was = scene.partition.state.journaled_part()

@@ -34,6 +34,7 @@ EXAMPLES: tuple[Any, ...] = (
     e.JobReleased(JOB, 2**40),
     e.JobCrashed(JOB, 4, JobState.DEAD, 3),
     e.JobCancelled(JOB),
+    e.JobStopping(JOB, 65_536),
     e.SessionOpened(7, HASH, "default", "worker-ä"),
     e.SessionEnded(7, SessionEnd.EXPIRED),
 )

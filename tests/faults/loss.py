@@ -137,6 +137,11 @@ LOSSES: Final = (
         kill=True,
     ),
     Loss(
+        m.CancelRun, "stop", _WORKER, "broker",
+        Outcome("says in Resumed that the run is to be cancelled", "stops the run when it has resumed"),
+        Outcome("recorded that the job is cancelled", "stops the run"),
+    ),
+    Loss(
         m.Goodbye, "leave", _WORKER, "worker",
         Outcome("holds no lease of the session, which ends by its time", "had given its runs back, and ends", (2,), 2),
         Outcome("ends the session", "had given its runs back, and ends", (2,), 2),

@@ -18,7 +18,7 @@ from typing import Any, Final, get_args
 import pytest
 import pytest_asyncio
 
-from aioqueue import Job, JobFailed, NotCancellableYet, Queue
+from aioqueue import Job, JobFailed, NotRetryable, Queue
 from aioqueue.protocol import messages as m
 from tests.faults.ledger import Evidence, read_journal
 from tests.faults.loss import LOSSES, Loss, table
@@ -160,10 +160,17 @@ async def submit_many(act: Act) -> list[Job[Any]]:
 async def refuse(act: Act) -> list[Job[Any]]:
     job, rung = await act.held()
     act.arm()
-    with pytest.raises(NotCancellableYet):
-        await job.cancel()
+    with pytest.raises(NotRetryable):
+        await job.retry()
     rung.go()
     assert await job == 42
+    return [job]
+
+
+async def stop(act: Act) -> list[Job[Any]]:
+    job, _ = await act.held()
+    act.arm()
+    assert await job.cancel(wait=30) == "cancelled"
     return [job]
 
 
@@ -340,6 +347,7 @@ SCENES: Final[dict[str, Callable[[Act], Awaitable[list[Job[Any]]]]]] = {
     "list": list_jobs,
     "watch": watch,
     "cancel": cancel,
+    "stop": stop,
     "retry": retry,
     "ping": ping,
     "restart": restart,

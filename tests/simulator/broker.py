@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from aioqueue.broker.lookup import tell
 from aioqueue.clock import ManualClock
 from aioqueue.core import commands as c
-from aioqueue.core.effects import ArchiveJob, CloseSession, DeliverJob, Effect, ReviveJob
+from aioqueue.core.effects import ArchiveJob, CloseSession, DeliverJob, Effect, ReviveJob, StopRun
 from aioqueue.core.events import JournaledEvent, SessionEnded
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events, encode_events
@@ -27,7 +27,6 @@ from aioqueue.limits import HEARTBEATS_A_TTL
 from aioqueue.model.records import FinishedJob
 from tests.simulator.checker import Violation
 from tests.simulator.network import Connection, Reply, Request
-
 
 _T = TypeVar("_T")
 
@@ -267,7 +266,7 @@ class Broker:
             if entry.connection is not None and entry.request is not None and entry.connection.open:
                 self._answer(entry.connection, entry.request, reply)
         for effect in effects:
-            if isinstance(effect, DeliverJob):
+            if isinstance(effect, DeliverJob | StopRun):
                 at = self._sessions.get(effect.session)
                 if at is not None:
                     at.tell(effect)

@@ -45,6 +45,8 @@ class Checker:
         self._attempts: dict[int, int] = {}
         self._goes_on: dict[int, bool] = {}
         self._settled: set[int] = set()
+        # (id, generation) of what was told to stop while it ran.
+        self._stopping: set[tuple[bytes, int]] = set()
 
     # --- the journal ---
 
@@ -58,18 +60,20 @@ class Checker:
         for event in events:
             if isinstance(event, e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed):
                 self._lease_ends[event.fence] = _SETTLES[type(event)]
-            if isinstance(event, e.JobFailed):
+            if isinstance(event, e.JobFailed) and event.state is not JobState.CANCELLED:
                 self._goes_on[event.fence] = event.state is JobState.SCHEDULED
             if isinstance(event, e.JobSubmitted):
                 self._judge_submit(event, bodies, wall_ms)
             elif isinstance(event, e.JobLeased):
                 self._attempts[event.fence] = self._life(event.id, "leased").failures + 1
+            elif isinstance(event, e.JobStopping):
+                self._stopping.add((event.id, lives[event.id].generation))
             elif not isinstance(event, e.SessionOpened | e.SessionEnded):
                 life = lives[event.id]
                 end = life.ends.get(life.generation)
                 if end is not None:
                     body = b""
-                    if isinstance(event, e.JobSucceeded | e.JobFailed):
+                    if end is not JobState.CANCELLED and isinstance(event, e.JobSucceeded | e.JobFailed):
                         body = bodies[event.body_offset : event.body_offset + event.body_bytes]
                     self._ends[event.id, life.generation] = (end, body)
         for group in self.atomic:
@@ -97,6 +101,9 @@ class Checker:
         ends = life.ends.values()
         if answer == "cancelled":
             self._require(JobState.CANCELLED in ends, f"I6: job {job_id.hex()} was told cancelled, and is not")
+        elif answer == "stopping":
+            asked = any(key == job_id for key, _ in self._stopping)
+            self._require(asked, f"I6: job {job_id.hex()} was told stopping, and nobody told its worker")
         else:
             self._require(bool(ends), f"I6: job {job_id.hex()} was told {answer}, and has no end")
 
@@ -140,7 +147,9 @@ class Checker:
             self._settled.add(fence)
             if end is RunEnd.FAILED:
                 may = retry and self._attempts[fence] < life.cap
-                self._require(self._goes_on[fence] is may, f"I8: {name} failed and {'ended' if may else 'goes on'}")
+                self._require(
+                    self._goes_on.get(fence, may) is may, f"I8: {name} failed and {'ended' if may else 'goes on'}"
+                )
 
     def _life(self, job_id: bytes, what: str) -> Life:
         life = self.history.lives.get(job_id)
@@ -159,6 +168,10 @@ class Checker:
         for job_id, life in self.history.lives.items():
             if life.generation not in life.ends:
                 raise Violation(f"liveness: job {job_id.hex()} is {life.state.label} for ever")
+        for key in self._stopping:
+            end = self._ends[key][0]
+            kept = end in (JobState.CANCELLED, JobState.SUCCEEDED)
+            self._require(kept, f"I6: job {key[0].hex()} was told to stop, and is {end.label}")
         lost = self.acknowledged.difference(self.history.lives)
         self._require(not lost, f"I2: {len(lost)} acknowledged jobs are not in the journal")
         wrong = [key for key, told in self._seen.items() if self._ends[key] != told]

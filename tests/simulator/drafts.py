@@ -31,6 +31,8 @@ class Draft(NamedTuple):
     due_ms: int
     extra: bytes | None
     own: bool
+    # Its runs end only when they are told to, or with their process.
+    endless: bool = False
 
     def job(self, resend: bool) -> NewJob:
         """The job as it is sent; a new object each time, for the shell writes into it."""
@@ -71,7 +73,9 @@ class Drafts:
                 return self._own[job_id]
         else:
             job_id = generated_id(spec.namespace, spec.queue, wall_ms, self._number.to_bytes(8, "big"))
-        draft = Draft(job_id, spec, packed, b"args %d" % self._number, delay_ms, due_ms, extra, own)
+        endless = rng.random() < 0.02
+        body = b"%s %d" % (b"endless" if endless else b"args", self._number)
+        draft = Draft(job_id, spec, packed, body, delay_ms, due_ms, extra, own, endless)
         if own:
             self._own[job_id] = draft
         return draft

@@ -10,8 +10,8 @@ from random import Random
 from typing import Any, NamedTuple
 
 from aioqueue.core.commands import EndRun, HeldRun, RunEnd, RunVerdict, SettleOutcome, SubmitOutcome
-from aioqueue.core.effects import DeliverJob
-from aioqueue.errors import JobNotFound, NotCancellableYet, NotRetryable, Refused, SessionOver
+from aioqueue.core.effects import DeliverJob, StopRun
+from aioqueue.errors import JobNotFound, NotRetryable, Refused, SessionOver
 from aioqueue.model.records import FinishedJob
 from aioqueue.model.states import JobState
 from tests.simulator.checker import Checker, Violation
@@ -97,6 +97,8 @@ class Client(Peer):
         self.unanswered: dict[bytes, Submission] = {}
         self.waiting: set[bytes] = set()
         self._mine: list[bytes] = []
+        # Of those, what has to be cancelled at last, every generation of it.
+        self._endless: dict[bytes, None] = {}
         self._failed: list[bytes] = []
 
     def act(self, wall_ms: int) -> None:
@@ -105,6 +107,10 @@ class Client(Peer):
         if connection is None or not self.welcome:
             return
         if self.steady:
+            # Now and then, for a cancel is looked up as long as anything is left to do.
+            if self._rng.random() < 0.03:
+                for job_id in self._endless:
+                    connection.ask("cancel", job_id)
             return
         what = self._rng.random()
         if what < 0.60:
@@ -164,7 +170,7 @@ class Client(Peer):
             case "cancel":
                 if isinstance(answer, JobNotFound):
                     self._checker.unknown(content)
-                elif not isinstance(answer, NotCancellableYet):
+                else:
                     self._checker.cancelled(content, answer)
             case "requeue":
                 if isinstance(answer, JobNotFound):
@@ -183,6 +189,8 @@ class Client(Peer):
             del self.unanswered[first]
         for draft, outcome in zip(submission.drafts, answer, strict=True):
             self._checker.accepted(draft.id)
+            if draft.endless:
+                self._endless[draft.id] = None
             self._mine.append(draft.id)
             if outcome is SubmitOutcome.EXISTS:
                 self._wait(draft.id)
@@ -212,6 +220,8 @@ class Worker(Peer):
 
     def __init__(self, name: str, rng: Random, checker: Checker, queues: tuple[str, ...]) -> None:
         self.runs: dict[bytes, DeliverJob] = {}
+        # Fences of runs that were told to stop.
+        self.stopping: set[int] = set()
         self.unsettled: dict[tuple[bytes, int], EndRun] = {}
         self.silent_until_ms = 0
         self.leaving = False
@@ -222,6 +232,7 @@ class Worker(Peer):
     def _new_life(self) -> None:
         super()._new_life()
         self.runs.clear()
+        self.stopping.clear()
         self.unsettled.clear()
         self.leaving = False
 
@@ -255,7 +266,12 @@ class Worker(Peer):
 
     def _settle(self, connection: Connection) -> None:
         rng = self._rng
-        chosen = [run for run in self.runs.values() if rng.random() < (0.9 if self.steady else 0.5)]
+        chosen = [
+            run
+            for run in self.runs.values()
+            if (run.fence in self.stopping or not run.body.startswith(b"endless"))
+            and rng.random() < (0.9 if self.steady else 0.5)
+        ]
         ends: list[EndRun] = []
         for run in chosen:
             del self.runs[run.id]
@@ -273,6 +289,8 @@ class Worker(Peer):
         self._results += 1
         body = b"%s/%d" % (self.secret, self._results)
         what = self._rng.random()
+        if run.fence in self.stopping and self._rng.random() < 0.7:
+            return EndRun(run.id, run.fence, RunEnd.RELEASED, b"")
         if what < (0.8 if self.steady else 0.5):
             return EndRun(run.id, run.fence, RunEnd.SUCCEEDED, body)
         if what < 0.88:
@@ -312,7 +330,9 @@ class Worker(Peer):
                 verdicts, outcomes = answer
                 for run, verdict in zip(content.held, verdicts, strict=True):
                     held = self.runs.get(run.id)
-                    if verdict is not RunVerdict.KEEP and held is not None and held.fence == run.fence:
+                    if verdict is RunVerdict.CANCEL:
+                        self.stopping.add(run.fence)
+                    elif verdict is RunVerdict.STALE and held is not None and held.fence == run.fence:
                         del self.runs[run.id]
                 self._settled(content.settles, outcomes)
             case "goodbye":
@@ -327,7 +347,10 @@ class Worker(Peer):
             self._checker.settled(end.id, end.fence, end.end, answer, end.retry)
             self.unsettled.pop((end.id, end.fence), None)
 
-    def told(self, message: DeliverJob) -> None:
+    def told(self, message: DeliverJob | StopRun) -> None:
+        if isinstance(message, StopRun):
+            self.stopping.add(message.fence)
+            return
         self._checker.delivered(message)
         if not self.leaving:
             self.runs[message.id] = message

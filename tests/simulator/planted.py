@@ -75,7 +75,7 @@ def _after_event(patch: pytest.MonkeyPatch, kind: type, change: Callable[[State,
 # --- decide -------------------------------------------------------------------------------------------------------
 
 
-@bug("I1", 2)
+@bug("I1", 20)
 def the_fence_of_a_settle_is_not_compared(patch: pytest.MonkeyPatch) -> None:
     real = decide._DECIDE[c.SettleRuns]
 
@@ -94,7 +94,7 @@ def an_own_id_is_looked_up_only_among_the_living(patch: pytest.MonkeyPatch) -> N
     patch.setattr(decide, "_must_look", lambda state, item: False)
 
 
-@bug("I14", 67)
+@bug("I14", 18)
 def the_neighbours_of_a_parked_job_stay_fresh(patch: pytest.MonkeyPatch) -> None:
     real = decide._DECIDE[c.SubmitJobs]
 
@@ -108,7 +108,7 @@ def the_neighbours_of_a_parked_job_stay_fresh(patch: pytest.MonkeyPatch) -> None
     patch.setitem(decide._DECIDE, c.SubmitJobs, submit)
 
 
-@bug("I14", 46)
+@bug("I14", 11)
 def what_ended_within_the_batch_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     _after_event(patch, e.JobSucceeded, lambda state, event: state.just_finished.clear())
     _after_event(patch, e.JobCancelled, lambda state, event: state.just_finished.clear())
@@ -122,7 +122,7 @@ def an_atomic_submit_leaves_its_last_job_out(patch: pytest.MonkeyPatch) -> None:
     _around_decision(patch, c.SubmitJobs, shorten)
 
 
-@bug("I5", 0)
+@bug("I5", 5)
 def any_finished_job_may_be_requeued(patch: pytest.MonkeyPatch) -> None:
     real = decide._DECIDE[c.RequeueJob]
 
@@ -133,7 +133,7 @@ def any_finished_job_may_be_requeued(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(decide._DECIDE, c.RequeueJob, requeue)
 
 
-@bug("liveness", 2)
+@bug("liveness", 5)
 def a_resume_forgets_the_leases_it_does_not_name(patch: pytest.MonkeyPatch) -> None:
     def forget(state: State, command: c.ResumeSession, decision: decide.Decision) -> decide.Decision:
         named = {end.id for end in command.settles}
@@ -143,12 +143,12 @@ def a_resume_forgets_the_leases_it_does_not_name(patch: pytest.MonkeyPatch) -> N
     _around_decision(patch, c.ResumeSession, forget)
 
 
-@bug("I8", 4)
+@bug("I8", 0)
 def the_cap_of_crashes_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "CRASHES_MAX", 4)
 
 
-@bug("I8", 0)
+@bug("I8", 4)
 def the_cap_of_failures_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
     real = decide._end_of_run
 
@@ -161,7 +161,7 @@ def the_cap_of_failures_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "_end_of_run", end)
 
 
-@bug("I8", 11)
+@bug("I8", 7)
 def silence_counts_as_a_crash_that_was_seen(patch: pytest.MonkeyPatch) -> None:
     real = decide.end_of_session
 
@@ -179,7 +179,7 @@ def an_ending_session_leaves_a_lease_behind(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(leasing, "end_of_session", lambda session, cause: real(session, cause)[-1:])
 
 
-@bug("I9", 1)
+@bug("I9", 12)
 def the_back_off_ignores_its_cap(patch: pytest.MonkeyPatch) -> None:
     def pause(policy: Any, job_id: bytes, failures: int) -> int:
         return backoff.backoff_ms(replace(policy, cap_ms=10**9), job_id, failures)
@@ -208,7 +208,7 @@ def a_job_given_back_goes_to_the_tail(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PriorityLane, "give_back", PriorityLane.push)
 
 
-@bug("I11", 11)
+@bug("I11", 13)
 def a_requeued_job_has_no_priority(patch: pytest.MonkeyPatch) -> None:
     real = PriorityLane.push
 
@@ -261,7 +261,7 @@ def a_scheduled_job_wakes_a_little_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(partition, "decide_due", lambda state, now: real(state, now._replace(wall_ms=now.wall_ms + 30)))
 
 
-@bug("I19", 0)
+@bug("I19", 1)
 def sessions_live_by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
     real = Partition.step
     ahead: dict[int, int] = {}
@@ -291,7 +291,7 @@ def two_suspects_share_a_session(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(leasing, "_may_have", lambda session, job: job.crashes == 1 or real(session, job))
 
 
-@bug("I8", 1)
+@bug("I8", 0)
 def a_suspect_on_its_last_chance_runs_among_others(patch: pytest.MonkeyPatch) -> None:
     real = leasing._may_have
     patch.setattr(leasing, "_may_have", lambda session, job: job.crashes == 2 or real(session, job))
@@ -302,7 +302,7 @@ def a_session_that_runs_one_alone_is_fed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(apply, "CRASHES_ALONE", 99)
 
 
-@bug("liveness", 1)
+@bug("liveness", 0)
 def nobody_looks_for_those_that_must_run_alone(patch: pytest.MonkeyPatch) -> None:
     real = leasing._may_have
     patch.setattr(leasing, "_may_have", lambda session, job: job.crashes < 2 and real(session, job))
@@ -315,6 +315,48 @@ def the_suspect_of_a_session_is_forgotten_with_its_first_neighbour(patch: pytest
             session.suspect = None
 
     _after_event(patch, e.JobSucceeded, forget)
+
+
+# --- cancelling what runs -----------------------------------------------------------------------------------------
+
+
+@bug("I5", 1)
+def a_stopping_job_that_is_given_back_is_ready_again(patch: pytest.MonkeyPatch) -> None:
+    real = apply.APPLY[e.JobReleased]
+
+    def released(state: State, event: e.JobReleased, body: bytes | None, at: apply.Moment) -> None:
+        job = state.jobs[event.id]
+        if job.state is JobState.STOPPING:
+            counts = state.queues[job.spec.key].counts
+            counts[JobState.STOPPING] -= 1
+            counts[JobState.RUNNING] += 1
+            job.state = JobState.RUNNING
+        real(state, event, body, at)
+
+    patch.setitem(apply.APPLY, e.JobReleased, released)
+
+
+@bug("liveness", 2)
+def the_late_success_of_a_stopping_job_is_dropped(patch: pytest.MonkeyPatch) -> None:
+    real = decide._DECIDE[c.SettleRuns]
+
+    def settle(state: State, command: c.SettleRuns, now: Now, bodies: decide.BodyArea) -> decide.Decision:
+        def heard(end: c.EndRun) -> c.EndRun:
+            job = state.jobs.get(end.id)
+            late = job is not None and job.state is JobState.STOPPING and end.end is c.RunEnd.SUCCEEDED
+            return replace(end, fence=0) if late else end
+
+        return real(state, c.SettleRuns(command.session, [heard(end) for end in command.items]), now, bodies)
+
+    patch.setitem(decide._DECIDE, c.SettleRuns, settle)
+
+
+@bug("I6", 0)
+def stopping_is_told_and_not_journaled(patch: pytest.MonkeyPatch) -> None:
+    def forget(state: State, command: c.CancelJob, decision: decide.Decision) -> decide.Decision:
+        return decision._replace(events=[]) if decision.reply == "stopping" else decision
+
+    _around_decision(patch, c.CancelJob, forget)
 
 
 # --- replay -------------------------------------------------------------------------------------------------------
@@ -334,7 +376,7 @@ def a_failure_counts_twice_at_recovery(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Partition, "replay", replay)
 
 
-@bug("I4", 0)
+@bug("I4", 1)
 def fences_begin_again_after_a_restart(patch: pytest.MonkeyPatch) -> None:
     real = Partition.begin
 
@@ -384,7 +426,7 @@ def ends_are_told_before_their_batch_is_durable(patch: pytest.MonkeyPatch) -> No
     _tell_at_once(patch, ArchiveJob)
 
 
-@bug("I1", 5)
+@bug("I1", 7)
 def a_refused_append_counts_as_written(patch: pytest.MonkeyPatch) -> None:
     real = Broker.append
 
@@ -400,7 +442,7 @@ def a_refused_append_counts_as_written(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Broker, "append", append)
 
 
-@bug("I7", 6)
+@bug("I7", 1)
 def the_archive_is_believed_for_a_requeued_job(patch: pytest.MonkeyPatch) -> None:
     def find(self: Broker, job_id: bytes) -> FinishedJob | None:
         return self.archive.rows.get(job_id) or self._overlay.get(job_id)
@@ -408,6 +450,6 @@ def the_archive_is_believed_for_a_requeued_job(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Broker, "find", find)
 
 
-@bug("I2", 132470131081338)
+@bug("I2", 15)
 def an_end_that_is_requeued_is_never_archived(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Broker, "_supersede", lambda self, end, position: None)

@@ -89,6 +89,7 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     m.Settled(2, 47, [m.SettleAnswer.STALE]),
     m.Beat(1_400, BLOCK),
     m.WorkerDied("signal 9"),
+    m.CancelRun(JOB, 9),
 )  # fmt: skip
 
 

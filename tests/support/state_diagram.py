@@ -16,6 +16,7 @@ WORDS: dict[type[e.JobEvent], str] = {
     e.JobReleased: "given back",
     e.JobCrashed: "crash",
     e.JobCancelled: "cancel",
+    e.JobStopping: "cancel",
 }
 
 
