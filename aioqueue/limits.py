@@ -45,6 +45,9 @@ FRAME_BYTES_TARGET: Final = 256 * KIB
 READ_BYTES: Final = 256 * KIB
 # What may wait to be written to one connection before its owner is treated as a slow reader.
 OUTBOX_BYTES_MAX: Final = 32 * MIB
+# What one connection may have said that is not decided yet; then it is not read. As much as a client has in flight, and
+# one frame.
+UNDECIDED_BYTES_MAX: Final = 4 * MIB
 # A connection that has not said HELLO by then is closed.
 HANDSHAKE_MS: Final = 10_000
 CONNECT_SECONDS: Final = 5.0

@@ -9,7 +9,7 @@ Who listens where is the caller's affair (`aioqueue serve`, an embedded queue): 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from itertools import count
@@ -20,8 +20,9 @@ from anyio.abc import TaskGroup
 
 from aioqueue.archive.base import Archive
 from aioqueue.broker import translate as t
+from aioqueue.broker.backlog import Backlog
 from aioqueue.broker.beats import Beats
-from aioqueue.broker.engine import Engine
+from aioqueue.broker.engine import Engine, Query
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.peer import Peer, check_witness
 from aioqueue.broker.recovery import Recovered, recover
@@ -170,14 +171,17 @@ class Broker:
                 await connection.aclose()
 
     async def _converse(self, peer: Peer) -> None:
+        connection, backlog = peer.connection, Backlog(self.engine)
         with anyio.move_on_after(HANDSHAKE_MS / 1000) as scope:
             while True:
-                messages = await peer.connection.receive()
-                if scope.deadline != float("inf") and peer.connection.conversation.state.name != "EXPECT_HELLO":
+                before = connection.received_bytes
+                messages = await connection.receive()
+                if scope.deadline != float("inf") and connection.conversation.state.name != "EXPECT_HELLO":
                     scope.deadline = float("inf")
                 peer.heard(self.clock.now().mono_ms)
                 for message in messages:
                     peer.dispatch(message)
+                await backlog.add(connection.received_bytes - before)
         raise PeerMisbehaved(reason=f"no Hello came within {HANDSHAKE_MS} ms")
 
     async def _last_word(self, peer: Peer, message: m.BrokerMessage) -> None:
@@ -305,8 +309,11 @@ class Broker:
             self._watchers.discard(peer)
             return
         self._watchers.add(peer)
-        peer.send(m.StatisticsUpdate(self._statistician.view(self.clock.now(), self.engine.position)))
+        self.engine.post(Query(self._view), _show, [peer])
         self._watched.set()
+
+    def _view(self) -> m.StatisticsUpdate:
+        return m.StatisticsUpdate(self._statistician.view(self.clock.now(), self.engine.position))
 
     async def _tell_watchers(self) -> None:
         while True:
@@ -315,13 +322,17 @@ class Broker:
             if not self._watchers:
                 self._watched = anyio.Event()
                 continue
-            update = m.StatisticsUpdate(self._statistician.view(self.clock.now(), self.engine.position))
-            for peer in self._watchers:
-                peer.send(update)
+            self.engine.post(Query(self._view), _show, self._watchers)
 
 
 def _nothing(asker: Any, question: Any, reply: Any) -> None:
     """Nobody waits for this answer."""
+
+
+def _show(watchers: Collection[Peer], question: None, view: m.StatisticsUpdate) -> None:
+    """What is so when it is shown is durable then: it stood in line like every answer."""
+    for peer in watchers:
+        peer.send(view)
 
 
 def _first(group: BaseExceptionGroup[JournalError]) -> JournalError:

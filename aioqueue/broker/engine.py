@@ -72,8 +72,13 @@ class Engine:
         self._overlay = overlay
         self._outlet = outlet
         self._clock = clock
+        # How many commands were posted so far, and how many of them are neither in line nor decided: they are being
+        # looked up, or wait for one that is.
+        self.posted = 0
+        self._aside = 0
         self._line: deque[Entry] = deque()
         self._wake = asyncio.Event()
+        self._moved = asyncio.Event()
         self._lookups: set[asyncio.Task[None]] = set()
         # Commands about an id that is being looked up wait behind the one that asked first.
         self._parked: dict[bytes, list[Entry]] = {}
@@ -86,8 +91,19 @@ class Engine:
     def post(self, command: c.Command | Query, handler: Handler, asker: Any = None, question: Any = None) -> None:
         """Put a command into the line; `handler` is called with the reply when that may leave."""
         if self.failure is None:
+            self.posted += 1
             self._line.append((command, handler, asker, question))
             self._wake.set()
+
+    def has_decided(self, posted: int) -> bool:
+        """Whether the first `posted` commands have been decided; never true too early, and perhaps late."""
+        return self.posted - len(self._line) - self._aside >= posted
+
+    async def decided(self, posted: int) -> None:
+        """Wait until the first `posted` commands have been decided, or nothing more will be."""
+        while not self.has_decided(posted) and self.failure is None:
+            self._moved.clear()
+            await self._moved.wait()
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -99,6 +115,7 @@ class Engine:
             self.failure = error
             self._line.clear()
             self._parked.clear()
+            self._moved.set()
             raise
         finally:
             for lookup in self._lookups:
@@ -167,6 +184,7 @@ class Engine:
                     self._look_up(reply.ids, entry)
                 else:
                     answers.append((handler, asker, question, reply))
+        self._moved.set()
         if step.events:
             data = self._chain.encode(now.wall_ms, encode_events(step.events), step.bodies)
             self.position = await self._append(data)
@@ -197,6 +215,7 @@ class Engine:
                 blocked = next((job_id for job_id in ids_of(entry[0]) if job_id in parked), None)
                 if blocked is not None:
                     parked[blocked].append(entry)
+                    self._aside += 1
                     continue
             if self._looked and (ids := self._looked.get(id(entry[0]))) is not None:
                 # It waited its turn since it was looked up: what ended meanwhile is still pinned in the overlay.
@@ -209,6 +228,7 @@ class Engine:
     # --- looking beside core ----------------------------------------------------------------------------------------
 
     def _look_up(self, ids: Sequence[bytes], entry: Entry) -> None:
+        self._aside += 1
         self._overlay.pin(ids)
         first = next((job_id for job_id in ids if job_id in self._parked), None)
         if first is not None:
@@ -238,8 +258,11 @@ class Engine:
         if waiting:
             tell(command, ids, found)
             self._looked[id(command)] = ids
+        self._aside -= 1
         for job_id in ids:
-            waiting += self._parked.pop(job_id, ())
+            parked = self._parked.pop(job_id, [])
+            self._aside -= len(parked)
+            waiting += parked
         # Before what was asked since, or one that asked of these jobs twice would be answered in another order.
         self._line.extendleft(reversed(waiting))
         self._wake.set()

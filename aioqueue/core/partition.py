@@ -80,7 +80,7 @@ class Partition:
             replies.append(decision.reply)
         # Silence is judged when all that was said has been heard.
         if now.mono_ms >= self._expiry_due_ms:
-            more |= self._end_silent(batch, now, commands[len(replies) :])
+            more |= self._end_silent(batch, now, commands)
         # However much was asked, leases have their part of every batch, or a flood of submits would starve the workers.
         leases_end = max(BATCH_EVENTS_TARGET, len(batch.events) + _PART)
         for lease in decide_leases(self.state):

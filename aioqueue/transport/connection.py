@@ -49,6 +49,8 @@ class Connection(Generic[Received]):
         self._outbox_bytes_max = outbox_bytes_max
         self._reader = FrameReader(min(STRANGER_FRAME_BYTES_MAX, frame_bytes_max))
         self._stranger = True
+        # All that was ever read.
+        self.received_bytes = 0
         self._outbox = bytearray()
         self._writing_bytes = 0
         self._handed_bytes = 0
@@ -86,6 +88,7 @@ class Connection(Generic[Received]):
         payloads: list[bytes] = []
         while not payloads:
             data = await self._read()
+            self.received_bytes += len(data)
             if self._stranger and self.conversation.welcomed:
                 self._stranger = False
                 self._reader.raise_limit(self._frame_bytes_max)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from anyio import EndOfStream
+from msgspec import structs
 
 from aioqueue.errors import ArchiveFailed, ConnectionLost
 from aioqueue.journal.memory import Faults
@@ -399,6 +400,40 @@ async def test_statistics_come_at_once_and_count_what_is_so(house: House) -> Non
         (at_work,) = view.workers
         assert (at_work.slots, at_work.running, at_work.connected) == (1, 1, True)
         assert len(view.running) == 1
+
+
+async def test_statistics_do_not_tell_what_is_not_durable(house: House) -> None:
+    gate, faults = asyncio.Event(), Faults()
+    async with running(house, faults) as at:
+        client, watcher = await at.peer(), await at.peer()
+        faults.delay = gate.wait
+        client.say(m.Submit(client.ask(), [item()]))
+        assert await client.heard_nothing()
+        watcher.say(m.Watch())
+        assert await watcher.heard_nothing()
+        gate.set()
+        assert (await watcher.hear(m.StatisticsUpdate)).statistics.queues[0].ready == 1
+
+
+async def test_a_client_that_waits_for_no_answer_is_read_no_further_than_its_bound(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aioqueue.broker.backlog.UNDECIDED_BYTES_MAX", 500_000)
+    gate, faults = asyncio.Event(), Faults()
+    async with running(house, faults) as at:
+        client, other = await at.peer(), await at.peer()
+        faults.delay = gate.wait
+        jobs = [item() for _ in range(40)]
+        for job in jobs:
+            client.say(m.Submit(client.ask(), [structs.replace(job, args=bytes(100_000))]))
+        assert await client.heard_nothing()
+        assert at.broker.engine.posted < 20
+        # A quiet one is not held up by it.
+        other.say(m.Ping(7))
+        assert (await other.hear(m.Pong)).number == 7
+        gate.set()
+        for _ in jobs:
+            assert (await client.hear(m.Submitted)).outcomes == []
 
 
 async def test_bytes_that_are_no_frame_end_only_their_own_connection(house: House) -> None:
