@@ -210,3 +210,21 @@ async def test_an_unknown_task_is_settled_as_such(queue: Queue, serving: Serving
     desk = await serving(queue)
     failure = failure_in(await desk.end_of(run_of("not.here")))
     assert (failure.type, failure.retry) == ("UnknownTask", True)
+
+
+async def test_a_run_that_the_broker_cancels_is_stopped_and_told_and_no_other(
+    queue: Queue, gate: Gate, serving: Serving, run_of: RunOf
+) -> None:
+    desk = await serving(queue)
+    first, second = run_of("wait", 1), run_of("wait", 2)
+    desk.peer.send(m.Deliver([first, second]))
+    assert {await gate.begun.get(), await gate.begun.get()} == {1, 2}
+    # The fence of another lease is none of its business.
+    desk.peer.send(m.CancelRun(second.job, first.fence + second.fence), m.CancelRun(first.job, first.fence))
+    assert await gate.cancelled.get() == 1
+    (end,) = await desk.settle()
+    assert (end.job, end.fence, end.end) == (first.job, first.fence, m.RunEnd.RELEASED)
+    assert gate.cancelled.empty()
+    gate.open()
+    (other,) = await desk.settle()
+    assert result_in(other) == 2
