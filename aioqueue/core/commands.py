@@ -191,10 +191,6 @@ class EndSession(Struct, gc=False):
     cause: SessionEnd
 
 
-class PassTime(Struct, gc=False):
-    """Do what is due: delayed jobs become ready, silent sessions end."""
-
-
 class SkipTime(Struct, gc=False):
     """The partition itself was late by `gap_ms` (stopped, suspended, stalled): no session is to blame for it."""
 
@@ -203,5 +199,5 @@ class SkipTime(Struct, gc=False):
 
 Command = (
     SubmitJobs | SettleRuns | CancelJob | RequeueJob | InspectJob | OpenSession | ResumeSession | OfferCapacity
-    | LoseLink | HearSession | EndSession | PassTime | SkipTime
+    | LoseLink | HearSession | EndSession | SkipTime
 )  # fmt: skip
