@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aioqueue.errors import (
     AioqueueError,
     AppendUnknown,
+    AlreadyThere,
     AppNotFound,
     ArchiveFailed,
     BadAnnotation,
@@ -77,6 +78,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AioqueueError",
+    "AlreadyThere",
     "AppNotFound",
     "AppendUnknown",
     "ArchiveFailed",

@@ -179,6 +179,11 @@ class CrashLoop(Refused):
     sentence = "the worker of {target} died {times} times in a row before it was ready, the last time {reason}"
 
 
+class AlreadyThere(Refused):
+    code = "already_there"
+    sentence = "{path} exists already; choose another name, for nothing is ever written over"
+
+
 class AppNotFound(Refused):
     code = "app_not_found"
     sentence = "cannot load {target!r}: {reason}; write MODULE:QUEUE, for example shop.jobs:queue"

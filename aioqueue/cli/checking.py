@@ -39,8 +39,9 @@ async def check_and_tell(path: str, *, json: bool) -> int:
         out("\n".join(_lines(report, replay)))
     if report.ok:
         return DONE
-    problems = len(report.problems)
-    say(f"{report.path} is damaged: {problems} problem{'' if problems == 1 else 's'} found; restore a backup")
+    count = len(report.problems)
+    problems = f"{count} problem{'' if count == 1 else 's'}"
+    say(f"{report.path} is damaged: {problems} found; restore a backup, or save what verifies with --salvage")
     return FAILED
 
 

@@ -98,9 +98,14 @@ def create(path: str) -> None:
             database.execute("INSERT INTO journal VALUES (1, ?, 1, ?)", (os.urandom(JOURNAL_ID_BYTES), NO_BATCH))
         _synced(fresh, os.O_RDWR)
         os.rename(fresh, path)
-        _synced(os.path.dirname(path), os.O_RDONLY)
+        sync_directory(path)
     except (OSError, sqlite3.Error) as error:
         raise JournalError(path=path, reason=f"it cannot be created: {error}") from error
+
+
+def sync_directory(path: str) -> None:
+    """The names in the directory of the file at `path` are on the disk when this returns. `OSError` as it comes."""
+    _synced(os.path.dirname(path), os.O_RDONLY)
 
 
 def _synced(path: str, flags: int) -> None:

@@ -99,7 +99,7 @@ class _Generation(NamedTuple):
 def scan_log(path: str) -> WalScan:
     """Scan the log of the journal at `path`; a missing one is an empty one. `JournalError` if it cannot be read.
 
-    About 70 us a frame that verifies, so 80 ms for a log of its usual size; after a clean end there is none.
+    0.1 to 0.2 ms a frame, so 0.2 s for a log of 1,000; after a clean end there is none.
     """
     try:
         with open(path + SUFFIX, "rb") as file:

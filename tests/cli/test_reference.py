@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from aioqueue.cli.app import app
+from aioqueue.cli.salvaging import SalvageReport
 from aioqueue.client.info import JobInfo
 from aioqueue.journal.check import CheckReport
 from aioqueue.model.views import (
@@ -54,6 +55,7 @@ def test_every_option_stands_in_its_section_and_no_other_does(command: str) -> N
         ("top", RunningJob),
         ("top", RecentFailure),
         ("check", CheckReport),
+        ("check", SalvageReport),
     ],
 )
 def test_every_field_of_the_json_is_documented(command: str, record: type[msgspec.Struct]) -> None:

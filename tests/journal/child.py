@@ -30,7 +30,7 @@ async def append(path: str, size: int) -> None:
 
 
 async def batches(path: str, *sizes: int) -> None:
-    """Append one batch of each size, telling each position once it is durable; then wait to be killed."""
+    """Append one batch of each size, telling each position once it is durable; then wait for the input to end."""
     journal = await SqliteJournal.open(path, SystemClock())
     leadership = await journal.lead("child", 1)
     position = leadership.position
@@ -40,6 +40,7 @@ async def batches(path: str, *sizes: int) -> None:
         position = await journal.append(data, position)
         say(position, leadership.chain.previous.hex())
     await asyncio.to_thread(sys.stdin.read)
+    await journal.aclose()
 
 
 async def hold(path: str) -> None:

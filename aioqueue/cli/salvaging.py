@@ -1,0 +1,224 @@
+"""`check --salvage`: what verifies of a journal, as a new one. `docs/reference/journal.md` says what is kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from aioqueue.archive.adopt import adopt_archive
+from aioqueue.archive.base import Tombstone
+from aioqueue.archive.sqlite import SqliteArchive
+from aioqueue.broker.opening import open_broker
+from aioqueue.cli.outcome import DONE, FAILED, out, say
+from aioqueue.clock import Clock, SystemClock
+from aioqueue.core.machine import IllegalChange
+from aioqueue.core.partition import Partition
+from aioqueue.core.records import decode_events, encode_events
+from aioqueue.core.salvage import Rescue
+from aioqueue.errors import AlreadyThere, ArchiveFailed, JournalDamaged, NotAJournal
+from aioqueue.journal.batch import Batch, BatchKind
+from aioqueue.journal.files import real_path
+from aioqueue.journal.fresh import FreshJournal, fresh_journal
+from aioqueue.journal.salvage import Gap, Remains, remains
+from aioqueue.model.ids import id_text
+from aioqueue.monitor.documents import document, json_text
+from aioqueue.monitor.text import plain
+from aioqueue.transport.address import SqliteAddress
+
+_ARCHIVE: Final = "-archive"
+_LOOK_JOBS: Final = 1_000
+# Lost jobs that are listed by id in the text; `--json` lists all.
+_LISTED_JOBS: Final = 20
+
+
+class SalvageReport(msgspec.Struct):
+    """What became of a salvaged journal. Ids of journals are hexadecimal.
+
+    `kept` batches are as they were, at the same positions; `behind` were read behind the first gap, and only their
+    submits and ends are used. `lost` are sentences on batches, `lost_jobs` the ids of jobs whose submit is lost.
+    `jobs` live now; `resubmitted` of them were submitted behind the gap. `ended` jobs were living at the gap, are known
+    to be over, and do not run again. `archive` says what became of the archive beside the journal.
+    """
+
+    path: str
+    salvaged: str
+    old_id: str = ""
+    journal_id: str = ""
+    kept: int = 0
+    behind: int = 0
+    jobs: int = 0
+    resubmitted: int = 0
+    ended: int = 0
+    lost: list[str] = []
+    lost_jobs: list[str] = []
+    archive: str = "there is none"
+    ok: bool = True
+
+
+async def salvage_and_tell(path: str, destination: str, *, json: bool, clock: Clock | None = None) -> int:
+    """Salvage and print; the exit code: 0 if nothing was lost.
+
+    Raises `AlreadyThere`, what `remains` raises, and `JournalError` or `ArchiveFailed` if `destination` cannot be made.
+    """
+    report = await salvage(path, destination, clock or SystemClock())
+    out(json_text(document(report), indent=2) if json else "\n".join(_lines(report)))
+    if report.ok:
+        return DONE
+    say(f"{report.path} is damaged: what verifies is in {report.salvaged}, what is lost is listed")
+    return FAILED
+
+
+async def salvage(path: str, destination: str, clock: Clock) -> SalvageReport:
+    """Make a new journal at `destination`, and its archive, of what verifies at `path`; see `salvage_and_tell`."""
+    source, target = real_path(path), real_path(destination)
+    wall_ms = clock.now().wall_ms
+    _refuse_taken(target + _ARCHIVE)
+    report = SalvageReport(path=source, salvaged=target)
+    with (
+        remains(source, wall_ms) as found,
+        _removed_after_an_error(target + _ARCHIVE),
+        fresh_journal(target) as fresh,
+    ):
+        report.old_id, report.journal_id = found.journal_id.hex(), fresh.journal_id.hex()
+        rescue, partition = _read(found, fresh, report)
+        if _adopt_archive(found, fresh, report):
+            await _drop_what_ended(rescue, target + _ARCHIVE, fresh.journal_id)
+        before = set(partition.state.jobs)
+        fresh.begin_epoch(f"salvage of journal {found.journal_id.hex()}", wall_ms)
+        for batch in rescue.batches(fresh.position, wall_ms):
+            fresh.append(batch.wall_ms, encode_events(batch.events), batch.bodies)
+        living = partition.state.jobs.keys()
+        report.jobs, report.resubmitted = len(living), len(rescue.submitted)
+        report.ended = len(before - (living - rescue.submitted.keys()))
+        report.lost_jobs = [id_text(job_id) for job_id in sorted(rescue.lost)]
+    # Once as a broker: it proves that one starts from this, and brings the archive up to the journal's end before
+    # anybody asks. An end that only the archive knows is then told as it was, and not as the cancellation made for it.
+    async with open_broker(SqliteAddress(target), clock=clock):
+        pass
+    report.ok = not report.lost
+    return report
+
+
+def _refuse_taken(path: str) -> None:
+    if os.path.lexists(path):
+        raise AlreadyThere(path=path)
+
+
+def _read(found: Remains, fresh: FreshJournal, report: SalvageReport) -> tuple[Rescue, Partition]:
+    """Copy what is whole up to the first gap, and take what stands behind it."""
+    partition = Partition()
+    rescue: Rescue | None = None
+    for item in found.read():
+        if isinstance(item, Gap):
+            report.lost.append(str(item))
+            rescue = rescue or Rescue(partition)
+            continue
+        problem = ""
+        if rescue is None:
+            problem = _replay(partition, item, report.path)
+            if not problem:
+                fresh.copy(item)
+                report.kept += 1
+                continue
+            # The state is of no use after a batch that does not replay: once more, up to that one.
+            partition = _again(found, fresh.position, report.path)
+            rescue = Rescue(partition)
+        elif item.kind is BatchKind.EVENTS:
+            try:
+                rescue.take(decode_events(item.events, report.path), item.bodies, item.wall_ms)
+                report.behind += 1
+            except JournalDamaged as error:
+                problem = f"its events cannot be read: {error.reason}"
+        if problem:
+            report.lost.append(str(Gap(item.position, item.position, problem)))
+    return rescue or Rescue(partition), partition
+
+
+def _replay(partition: Partition, batch: Batch, path: str) -> str:
+    """Why a batch cannot be replayed; empty if it was. `JournalNewer` for a later version's records."""
+    if batch.kind is not BatchKind.EVENTS:
+        return ""
+    try:
+        partition.replay(decode_events(batch.events, path), batch.bodies, batch.position, batch.wall_ms)
+    except JournalDamaged as error:
+        return f"its events cannot be read: {error.reason}"
+    except (IllegalChange, KeyError, ValueError) as error:
+        return f"it cannot be replayed: {error}"
+    return ""
+
+
+def _again(found: Remains, last: int, path: str) -> Partition:
+    partition = Partition()
+    for item in found.read():
+        if not isinstance(item, Batch) or item.position > last:
+            break
+        _replay(partition, item, path)
+    return partition
+
+
+@contextmanager
+def _removed_after_an_error(path: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        Path(path).unlink(missing_ok=True)
+        raise
+
+
+def _adopt_archive(found: Remains, fresh: FreshJournal, report: SalvageReport) -> bool:
+    """Copy the archive beside the journal, if there is one that goes with it; the report says what became of it."""
+    if not os.path.exists(report.path + _ARCHIVE):
+        return False
+    try:
+        adopted = adopt_archive(
+            report.path + _ARCHIVE, report.salvaged + _ARCHIVE,
+            old_id=found.journal_id, new_id=fresh.journal_id, position=fresh.position,
+        )  # fmt: skip
+    except (ArchiveFailed, NotAJournal) as error:
+        report.archive = "left behind"
+        report.lost.append(f"the archive: {error}")
+        return False
+    report.archive = f"copied, with {adopted.jobs:,} finished job{'' if adopted.jobs == 1 else 's'}"
+    if adopted.left_out:
+        report.lost.append(f"the archive: {adopted.left_out} rows do not verify")
+    return True
+
+
+async def _drop_what_ended(rescue: Rescue, path: str, journal_id: bytes) -> None:
+    """Ask the archive which of the jobs that would live are over: it may know of ends that the journal lost."""
+    living = rescue.living()
+    ids = list(living)
+    archive = await SqliteArchive.open(path, journal_id=journal_id)
+    try:
+        for start in range(0, len(ids), _LOOK_JOBS):
+            known = await archive.get(ids[start : start + _LOOK_JOBS])
+            rescue.drop(
+                job_id
+                for job_id, row in known.items()
+                if isinstance(row, Tombstone) or row.generation >= living[job_id]
+            )
+    finally:
+        await archive.aclose()
+
+
+def _lines(report: SalvageReport) -> list[str]:
+    lines = [
+        f"salvaged:  {plain(report.path)} as {plain(report.salvaged)}",
+        f"id:        {report.journal_id}, before {report.old_id}",
+        f"batches:   {report.kept:,} as they were, {report.behind:,} read behind the first gap",
+        f"jobs:      {report.jobs:,} living, {report.resubmitted:,} of them submitted behind the first gap",
+        f"ended:     {report.ended:,} jobs that were living at the gap and do not run again",
+        f"archive:   {report.archive}",
+    ]
+    lines.extend(f"lost:      {plain(sentence)}" for sentence in report.lost)
+    lines.extend(f"lost job:  {job_id}" for job_id in report.lost_jobs[:_LISTED_JOBS])
+    more = len(report.lost_jobs) - _LISTED_JOBS
+    if more > 0:
+        lines.append(f"lost job:  and {more:,} more; --json lists all")
+    lines.append("nothing was lost" if report.ok else "what is listed above was lost")
+    return lines

@@ -1,0 +1,175 @@
+"""What can be kept of jobs where a part of the journal is lost: what the batches behind the gap tell of them.
+
+Up to the gap the state is known. Behind it, events refer to jobs, leases and places that may have changed unseen, so
+they cannot be replayed; but two kinds of them are certain by themselves. A submit holds the whole job, and an end says
+that the job must not run again. So, in this order:
+
+* a run that was on at the gap, and whose end stands behind it with the same fence, ends as it did;
+* all leases are given back, and all sessions end: their workers may hold runs that this journal never heard of;
+* a job that was living at the gap, and is known to be over, is cancelled;
+* a job that was submitted behind the gap, and is not known to be over, is submitted again with the same id.
+
+Everything else behind the gap is dropped: leases, pauses, attempts and crashes that were counted there. A job whose
+submit was in the gap is lost. What this gives is legal history, and is applied to the partition as it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from aioqueue.core import events as e
+from aioqueue.core.commands import SessionEnd
+from aioqueue.core.decide import BodyArea, end_of_session
+from aioqueue.core.machine import LEGAL
+from aioqueue.core.partition import Partition
+from aioqueue.core.state import Job
+from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET
+from aioqueue.model.states import TERMINAL, JobState
+
+
+class Rescued(NamedTuple):
+    """A batch to append: its time in milliseconds UTC, its events, and the bodies that they refer to."""
+
+    wall_ms: int
+    events: list[e.Event]
+    bodies: list[bytes]
+
+
+class _Found(NamedTuple):
+    """An event behind the gap, its body and the time of its batch."""
+
+    wall_ms: int
+    event: Any
+    body: bytes | None
+
+
+class Rescue:
+    """The batches behind the first gap, taken in order, and then what to append to the journal that ends there.
+
+    `partition` is the state at the gap. `ended` are jobs that were living then and are over, `lost` those that are
+    told of but whose submit was not found; `submitted` are those that it was found of, by id, and `finished` the runs
+    that were on at the gap and ended with the same fence.
+    """
+
+    def __init__(self, partition: Partition) -> None:
+        self._partition = partition
+        self._told: set[bytes] = set()
+        self.finished: dict[bytes, _Found] = {}
+        self.submitted: dict[bytes, _Found] = {}
+        self.ended: set[bytes] = set()
+        self.lost: set[bytes] = set()
+
+    def take(self, events: Sequence[e.Event], bodies: bytes, wall_ms: int) -> None:
+        """One batch behind the gap."""
+        for event in events:
+            if isinstance(event, e.JobEvent):
+                self._take(_Found(wall_ms, event, _body(event, bodies)))
+
+    def living(self) -> dict[bytes, int]:
+        """The jobs that will live, by id, and their generations; an archive may know of some that they are over."""
+        jobs = self._partition.state.jobs
+        found = {job.id: job.generation for job in jobs.values() if job.id not in self.ended and not self._over(job.id)}
+        return found | {job_id: submit.event.generation for job_id, submit in self.submitted.items()}
+
+    def drop(self, ids: Iterable[bytes]) -> None:
+        """These of the living jobs are over, as is known from elsewhere."""
+        for job_id in ids:
+            if self.submitted.pop(job_id, None) is None:
+                self.ended.add(job_id)
+
+    def batches(self, position: int, wall_ms: int) -> Iterator[Rescued]:
+        """What to append behind `position`; each is applied to the partition before the next is made."""
+        state = self._partition.state
+        for part in _parts(self.finished.values()):
+            yield self._applied(position := position + 1, part[0].wall_ms, [(item.event, item.body) for item in part])
+        goodbyes = [
+            event for session in list(state.sessions.values()) for event in end_of_session(session, SessionEnd.GOODBYE)
+        ]
+        for start in range(0, len(goodbyes), BATCH_EVENTS_TARGET):
+            yield self._applied(position := position + 1, wall_ms, goodbyes[start : start + BATCH_EVENTS_TARGET])
+        over = [job_id for job_id in sorted(self.ended) if job_id in state.jobs]
+        for start in range(0, len(over), BATCH_EVENTS_TARGET):
+            cancels = [(e.JobCancelled(job_id), None) for job_id in over[start : start + BATCH_EVENTS_TARGET]]
+            yield self._applied(position := position + 1, wall_ms, cancels)
+        for part in _parts(self.submitted.values()):
+            seq = state.next_seq
+            again = [(replace(item.event, seq=seq + index), item.body) for index, item in enumerate(part)]
+            yield self._applied(position := position + 1, part[0].wall_ms, again)
+
+    def _take(self, found: _Found) -> None:
+        event = found.event
+        job_id = event.id
+        job = self._partition.state.jobs.get(job_id)
+        first = job_id not in self._told
+        self._told.add(job_id)
+        if isinstance(event, e.JobSubmitted):
+            # A job that was living at the gap and is submitted again behind it was over and requeued in between.
+            if job is not None:
+                self.ended.add(job_id)
+            self.submitted[job_id] = found
+            self.lost.discard(job_id)
+        elif first and job is not None and _is_own_end(event, job):
+            self.finished[job_id] = found
+        elif _end_of(event) in TERMINAL:
+            self.lost.discard(job_id)
+            if self.submitted.pop(job_id, None) is None and job is not None:
+                self.ended.add(job_id)
+        elif job is None and job_id not in self.submitted:
+            self.lost.add(job_id)
+
+    def _over(self, job_id: bytes) -> bool:
+        """Whether the run that was on at the gap ended the job."""
+        found = self.finished.get(job_id)
+        return found is not None and _end_of(found.event) in TERMINAL
+
+    def _applied(self, position: int, wall_ms: int, told: Sequence[tuple[e.Event, bytes | None]]) -> Rescued:
+        area = BodyArea()
+        events: list[e.Event] = []
+        for event, body in told:
+            if isinstance(event, e.JobSubmitted | e.JobSucceeded | e.JobFailed):
+                offset, size, crc = area.add(body or b"")
+                event = replace(event, body_offset=offset, body_bytes=size, body_crc=crc)
+            events.append(event)
+        self._partition.replay(events, b"".join(area.parts), position, wall_ms)
+        return Rescued(wall_ms, events, area.parts)
+
+
+def _parts(found: Iterable[_Found]) -> Iterator[list[_Found]]:
+    """In their order, as many at once as a batch should hold, and together only what has one time."""
+    part: list[_Found] = []
+    size = 0
+    for item in found:
+        full = len(part) >= BATCH_EVENTS_TARGET or size >= BATCH_BYTES_TARGET
+        if part and (full or item.wall_ms != part[0].wall_ms):
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += len(item.body or b"")
+    if part:
+        yield part
+
+
+def _is_own_end(event: Any, job: Job) -> bool:
+    """Whether it is the end of a run that was on at the gap. A crash is not: it belongs to the end of its session."""
+    if not isinstance(event, e.JobSucceeded | e.JobFailed) or event.fence != job.fence:
+        return False
+    return (job.state, type(event), _end_of(event)) in LEGAL
+
+
+def _end_of(event: Any) -> JobState | None:
+    """The state that an event leads to, if it is one of those that end a job or a run."""
+    if isinstance(event, e.JobSucceeded):
+        return JobState.SUCCEEDED
+    if isinstance(event, e.JobCancelled):
+        return JobState.CANCELLED
+    return getattr(event, "state", None)
+
+
+def _body(event: Any, bodies: bytes) -> bytes | None:
+    """What the event refers to; the batch's hash vouched for it."""
+    if isinstance(event, e.JobSubmitted | e.JobSucceeded | e.JobFailed):
+        return bodies[event.body_offset : event.body_offset + event.body_bytes]
+    return None

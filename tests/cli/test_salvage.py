@@ -1,0 +1,234 @@
+"""`aioqueue check --salvage`: a new journal of what verifies, which a broker goes on with, and a list of the rest."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from aioqueue import JobNotFound, Queue
+from aioqueue.broker.opening import open_broker
+from aioqueue.cli.salvaging import salvage
+from aioqueue.clock import ManualClock, SystemClock
+from aioqueue.core import events as e
+from aioqueue.core.records import decode_events
+from aioqueue.errors import JournalInUse
+from aioqueue.journal.batch import Batch, BatchKind
+from aioqueue.journal.salvage import Gap, remains
+from aioqueue.model.ids import id_text, own_id
+from aioqueue.transport.address import SqliteAddress
+from tests.support.shell import Shell
+
+Runs = list[int]
+
+
+def key(number: int) -> bytes:
+    return own_id("default", "default", f"job-{number}")
+
+
+def queue_at(path: Path, runs: Runs, *, worker: bool) -> Queue:
+    queue = Queue(f"sqlite:{path}", worker=None if worker else False)
+
+    @queue.task(name="double")
+    async def double(number: int) -> int:
+        runs.append(number)
+        return 2 * number
+
+    return queue
+
+
+@pytest.fixture
+async def journal(folder: Path) -> Path:
+    """Jobs 1 to 3 are done and in the archive; 4 to 6 wait, each submitted in a batch of its own."""
+    path = folder / "jobs.db"
+    runs: Runs = []
+    async with queue_at(path, runs, worker=True) as queue:
+        for number in (1, 2, 3):
+            assert (
+                await (await queue.submit(queue.tasks.get("double").options(id=f"job-{number}"), number)) == 2 * number
+            )
+    async with queue_at(path, runs, worker=False) as queue:
+        for number in (4, 5, 6):
+            await queue.submit(queue.tasks.get("double").options(id=f"job-{number}"), number)
+    assert sorted(runs) == [1, 2, 3]
+    return path
+
+
+def batches(path: Path) -> list[Batch]:
+    with remains(path, 1) as left:
+        return [item for item in left.read() if not isinstance(item, Gap)]
+
+
+def lose(path: Path, wanted: Callable[[e.Event], bool]) -> int:
+    """Overwrite the batches with such an event; how many there were."""
+    positions = [
+        batch.position
+        for batch in batches(path)
+        if batch.kind is BatchKind.EVENTS and any(wanted(event) for event in decode_events(batch.events, "test"))
+    ]
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA secure_delete = ON")
+        for position in positions:
+            database.execute("UPDATE batches SET data = zeroblob(length(data)) WHERE position = ?", (position,))
+    return len(positions)
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.suffix != ".lock"}
+
+
+async def run_all(path: Path) -> tuple[Runs, dict[int, int | str]]:
+    """What a worker runs on this journal, and what is known of jobs 1 to 6 when it has nothing left."""
+    runs: Runs = []
+    results: dict[int, int | str] = {}
+    async with queue_at(path, runs, worker=True) as queue:
+        for number in range(1, 7):
+            try:
+                results[number] = await (await queue.get(id_text(key(number)))).result(timeout=20)
+            except Exception as error:
+                results[number] = type(error).__name__
+    return sorted(runs), results
+
+
+async def test_a_whole_journal_becomes_another_with_all_its_jobs_and_results(journal: Path, shell: Shell) -> None:
+    before = everything(journal.parent)
+    report = await salvage(str(journal), str(journal.with_name("new.db")), SystemClock())
+
+    assert (report.ok, report.lost, report.jobs, report.resubmitted, report.ended) == (True, [], 3, 0, 0)
+    assert report.journal_id != report.old_id
+    assert everything(journal.parent).items() >= before.items()
+    runs, results = await run_all(journal.with_name("new.db"))
+    assert runs == [4, 5, 6]
+    assert results == {number: 2 * number for number in range(1, 7)}
+
+
+async def test_a_lost_submit_is_listed_and_all_later_jobs_run(journal: Path) -> None:
+    lost = key(4)
+    assert lose(journal, lambda event: isinstance(event, e.JobSubmitted) and event.id == lost) == 1
+    report = await salvage(str(journal), str(journal.with_name("new.db")), SystemClock())
+
+    assert not report.ok
+    [sentence] = report.lost
+    assert "its header" in sentence or "starts with" in sentence or "nothing of it" in sentence
+    assert (report.jobs, report.resubmitted) == (2, 2)
+    runs, results = await run_all(journal.with_name("new.db"))
+    assert runs == [5, 6]
+    assert results[4] == JobNotFound.__name__
+    assert {number: results[number] for number in (1, 2, 3, 5, 6)} == {1: 2, 2: 4, 3: 6, 5: 10, 6: 12}
+
+
+async def test_a_job_whose_end_only_the_archive_knows_does_not_run_again(journal: Path) -> None:
+    assert lose(journal, lambda event: isinstance(event, e.JobSucceeded)) == 3
+    report = await salvage(str(journal), str(journal.with_name("new.db")), SystemClock())
+
+    assert report.archive == "copied, with 3 finished jobs"
+    runs, results = await run_all(journal.with_name("new.db"))
+    assert runs == [4, 5, 6]
+    assert results == {number: 2 * number for number in range(1, 7)}
+
+
+async def test_with_nothing_but_its_end_left_a_job_does_not_run_again(journal: Path) -> None:
+    os.unlink(f"{journal}-archive")
+    assert lose(journal, lambda event: isinstance(event, e.JobLeased)) >= 1
+    report = await salvage(str(journal), str(journal.with_name("new.db")), SystemClock())
+
+    assert report.archive == "there is none"
+    runs, _ = await run_all(journal.with_name("new.db"))
+    assert runs == [4, 5, 6]
+
+
+async def test_a_batch_that_cannot_be_replayed_is_a_gap_too(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aioqueue.core.partition import Partition
+
+    real = Partition.replay
+
+    def replay(self: Partition, events: list[e.Event], bodies: bytes, position: int, wall_ms: int) -> object:
+        effects = real(self, events, bodies, position, wall_ms)
+        # It fails when the state is changed already, as a real one would.
+        if position == last and wall_ms != 1:
+            raise ValueError("planted")
+        return effects
+
+    last = batches(journal)[-1].position
+    monkeypatch.setattr(Partition, "replay", replay)
+    report = await salvage(str(journal), str(journal.with_name("new.db")), ManualClock(wall_ms=1))
+
+    assert report.lost == [f"batch {last}: it cannot be replayed: planted"]
+    assert (report.kept, report.jobs) == (last - 1, 2)
+
+
+async def test_the_archive_of_another_journal_is_left_behind_and_told(journal: Path, folder: Path) -> None:
+    other = folder / "other.db"
+    async with open_broker(SqliteAddress(str(other)), clock=SystemClock()):
+        pass
+    os.replace(f"{other}-archive", f"{journal}-archive")
+    report = await salvage(str(journal), str(folder / "new.db"), SystemClock())
+
+    assert report.archive == "left behind"
+    assert "it belongs to journal" in report.lost[0]
+    assert report.jobs == 3
+    # What the journal itself knows of ends makes a new archive.
+    assert (await run_all(folder / "new.db"))[1] == {number: 2 * number for number in range(1, 7)}
+
+
+async def test_a_salvage_that_fails_leaves_nothing(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aioqueue.journal.fresh import FreshJournal
+
+    before = everything(journal.parent)
+
+    def finish(self: FreshJournal) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FreshJournal, "finish", finish)
+    with pytest.raises(Exception, match="No space left on device"):
+        await salvage(str(journal), str(journal.with_name("new.db")), SystemClock())
+    assert everything(journal.parent) == before
+
+
+async def test_a_journal_in_use_is_not_salvaged(journal: Path) -> None:
+    async with open_broker(SqliteAddress(str(journal)), clock=SystemClock()):
+        with pytest.raises(JournalInUse):
+            await salvage(str(journal), str(journal.with_name("new.db")), SystemClock())
+    assert not journal.with_name("new.db").exists()
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", ".mark", "-archive"])
+def test_what_is_there_is_not_written_over(journal: Path, shell: Shell, suffix: str) -> None:
+    taken = journal.with_name(f"new.db{suffix}")
+    taken.write_bytes(b"mine")
+
+    assert f"{taken} exists already" in shell.run("check", str(journal), "--salvage", "new.db").refused()
+    assert taken.read_bytes() == b"mine"
+
+
+def test_the_report_is_printed_and_tells_by_the_exit_code_whether_anything_was_lost(
+    journal: Path, shell: Shell
+) -> None:
+    whole = shell.run("check", str(journal), "--salvage", "sqlite:new.db")
+    lose(journal, lambda event: isinstance(event, e.JobSubmitted))
+    ended = shell.run("check", str(journal), "--salvage", "second.db")
+    report = shell.run("check", str(journal), "--salvage", "third.db", "--json").json
+
+    assert (whole.code, whole.err) == (0, "")
+    assert whole.out.splitlines()[-1] == "nothing was lost"
+    assert ended.code == 1
+    assert "is damaged: what verifies is in" in ended.err
+    assert any(line.startswith("lost:      batch") for line in ended.out.splitlines())
+    assert report["ok"] is False
+    assert report["lost_jobs"] == []
+    assert shell.run("check", "second.db").code == 0
+
+
+def test_an_old_copy_is_put_back_as_a_journal_of_its_own(journal: Path, shell: Shell, folder: Path) -> None:
+    backup = folder / "backup.db"
+    for suffix in ("", "-archive"):
+        Path(f"{backup}{suffix}").write_bytes(Path(f"{journal}{suffix}").read_bytes())
+    for path in folder.glob("jobs.db*"):
+        path.unlink()
+
+    assert shell.run("check", str(backup), "--salvage", str(journal)).code == 0
+    assert shell.run("check", str(journal), "--json").json["jobs"] == 3
