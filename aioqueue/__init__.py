@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aioqueue.errors import (
     AioqueueError,
-    AppendUnknown,
     AlreadyThere,
+    AppendUnknown,
     AppNotFound,
     ArchiveFailed,
     BadAnnotation,
