@@ -25,13 +25,18 @@ def decide_leases(state: State) -> Iterator[e.SessionOpened | e.JobLeased]:
     turn of one that must run alone and no session is empty, the session with the fewest leases gets nothing more of
     what stands behind it. So one session of a pool drains, and the others go on.
     """
-    for pool in list(state.pools.values()):
-        if state.suspects_ready and any(queue.suspects for queue in pool.queues):
-            while (chosen := _next_with_suspects(state, pool)) is not None:
-                yield from _lease(state, *chosen)
-            continue
-        while pool.hungry and pool_head(pool) is not None:
-            yield from _share_out(state, pool)
+    again = True
+    while again:
+        again = False
+        for pool in list(state.pools.values()):
+            if state.suspects_ready and any(queue.suspects for queue in pool.queues):
+                while (chosen := _next_with_suspects(state, pool)) is not None:
+                    # Pools share queues: one that was drained for this job before may now go on.
+                    again |= chosen[0].crashes >= CRASHES_ALONE
+                    yield from _lease(state, *chosen)
+                continue
+            while pool.hungry and pool_head(pool) is not None:
+                yield from _share_out(state, pool)
 
 
 def _share_out(state: State, pool: Pool) -> Iterator[e.SessionOpened | e.JobLeased]:

@@ -79,6 +79,19 @@ def test_a_session_drains_for_a_suspect_whose_turn_it_is(scene: Scene) -> None:
     assert scene.running()[free] == [job_id(9, "apart")]
 
 
+def test_who_drained_for_a_suspect_goes_on_when_a_session_of_other_queues_takes_it(scene: Scene) -> None:
+    """Found by seed 172523404551621 of the simulator."""
+    both = scene.worker("both", slots=10)
+    scene.submit(new_job(1), new_job(9, queue="apart"))
+    for life in range(2):
+        crash(scene, scene.worker(f"life {life}", queues=("apart",)))
+    scene.ask(c.OfferCapacity(both, 10, ("apart", "default")))
+    scene.submit(new_job(2))
+    assert scene.running() == {both: [job_id(1)]}
+    other = scene.worker("other", queues=("apart",))
+    assert scene.running() == {both: [job_id(1), job_id(2)], other: [job_id(9, "apart")]}
+
+
 def test_what_stands_before_a_suspect_goes_first(scene: Scene) -> None:
     suspects(scene, 1, crashes=2)
     scene.submit(new_job(2, priority=9), new_job(3, priority=1))
