@@ -17,15 +17,21 @@ from typing import Any, Final
 from msgspec import Struct
 
 from aioqueue import Queue
+from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.bench import app, processes
 from aioqueue.bench.processes import Child
 from aioqueue.clock import Clock, SystemClock
 from aioqueue.journal.sqlite import SqliteJournal
+from aioqueue.model.ids import generated_id
+from aioqueue.model.records import FinishedJob
+from aioqueue.model.spec import Spec, pack_spec
+from aioqueue.model.states import JobState
 
 WINDOW: Final = 5_000
 BULK: Final = 500
 CONCURRENCY: Final = 500
 WARM_UP_JOBS: Final = 10_000
+ARCHIVE_BULK: Final = 1_000
 
 
 class Figure(Struct, frozen=True):
@@ -217,6 +223,35 @@ async def sleeping(jobs: int, seconds: float, concurrency: int, progress: Progre
             await job
         taken = time.perf_counter() - started
     return [Figure(f"{jobs:,} jobs of sleep({seconds:g}), concurrency {concurrency:,}", taken, "s", 0.6)]
+
+
+async def archive(jobs: int, progress: Progress) -> list[Figure]:
+    """What the archive alone costs, in this process: succeeded jobs in bulks as a loaded broker writes them."""
+    with _folder() as directory:
+        store = await SqliteArchive.open(os.path.join(directory, "archive"), journal_id=bytes(16))
+        try:
+            progress(f"{jobs:,} finished jobs into an archive")
+            bulks = [_finished(number) for number in range(jobs // ARCHIVE_BULK)]
+            await store.write(_finished(len(bulks)), [], [], 1)
+            before = time.process_time()
+            for position, bulk in enumerate(bulks, start=2):
+                await store.write(bulk, [], [], position)
+            used = time.process_time() - before
+        finally:
+            await store.aclose()
+    return [Figure("CPU of the archive", used / jobs * 1e6, "us/job", 8)]
+
+
+def _finished(bulk: int) -> list[FinishedJob]:
+    spec = pack_spec(Spec("default", "default", "bench.noop"))
+    return [
+        FinishedJob(
+            generated_id("default", "default", 1_700_000_000_000 + bulk, os.urandom(8)), "default", "default",
+            "bench.noop", JobState.SUCCEEDED, 0, 0, 0, 1, number + 1, 5, 1_700_000_000_000, 1_700_000_000_001,
+            1_700_000_000_002, -1, "worker", bulk + 1, spec, b"\x01\xc0", b"", b"",
+        )
+        for number in range(ARCHIVE_BULK)
+    ]  # fmt: skip
 
 
 # --- rest ---------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ Measure = Callable[[Size, f.Progress], Awaitable[list[f.Figure]]]
 
 MEASURES: Final[dict[str, Measure]] = {
     "throughput": lambda size, progress: f.throughput(size.jobs, progress),
+    "archive": lambda size, progress: f.archive(size.jobs, progress),
     "steady": lambda size, progress: f.steady(1_000, size.seconds, progress),
     "roundtrip": lambda size, progress: f.round_trip(1_000, progress),
     "sleep": lambda size, progress: f.sleeping(5_000, 0.05, 1_000, progress),

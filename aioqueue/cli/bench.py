@@ -13,7 +13,7 @@ def bench(
     figures: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FIGURE]...", help="throughput, steady, roundtrip, sleep, idle or memory; all for none."
+            metavar="[FIGURE]...", help="throughput, archive, steady, roundtrip, sleep, idle or memory; all for none."
         ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=10_000, help="Jobs of each throughput figure.")] = 100_000,
