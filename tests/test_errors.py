@@ -19,6 +19,7 @@ KINDS: list[type[AioqueueError]] = [
 # A code is never changed and never used for anything else. A new error adds its line.
 CODES = {
     "AioqueueError": "error",
+    "AlreadyThere": "already_there",
     "AppNotFound": "app_not_found",
     "AppendUnknown": "append_unknown",
     "ArchiveFailed": "archive_failed",

