@@ -56,7 +56,6 @@ class Rescue:
 
     def __init__(self, partition: Partition) -> None:
         self._partition = partition
-        self._told: set[bytes] = set()
         self.finished: dict[bytes, _Found] = {}
         self.submitted: dict[bytes, _Found] = {}
         self.ended: set[bytes] = set()
@@ -103,15 +102,13 @@ class Rescue:
         event = found.event
         job_id = event.id
         job = self._partition.state.jobs.get(job_id)
-        first = job_id not in self._told
-        self._told.add(job_id)
         if isinstance(event, e.JobSubmitted):
             # A job that was living at the gap and is submitted again behind it was over and requeued in between.
             if job is not None:
                 self.ended.add(job_id)
             self.submitted[job_id] = found
             self.lost.discard(job_id)
-        elif first and job is not None and _is_own_end(event, job):
+        elif job is not None and _is_own_end(event, job):
             self.finished[job_id] = found
         elif _end_of(event) in TERMINAL:
             self.lost.discard(job_id)

@@ -169,6 +169,10 @@ def test_a_job_submitted_behind_the_gap_keeps_its_id_body_and_time(scene: Scene)
     assert (job.body, job.state, job.due_ms) == (b"mine", JobState.SCHEDULED, scene.job(2).due_ms)
     assert job.submitted_ms == scene.clock.wall_ms
     assert job_id(1) not in found.partition.state.jobs
+    scene.clock.advance(5_000)
+    scene.submit(new_job(3))
+    jobs = salvaged(scene.batches, 1, 1).partition.state.jobs
+    assert (jobs[job_id(2)].submitted_ms, jobs[job_id(3)].submitted_ms) == (job.submitted_ms, scene.clock.wall_ms)
 
 
 def test_a_job_that_was_requeued_behind_the_gap_lives_in_its_new_generation(scene: Scene) -> None:

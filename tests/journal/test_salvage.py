@@ -17,7 +17,8 @@ from tests.journal.killed import EVERYTHING, live_and_die, sample
 
 pytestmark = pytest.mark.timeout(0 if EVERYTHING else 60)
 
-SIZES = (10, 3_000, 9_000, 100, 20, 6_000)
+# Rows that stand on their leaf alone, that leave some of them there, and that leave the least.
+SIZES = (10, 3_000, 9_000, 4_150, 100, 20, 6_000)
 PAGE = 4_096
 
 
@@ -117,6 +118,13 @@ def test_with_its_first_page_gone_a_journal_is_still_found(killed):
 def test_frames_in_any_order_are_found(killed):
     frames = [killed.log[at : at + FRAME_BYTES] for at in range(HEADER_BYTES, len(killed.log), FRAME_BYTES)]
     path = killed.lay_out(log=killed.log[:HEADER_BYTES] + b"".join(reversed(frames)))
+    assert found(path) == (killed.acknowledged, [])
+
+
+def test_frames_that_do_not_verify_hide_no_page_that_does(killed):
+    pages = range(1, len(killed.file) // PAGE + 20)
+    garbage = b"".join(page.to_bytes(4, "big") + bytes(20) + os.urandom(PAGE) for page in pages)
+    path = killed.lay_out(log=killed.log + garbage)
     assert found(path) == (killed.acknowledged, [])
 
 
