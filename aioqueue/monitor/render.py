@@ -85,11 +85,12 @@ def _header(statistics: Statistics, url: str, connected: bool) -> Text:
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append("aioqueue", style="bold")
     line.append(f"  {plain(url)}" if url else "")
+    if not connected:
+        # Ahead of what a narrow terminal cuts off: the rest is old news then.
+        line.append("  reconnecting", style="bold red")
     line.append(f"  up {long_age(statistics.at_ms - statistics.started_ms)}")
     line.append(f"  position {statistics.position:,}  {_number(statistics.sessions, 'session')}")
     line.append(f"  {datetime.fromtimestamp(statistics.at_ms / 1000, UTC):%H:%M:%S} UTC", style="dim")
-    if not connected:
-        line.append("  reconnecting", style="bold red")
     return line
 
 

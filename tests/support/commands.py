@@ -43,7 +43,9 @@ not_a_task = 1
 
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what would change a command's answers."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIOQUEUE_", "COV_"))}
+    # A terminal's width, as some test runners set it, would cut what commands print.
+    changing = ("AIOQUEUE_", "COV_", "COLUMNS", "LINES")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(changing)}
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **changes}
 
 
