@@ -22,6 +22,7 @@ from aioqueue.archive.base import Archive
 from aioqueue.broker import translate as t
 from aioqueue.broker.backlog import Backlog
 from aioqueue.broker.beats import Beats
+from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.engine import Engine, Query
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.peer import Peer, check_witness
@@ -53,14 +54,14 @@ class Broker:
     """One partition at work. Made by `Broker.open`."""
 
     def __init__(
-        self, engine_parts: tuple[Partition, Journal, Leadership], archive: Archive, overlay: Overlay, clock: Clock,
-        path: str,
+        self, engine_parts: tuple[Partition, Journal, Leadership], archive: Archive, overlay: Overlay, bodies: Bodies,
+        clock: Clock, path: str,
     ) -> None:  # fmt: skip
         partition, journal, leadership = engine_parts
         self.path = path
         self.clock = clock
         self.overlay = overlay
-        self.engine = Engine(partition, journal, leadership, overlay, self, clock)
+        self.engine = Engine(partition, journal, leadership, overlay, bodies, self, clock)
         self.translator = Translator()
         self.waiters: Waiters[Peer] = Waiters()
         self.recovered = Recovered(0, 0)
@@ -98,8 +99,9 @@ class Broker:
             try:
                 partition = Partition(session_ttl_ms)
                 overlay = Overlay(archive, clock)
-                recovered = await recover(journal, archive, overlay, partition, leadership.position, path)
-                broker = cls((partition, journal, leadership), archive, overlay, clock, path)
+                bodies = Bodies()
+                recovered = await recover(journal, archive, overlay, bodies, partition, leadership.position, path)
+                broker = cls((partition, journal, leadership), archive, overlay, bodies, clock, path)
                 broker.recovered = recovered
                 async with broker._running():
                     yield broker

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.lookup import ids_of, tell
 from aioqueue.broker.overlay import Overlay
 from aioqueue.clock import Clock, Now
@@ -60,6 +61,7 @@ class Engine:
         journal: Journal,
         leadership: Leadership,
         overlay: Overlay,
+        bodies: Bodies,
         outlet: Outlet,
         clock: Clock,
     ) -> None:
@@ -70,6 +72,7 @@ class Engine:
         self._journal = journal
         self._chain = leadership.chain
         self._overlay = overlay
+        self._bodies = bodies
         self._outlet = outlet
         self._clock = clock
         # How many commands were posted so far, and how many of them are neither in line nor decided: they are being
@@ -166,6 +169,7 @@ class Engine:
         step = self.partition.step(commands, now, self.position + 1)  # type: ignore[arg-type]
         replies = iter(step.replies)
         answers: list[tuple[Handler, Any, Any, Any]] = []
+        self._bodies.take(step.arguments, step.effects)
         self._overlay.take(step.effects)
         left = step.taken
         for index, entry in enumerate(asked):

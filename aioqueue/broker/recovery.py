@@ -6,6 +6,7 @@ import logging
 from typing import NamedTuple
 
 from aioqueue.archive.base import Archive
+from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.overlay import Overlay
 from aioqueue.core.machine import IllegalChange
 from aioqueue.core.partition import Partition
@@ -25,7 +26,7 @@ class Recovered(NamedTuple):
 
 
 async def recover(
-    journal: Journal, archive: Archive, overlay: Overlay, partition: Partition, tail: int, path: str
+    journal: Journal, archive: Archive, overlay: Overlay, bodies: Bodies, partition: Partition, tail: int, path: str
 ) -> Recovered:
     """Replay the journal up to position `tail` into an empty partition.
 
@@ -42,13 +43,14 @@ async def recover(
             continue
         decoded = decode_events(batch.events, path)
         try:
-            effects = partition.replay(decoded, batch.bodies, batch.position, batch.wall_ms)
+            owed = partition.replay(decoded, batch.bodies, batch.position, batch.wall_ms)
         except (IllegalChange, ValueError, KeyError) as error:
             raise JournalDamaged(path=path, where=f"batch {batch.position}", reason=str(error)) from None
+        bodies.take(owed.arguments, owed.effects)
         batches += 1
         events += len(decoded)
         if batch.position > archive.synced:
-            overlay.take(effects)
+            overlay.take(owed.effects)
             overlay.release(batch.position)
             await overlay.room_for_replay()
     overlay.release(tail)

@@ -14,6 +14,7 @@ from typing import Any
 from aioqueue.core import events as e
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, ReviveJob, StopRun
 from aioqueue.core.machine import LEGAL, IllegalChange, illegal_change
+from aioqueue.core.places import pack_place
 from aioqueue.core.state import Job, Pool, QueueState, Session, State
 from aioqueue.core.suspects import CRASHES_ALONE
 from aioqueue.model.records import EndedRun, FinishedJob
@@ -26,14 +27,17 @@ _Run = e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed | e.JobStoppi
 
 
 class Moment:
-    """The batch that events are applied in: its position, its time, and the effects so far."""
+    """The batch that events are applied in: its position, its time, and what the shell owes for it so far: the effects,
+    and to keep the arguments of the jobs that it submits, by id.
+    """
 
-    __slots__ = ("effects", "position", "wall_ms")
+    __slots__ = ("arguments", "effects", "position", "wall_ms")
 
     def __init__(self, position: int, wall_ms: int) -> None:
         self.position = position
         self.wall_ms = wall_ms
         self.effects: list[Effect] = []
+        self.arguments: dict[bytes, bytes] = {}
 
 
 def apply(state: State, event: e.Event, body: bytes | None, at: Moment) -> None:
@@ -62,9 +66,11 @@ def _submitted(state: State, event: e.JobSubmitted, body: bytes | None, at: Mome
         raise illegal_change(None if before is None else before.state, event, event.state)
     spec = state.intern(event.spec)
     job = state.jobs[event.id] = Job(
-        event.id, spec, event.seq, event.state, event.due_ms, at.wall_ms, body or b"", event.extra,
-        generation=event.generation,
+        event.id, spec, event.seq, event.state, event.due_ms, at.wall_ms,
+        pack_place(event.body_offset, event.body_bytes, event.body_crc), event.extra,
+        generation=event.generation, home=at.position,
     )  # fmt: skip
+    at.arguments[event.id] = body or b""
     queue = state.queues[spec.key]
     queue.counts[event.state] += 1
     queue.submitted += 1
@@ -118,9 +124,7 @@ def _leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) ->
     if link.slots <= len(session.leases) or job.crashes >= CRASHES_ALONE:
         _rest(state, session)
     at.effects.append(
-        DeliverJob(
-            event.session, job.id, job.spec, event.fence, event.run, job.failures + 1, job.crashes, job.body, job.extra
-        )
+        DeliverJob(event.session, job.id, job.spec, event.fence, event.run, job.failures + 1, job.crashes, job.extra)
     )
 
 
@@ -187,8 +191,7 @@ def _cancelled(state: State, event: e.JobCancelled, body: bytes | None, at: Mome
     was_ready = job.state is _READY
     job.fence = 0
     _finish(state, job, _CANCELLED, b"", "", at)
-    # Until lane and heap are swept they may still hold it, and a payload can be large.
-    job.body = b""
+    # Until lane and heap are swept they may still hold it, and headers can be large.
     job.extra = None
     if was_ready:
         _forget_ready(state, job)
@@ -267,14 +270,15 @@ def _finish(state: State, job: Job, end: JobState, body: bytes, worker: str, at:
     job.state = end
     del state.jobs[job.id]
     state.just_finished.add(job.id)
-    args = b"" if end is _SUCCEEDED else job.body
     at.effects.append(
         ArchiveJob(
             FinishedJob(
                 job.id, spec.namespace, spec.queue, spec.task, end, job.generation, job.failures, job.crashes, job.runs,
                 job.fence, spec.priority, job.submitted_ms, job.started_ms, at.wall_ms, spec.keep_ms, worker,
-                at.position, spec.packed, body, args, job.extra or b"",
-            )
+                at.position, spec.packed, body, b"", job.extra or b"",
+            ),
+            job.home,
+            job.place,
         )
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from aioqueue.model.spec import Spec
 
 
 class DeliverJob(Struct, gc=False):
-    """Send the run to the session's worker."""
+    """Send the run to the session's worker. Core knows no arguments: the shell adds them, which it has at hand."""
 
     session: int
     id: bytes
@@ -18,8 +18,8 @@ class DeliverJob(Struct, gc=False):
     run: int
     attempt: int
     crashes: int
-    body: bytes
     extra: bytes | None
+    body: bytes = b""
 
 
 class StopRun(Struct, gc=False):
@@ -31,9 +31,15 @@ class StopRun(Struct, gc=False):
 
 
 class ArchiveJob(Struct, gc=False):
-    """The job is over: keep its end, tell those who wait."""
+    """The job is over: keep its end, tell those who wait.
+
+    The arguments of what did not succeed are kept with it. The shell adds them, from memory or from where they lie in
+    the journal: at `place` (see `places`) in the batch `home`.
+    """
 
     finished: FinishedJob
+    home: int = 0
+    place: int = 0
 
 
 class ArchiveRun(Struct, gc=False):

@@ -35,8 +35,9 @@ class Step(NamedTuple):
 
     A reply that is a `NeedsLookup` is no answer: the shell looks and gives the command again.
 
-    `taken` is how many commands were decided; the rest come again in the next step. `more` says that work is left
-    even without another command.
+    `arguments` are those of the jobs that the batch submits, by id: the shell keeps them, or reads them again from the
+    journal. `taken` is how many commands were decided; the rest come again in the next step. `more` says that work is
+    left even without another command.
     """
 
     taken: int
@@ -44,6 +45,7 @@ class Step(NamedTuple):
     events: list[e.Event]
     bodies: list[bytes]
     effects: list[Effect]
+    arguments: dict[bytes, bytes]
     more: bool
 
 
@@ -88,7 +90,7 @@ class Partition:
             if len(batch.events) >= leases_end:
                 more = True
                 break
-        return Step(len(replies), replies, batch.events, batch.bodies.parts, batch.at.effects, more)
+        return Step(len(replies), replies, batch.events, batch.bodies.parts, batch.at.effects, batch.at.arguments, more)
 
     def _wake_due(self, batch: _Batch, now: Now) -> bool:
         while (due := decide_due(self.state, now)) is not None:
@@ -106,8 +108,8 @@ class Partition:
         self._expiry_due_ms = now.mono_ms + self._expiry_step_ms
         return False
 
-    def replay(self, events: Sequence[e.Event], bodies: bytes, position: int, wall_ms: int) -> list[Effect]:
-        """Make a journaled batch so again; the effects are those that were owed then.
+    def replay(self, events: Sequence[e.Event], bodies: bytes, position: int, wall_ms: int) -> Moment:
+        """Make a journaled batch so again; what comes back is what was owed then.
 
         Raises `IllegalChange` or `ValueError` for a batch that this program did not write; the state is then of no use.
         """
@@ -123,7 +125,7 @@ class Partition:
                 apply(self.state, event, body, at)
             except (Refused, PeerMisbehaved) as error:
                 raise ValueError(f"{type(event).__name__} holds what no caller could have asked for: {error}") from None
-        return at.effects
+        return at
 
     def begin(self, now: Now) -> None:
         """Replay is over and callers come: sessions with leases have a whole ttl from here."""

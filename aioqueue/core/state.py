@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from aioqueue.core.lanes import Lane, PriorityLane
+from aioqueue.core.places import length_in
 from aioqueue.core.suspects import CRASHES_ALONE, Suspects
 from aioqueue.model.spec import Spec, unpack_spec
 from aioqueue.model.states import JobState
@@ -30,7 +31,9 @@ class Job(Struct, gc=False):
     """One living job. A million of these are held, so it is small, and the collector never walks it.
 
     `due_ms` is 0 unless scheduled. `fence` is that of the last lease, and 0 where the lease was voided (given back,
-    crashed), so that a late settle cannot match. `body` and `extra` are opaque.
+    crashed), so that a late settle cannot match. `home` is the position of the batch that holds the job's record, and
+    `place` says where in it the arguments lie (see `places`); core never has the arguments themselves. `extra` is
+    opaque.
     """
 
     id: bytes
@@ -39,7 +42,7 @@ class Job(Struct, gc=False):
     state: JobState
     due_ms: int
     submitted_ms: int
-    body: bytes
+    place: int
     extra: bytes | None = None
     failures: int = 0
     crashes: int = 0
@@ -48,6 +51,12 @@ class Job(Struct, gc=False):
     fence: int = 0
     session: int = 0
     started_ms: int = 0
+    home: int = 0
+
+    @property
+    def body_bytes(self) -> int:
+        """How long its arguments are."""
+        return length_in(self.place)
 
 
 class Link:
@@ -179,8 +188,9 @@ class State:
         return {
             "jobs": {
                 job.id: (
-                    job.spec.packed, job.seq, job.state, job.due_ms, job.submitted_ms, job.body, job.extra,
+                    job.spec.packed, job.seq, job.state, job.due_ms, job.submitted_ms, job.place, job.extra,
                     job.failures, job.crashes, job.runs, job.generation, job.fence, job.session, job.started_ms,
+                    job.home,
                 )
                 for job in self.jobs.values()
             },

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 import pytest
 
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.partition import Partition
+from aioqueue.core.places import unpack_place
 from aioqueue.limits import BATCH_BYTES_MAX, BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET
 from aioqueue.model.spec import RetryPolicy
 from aioqueue.model.states import JobState
@@ -195,9 +198,11 @@ def test_a_replay_owes_the_effects_that_were_owed_then(scene: Scene) -> None:
     session = scene.worker()
     step = scene.step(c.SubmitJobs([new_job(1)]))
     twin = Partition(TTL_MS)
-    assert twin.replay(step.events, b"".join(step.bodies), 1, scene.clock.wall_ms) == step.effects
+    owed = twin.replay(step.events, b"".join(step.bodies), 1, scene.clock.wall_ms)
+    scene.bodies.take(owed.arguments, owed.effects)
+    assert (owed.arguments, owed.effects) == (step.arguments, step.effects)
     settled = scene.step(c.SettleRuns(session, [c.EndRun(job_id(1), 1, c.RunEnd.SUCCEEDED, b"result")]))
-    assert twin.replay(settled.events, b"".join(settled.bodies), 2, scene.clock.wall_ms) == settled.effects
+    assert twin.replay(settled.events, b"".join(settled.bodies), 2, scene.clock.wall_ms).effects == settled.effects
 
 
 def test_a_restart_remembers_fences_places_and_sessions(scene: Scene) -> None:
@@ -224,10 +229,12 @@ def test_a_spec_that_nobody_could_have_sent_is_not_replayed() -> None:
         Partition().replay([submitted(1, 1, spec=b"\xc1")], b"", 1, 1)
 
 
-def test_a_cancelled_job_lets_go_of_its_payload(scene: Scene) -> None:
-    scene.submit(new_job(1, body=b"x" * 1_000))
+def test_a_job_knows_where_its_arguments_lie_and_a_cancelled_one_is_archived_with_them(scene: Scene) -> None:
+    scene.submit(new_job(2), new_job(1, body=b"x" * 1_000))
     job = scene.job(1)
     assert job is not None
+    assert (job.home, job.body_bytes) == (scene.position, 1_000)
+    assert unpack_place(job.place) == (len(b"args 2"), 1_000, crc32(b"x" * 1_000))
     scene.ask(c.CancelJob(job_id(1), NAMESPACE))
-    assert (job.state, job.body) == (JobState.CANCELLED, b"")
+    assert job.state is JobState.CANCELLED
     assert scene.archive[job_id(1)].args == b"x" * 1_000

@@ -13,9 +13,11 @@ from collections.abc import Callable, Coroutine, Iterable
 from random import Random
 from typing import Any, NamedTuple, TypeVar
 
+from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.lookup import tell
 from aioqueue.clock import ManualClock
 from aioqueue.core import commands as c
+from aioqueue.core.apply import Moment
 from aioqueue.core.effects import ArchiveJob, CloseSession, DeliverJob, Effect, ReviveJob, StopRun
 from aioqueue.core.events import JournaledEvent, SessionEnded
 from aioqueue.core.partition import Partition
@@ -89,6 +91,7 @@ class Broker:
         self._observe = observe
         self._line: deque[Entry] = deque()
         self._parked: list[tuple[Entry, tuple[bytes, ...]]] = []
+        self._bodies = Bodies()
         self._overlay: dict[bytes, FinishedJob] = {}
         # Requeued jobs whose older end is still in the archive, with the position of the requeue.
         self._revived: dict[bytes, int] = {}
@@ -113,7 +116,9 @@ class Broker:
         self.next: Decided | None = None
         self.more = True
         for batch in batches(self._journal):
-            for effect in replay(self.partition, batch):
+            owed = replay(self.partition, batch)
+            self._bodies.take(owed.arguments, owed.effects)
+            for effect in owed.effects:
                 if batch.position > self.archive.synced:
                     self._keep(effect, batch.position)
         self.partition.begin(self._clock.now())
@@ -162,6 +167,7 @@ class Broker:
                 if silent_ms < self.partition.session_ttl_ms:
                     raise Violation(f"I19: session {event.number} expired, it was heard {silent_ms} ms before")
         self._line.extendleft(reversed(taken[step.taken :]))
+        self._bodies.take(step.arguments, step.effects)
         for effect in step.effects:
             self._keep(effect, position)
         replies: list[tuple[Entry, Any]] = []
@@ -322,12 +328,12 @@ def batches(journal: MemoryJournal) -> list[Batch]:
             found.append(batch)
 
 
-def replay(partition: Partition, batch: Batch) -> list[Effect]:
+def replay(partition: Partition, batch: Batch) -> Moment:
     """A durable batch, into a partition."""
     return partition.replay(decode_events(batch.events, "sim"), batch.bodies, batch.position, batch.wall_ms)
 
 
-def replay_decided(partition: Partition, decided: Decided) -> list[Effect]:
+def replay_decided(partition: Partition, decided: Decided) -> Moment:
     """A batch that is not durable yet, as it would be read."""
     events = decode_events(decided.events, "sim")
     return partition.replay(events, b"".join(decided.bodies), decided.position, decided.wall_ms)

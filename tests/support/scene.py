@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from typing import Any, NamedTuple
 
+from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.lookup import tell
 from aioqueue.clock import ManualClock
 from aioqueue.core import commands as c
@@ -16,6 +17,7 @@ from aioqueue.core import events as e
 from aioqueue.core.effects import ArchiveJob, DeliverJob, ReviveJob
 from aioqueue.core.invariants import History, check_state
 from aioqueue.core.partition import Partition, Step
+from aioqueue.core.places import unpack_place
 from aioqueue.core.records import decode_events, encode_events
 from aioqueue.core.state import Job
 from aioqueue.model.ids import generated_id
@@ -68,6 +70,12 @@ class Written(NamedTuple):
     bodies: bytes
 
 
+def arguments_in(batches: list[Written], job: Job) -> bytes:
+    """What the journal has where the job says that its arguments lie."""
+    place = unpack_place(job.place)
+    return batches[job.home - 1].bodies[place.offset : place.offset + place.length]
+
+
 class Scene:
     """See the module."""
 
@@ -77,6 +85,7 @@ class Scene:
         self.position = 0
         self.batches: list[Written] = []
         self.archive: dict[bytes, FinishedJob] = {}
+        self.bodies = Bodies()
         # Session -> job -> fence of what was delivered to it and not ended since.
         self.held: dict[int, dict[bytes, int]] = {}
         self.history = History()
@@ -88,6 +97,7 @@ class Scene:
         """One step of the partition; what it broke fails the test."""
         now = self.clock.now()
         step = self.partition.step(commands, now, self.position + 1)
+        self.bodies.take(step.arguments, step.effects)
         for effect in step.effects:
             if isinstance(effect, ArchiveJob):
                 self.archive[effect.finished.id] = effect.finished
