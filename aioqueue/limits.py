@@ -124,6 +124,21 @@ TRIM_STEP_BYTES: Final = 1 * MIB
 VACUUM_STEP_PAGES: Final = 500
 # Free pages that a trim leaves in the file, for the appends that follow.
 VACUUM_KEPT_PAGES: Final = 1_000
+# From the base on the journal may grow to this, or to twice what lives in it: then its oldest part is carried.
+JOURNAL_BOUND_BYTES: Final = 256 * MIB
+# A smaller log would be carried all the time, for a recovery that takes a fraction of a second anyway.
+JOURNAL_BOUND_BYTES_MIN: Final = 1 * MIB
+# Batches below the base stay for people and for salvage until the file has this much more than the log.
+JOURNAL_HISTORY_BYTES: Final = 1024 * MIB
+# The base moves by such a part of the log's bound, and by whole parts of the journal in which homes are counted.
+SEGMENTS_A_BOUND: Final = 16
+# Homes are counted by so many positions: less than 10 bytes a job even where each job has a batch of its own.
+HOME_POSITIONS: Final = 16
+# What the record of an item takes beside its spec, headers and body, rounded up.
+ITEM_BYTES: Final = 112
+# What one batch carries: so little that nobody waits for it, and more than one fsync is worth.
+CARRY_BYTES_TARGET: Final = 64 * KIB
+CARRY_ITEMS_MAX: Final = 200
 # A file that was overwritten has a problem in every batch; after so many there is nothing new to learn.
 CHECK_PROBLEMS_MAX: Final = 100
 

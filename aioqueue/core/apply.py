@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from typing import Any
+from typing import Any, Final
+
+from msgspec.structs import replace
 
 from aioqueue.core import events as e
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, ReviveJob, StopRun
+from aioqueue.core.homes import SESSION_BYTES, job_bytes
 from aioqueue.core.machine import LEGAL, IllegalChange, illegal_change
-from aioqueue.core.places import pack_place
+from aioqueue.core.places import pack_place, same_body
 from aioqueue.core.state import Job, Pool, QueueState, Session, State
 from aioqueue.core.suspects import CRASHES_ALONE
 from aioqueue.model.records import EndedRun, FinishedJob
@@ -23,6 +26,7 @@ from aioqueue.model.states import JobState
 _READY, _SCHEDULED, _RUNNING = JobState.READY, JobState.SCHEDULED, JobState.RUNNING
 _DEAD, _SUCCEEDED, _CANCELLED = JobState.DEAD, JobState.SUCCEEDED, JobState.CANCELLED
 _STOPPING = JobState.STOPPING
+_LIVING: Final = frozenset({_READY, _SCHEDULED, _RUNNING, _STOPPING})
 _Run = e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed | e.JobStopping
 
 
@@ -71,6 +75,7 @@ def _submitted(state: State, event: e.JobSubmitted, body: bytes | None, at: Mome
         generation=event.generation, home=at.position,
     )  # fmt: skip
     at.arguments[event.id] = body or b""
+    state.homes.add(at.position, job_bytes(job))
     queue = state.queues[spec.key]
     queue.counts[event.state] += 1
     queue.submitted += 1
@@ -269,6 +274,7 @@ def _finish(state: State, job: Job, end: JobState, body: bytes, worker: str, at:
         queue.dead += 1
     job.state = end
     del state.jobs[job.id]
+    state.homes.remove(job.home, job_bytes(job))
     state.just_finished.add(job.id)
     at.effects.append(
         ArchiveJob(
@@ -287,7 +293,10 @@ def _finish(state: State, job: Job, end: JobState, body: bytes, worker: str, at:
 
 
 def _session_opened(state: State, event: e.SessionOpened, body: bytes | None, at: Moment) -> None:
-    _session(state, event).journaled = True
+    session = _session(state, event)
+    session.journaled = True
+    session.home = at.position
+    state.homes.add(at.position, SESSION_BYTES)
 
 
 def _session(state: State, opened: e.SessionOpened) -> Session:
@@ -314,7 +323,10 @@ def _forget_session(state: State, number: int, at: Moment) -> None:
         raise IllegalChange(f"session {number} cannot end: it is unknown, or holds leases")
     del state.sessions[number]
     _leave_pool(state, session)
-    del state.session_of[session.secret_hash]
+    # A replay that begun behind its opening may not know the secret, nor where its home was.
+    state.session_of.pop(session.secret_hash, None)
+    if session.home:
+        state.homes.remove(session.home, SESSION_BYTES)
     at.effects.append(CloseSession(number))
 
 
@@ -356,6 +368,82 @@ def _session_heard(state: State, event: e.SessionHeard, body: bytes | None, at: 
     state.sessions[event.number].link.heard_ms = event.heard_ms
 
 
+# --- the journal itself -------------------------------------------------------------------------------------------
+
+
+def _job_carried(state: State, event: e.JobCarried, body: bytes | None, at: Moment) -> None:
+    job = state.jobs.get(event.id)
+    place = pack_place(event.body_offset, event.body_bytes, event.body_crc)
+    told = Job(
+        event.id, state.intern(event.spec), event.seq, event.state, event.due_ms, event.submitted_ms, place,
+        event.extra, event.failures, event.crashes, event.runs, event.generation, event.fence, event.session,
+        event.started_ms, at.position,
+    )  # fmt: skip
+    if job is None:
+        if not state.partial or event.state not in _LIVING:
+            raise IllegalChange(f"job {event.id.hex()} is carried as {event.state.label}, and is not known")
+        _heard_of(state, told)
+    else:
+        was = replace(job, home=at.position, place=place)
+        if was != told or not same_body(job.place, place):
+            raise IllegalChange(f"job {event.id.hex()} is carried with another record than it has")
+        state.homes.remove(job.home, job_bytes(job))
+        job.home, job.place = at.position, place
+    at.arguments[event.id] = body or b""
+    state.homes.add(at.position, job_bytes(told))
+
+
+def _heard_of(state: State, job: Job) -> None:
+    """A replay that began behind the job's submit meets its record: it stands where it stood."""
+    state.jobs[job.id] = job
+    queue = state.queues[job.spec.key]
+    queue.counts[job.state] += 1
+    if job.state is _SCHEDULED:
+        heappush(state.due, (job.due_ms, job.seq, job.id))
+    elif job.state is not _READY:
+        session = known_session(state, job.session)
+        session.leases[job.id] = job
+        if job.crashes:
+            session.suspect = job
+    elif job.crashes:
+        _suspect_ready(state, queue, job)
+    else:
+        queue.lane.give_back(job)
+
+
+def known_session(state: State, number: int) -> Session:
+    """The session; where a replay began behind its opening, and has not met its record yet, one of that number."""
+    session = state.sessions.get(number)
+    if session is None:
+        session = state.sessions[number] = Session(number, b"", "", "", 0)
+        session.journaled = True
+    return session
+
+
+def _session_carried(state: State, event: e.SessionCarried, body: bytes | None, at: Moment) -> None:
+    session = state.sessions.get(event.number)
+    if session is not None and session.home:
+        state.homes.remove(session.home, SESSION_BYTES)
+    elif state.partial:
+        session = known_session(state, event.number)
+        session.secret_hash, session.namespace, session.name = event.secret_hash, event.namespace, event.name
+        state.session_of[event.secret_hash] = event.number
+    else:
+        raise IllegalChange(f"session {event.number} is carried, and is not known")
+    session.home = at.position
+    state.homes.add(at.position, SESSION_BYTES)
+
+
+def _base_moved(state: State, event: e.BaseMoved, body: bytes | None, at: Moment) -> None:
+    oldest = state.homes.oldest()
+    if event.base > event.head or event.head >= at.position or (oldest is not None and oldest < event.base):
+        raise IllegalChange(f"the base cannot move to {event.base} with its head at {event.head}: {oldest} is needed")
+    state.base = event.base
+    state.next_seq = max(state.next_seq, event.next_seq)
+    state.next_fence = max(state.next_fence, event.next_fence)
+    state.next_session = max(state.next_session, event.next_session)
+
+
 APPLY: dict[type[e.Event], Callable[[State, Any, bytes | None, Moment], None]] = {
     e.JobSubmitted: _submitted,
     e.JobDue: _due,
@@ -368,6 +456,9 @@ APPLY: dict[type[e.Event], Callable[[State, Any, bytes | None, Moment], None]] =
     e.JobStopping: _stopping,
     e.SessionOpened: _session_opened,
     e.SessionEnded: _session_ended,
+    e.SessionCarried: _session_carried,
+    e.JobCarried: _job_carried,
+    e.BaseMoved: _base_moved,
     e.LinkChanged: _link_changed,
     e.SessionHeard: _session_heard,
     e.SessionForgotten: _session_forgotten,

@@ -191,6 +191,39 @@ class EndSession(Struct, gc=False):
     cause: SessionEnd
 
 
+class CarriedJob(Struct, gc=False):
+    """A job that lived with its home at `home`, and its arguments as they stand there."""
+
+    id: bytes
+    home: int
+    body: bytes
+
+
+class CarriedSession(Struct, gc=False):
+    number: int
+    home: int
+
+
+class CarryItems(Struct, gc=False):
+    """Write the records of these again, so that nobody needs the old ones. Answered by how many bytes that took.
+
+    What is over, or has another home by now, is passed over: what was seen of it is not so any more.
+    """
+
+    jobs: list[CarriedJob]
+    sessions: list[CarriedSession]
+
+
+class MoveBase(Struct, gc=False):
+    """Let recovery begin at `base`. Answered by whether it may: nothing has its home below.
+
+    `head` is a position at which that was so already; the archive has all that ended up to there.
+    """
+
+    base: int
+    head: int
+
+
 class SkipTime(Struct, gc=False):
     """The partition itself was late by `gap_ms` (stopped, suspended, stalled): no session is to blame for it."""
 
@@ -199,5 +232,5 @@ class SkipTime(Struct, gc=False):
 
 Command = (
     SubmitJobs | SettleRuns | CancelJob | RequeueJob | InspectJob | OpenSession | ResumeSession | OfferCapacity
-    | LoseLink | HearSession | EndSession | SkipTime
+    | LoseLink | HearSession | EndSession | CarryItems | MoveBase | SkipTime
 )  # fmt: skip

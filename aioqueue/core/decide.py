@@ -15,6 +15,7 @@ from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.backoff import backoff_ms
+from aioqueue.core.homes import SESSION_BYTES, job_bytes
 from aioqueue.core.state import Job, Session, State
 from aioqueue.errors import (
     BulkTooLarge,
@@ -322,6 +323,42 @@ def end_of_session(session: Session, cause: c.SessionEnd) -> list[tuple[e.Event,
     return events
 
 
+# --- the journal itself ------------------------------------------------------------------------------------------
+
+
+def _carry(state: State, command: c.CarryItems, now: Now, bodies: BodyArea) -> Decision:
+    """What is so now of the items that are still at home where they were seen; the events that follow go on from it."""
+    events: list[tuple[e.Event, bytes | None]] = []
+    carried_bytes = 0
+    for seen in command.sessions:
+        session = state.sessions.get(seen.number)
+        if session is None or session.home != seen.home:
+            continue
+        carried_bytes += SESSION_BYTES
+        events.append((e.SessionCarried(session.number, session.secret_hash, session.namespace, session.name), None))
+    for item in command.jobs:
+        job = state.jobs.get(item.id)
+        if job is None or job.home != item.home:
+            continue
+        offset, length, crc = bodies.add(item.body)
+        bodies.weight += len(job.spec.packed) + len(job.extra or b"")
+        carried_bytes += job_bytes(job)
+        event = e.JobCarried(
+            job.id, job.spec.packed, job.seq, job.state, job.due_ms, job.submitted_ms, offset, length, crc, job.extra,
+            job.generation, job.failures, job.crashes, job.runs, job.fence, job.session, job.started_ms,
+        )  # fmt: skip
+        events.append((event, item.body))
+    return Decision(events, carried_bytes)
+
+
+def _move_base(state: State, command: c.MoveBase, now: Now, bodies: BodyArea) -> Decision:
+    oldest = state.homes.oldest()
+    if command.base <= state.base or (oldest is not None and oldest < command.base):
+        return Decision([], False)
+    moved = e.BaseMoved(command.base, command.head, state.next_seq, state.next_fence, state.next_session)
+    return Decision([(moved, None)], True)
+
+
 def _skip_time(state: State, command: c.SkipTime, now: Now, bodies: BodyArea) -> Decision:
     return Decision(
         [
@@ -351,5 +388,7 @@ _DECIDE: dict[type[c.Command], Callable[[State, Any, Now, BodyArea], Decision]] 
     c.LoseLink: _lose_link,
     c.HearSession: _hear,
     c.EndSession: _end_session,
+    c.CarryItems: _carry,
+    c.MoveBase: _move_base,
     c.SkipTime: _skip_time,
 }

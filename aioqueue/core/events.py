@@ -121,6 +121,54 @@ class SessionEnded(Struct, array_like=True, tag=21, gc=False, forbid_unknown_fie
     cause: SessionEnd
 
 
+class SessionCarried(Struct, array_like=True, tag=22, gc=False, forbid_unknown_fields=True):
+    """The whole record of a session, written again; its home is here now. Its leases are told by their jobs."""
+
+    number: int
+    secret_hash: bytes
+    namespace: str
+    name: str
+
+
+class JobCarried(Struct, array_like=True, tag=30, gc=False, forbid_unknown_fields=True):
+    """The whole record of a living job, written again, with its arguments as the body; its home is here now.
+
+    Nothing changes by it. For a replay that begins behind the job's earlier home it is the first that is heard of it.
+    """
+
+    id: bytes
+    spec: bytes
+    seq: int
+    state: JobState
+    due_ms: int
+    submitted_ms: int
+    body_offset: int
+    body_bytes: int
+    body_crc: int
+    extra: bytes | None
+    generation: int
+    failures: int
+    crashes: int
+    runs: int
+    fence: int
+    session: int
+    started_ms: int
+
+
+class BaseMoved(Struct, array_like=True, tag=31, gc=False, forbid_unknown_fields=True):
+    """A replay may begin at `base`: whatever lived behind position `head` has its home there or later.
+
+    Up to `head`, and nowhere else, such a replay meets events of items that it does not know: they are over by then, or
+    are carried. The archive has all that ended up to `head`. The counters are those of this moment.
+    """
+
+    base: int
+    head: int
+    next_seq: int
+    next_fence: int
+    next_session: int
+
+
 class LinkChanged(Struct, gc=False):
     """Not journaled: a session's connection and capacity. `opened` is there when the session is new.
 
@@ -152,7 +200,7 @@ class SessionForgotten(Struct, gc=False):
 
 JournaledEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
-    | JobStopping | SessionOpened | SessionEnded
+    | JobStopping | SessionOpened | SessionEnded | SessionCarried | JobCarried | BaseMoved
 )  # fmt: skip
 Event = JournaledEvent | LinkChanged | SessionHeard | SessionForgotten
 JobEvent = (
@@ -160,8 +208,10 @@ JobEvent = (
     | JobStopping
 )  # fmt: skip
 
+# Their records refer to a body.
+WITH_BODY: Final = (JobSubmitted, JobSucceeded, JobFailed, JobCarried)
 NOT_JOURNALED: Final = frozenset({LinkChanged, SessionHeard, SessionForgotten})
 
 # Kinds of later versions: expired 10, blocked 11 and freed 12, suspended 13 and woken 14,
-# carry 30, base moved 31, bulk staged 32 and committed 33, schedule 34, limit 35, administrative acts 40 to 59.
-RESERVED_KINDS: Final = frozenset({10, 11, 12, 13, 14, *range(30, 36), *range(40, 60)})
+# bulk staged 32 and committed 33, schedule 34, limit 35, administrative acts 40 to 59.
+RESERVED_KINDS: Final = frozenset({10, 11, 12, 13, 14, *range(32, 36), *range(40, 60)})

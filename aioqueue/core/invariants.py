@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from typing import Any, Final
 
 from aioqueue.core import events as e
+from aioqueue.core import homes
 from aioqueue.core.commands import SessionEnd
 from aioqueue.core.leasing import pool_head
 from aioqueue.core.state import Job, Pool, State
@@ -39,6 +40,7 @@ def check_state(state: State, *, settled: bool = True) -> list[str]:
     found += _check_queues(state)
     found += _check_sessions(state)
     found += _check_due(state)
+    found += _check_homes(state)
     if settled:
         for (namespace, queues), pool in state.pools.items():
             if _idle_beside_work(state, pool):
@@ -173,6 +175,25 @@ def _check_due(state: State) -> list[str]:
     return found
 
 
+def _check_homes(state: State) -> list[str]:
+    """What recovery will need lies at the base or behind it, and is counted where it lies."""
+    items = [(job.home, homes.job_bytes(job)) for job in state.jobs.values()]
+    items += [(session.home, homes.SESSION_BYTES) for session in state.sessions.values() if session.journaled]
+    counts: dict[int, int] = {}
+    for home, _ in items:
+        place = homes.place_of(home)
+        counts[place] = counts.get(place, 0) + 1
+    found: list[str] = []
+    if counts != state.homes.counted() or list(state.homes.counted()) != sorted(counts):
+        found.append(f"I17: items are counted at {state.homes.counted()}, they are at {counts}")
+    if sum(size for _, size in items) != state.homes.items_bytes:
+        found.append(f"I17: the items weigh {sum(size for _, size in items)} bytes, not {state.homes.items_bytes}")
+    lowest = min((home for home, _ in items), default=state.base)
+    if lowest < state.base:
+        found.append(f"I17: the base is {state.base}, and an item has its home at {lowest}")
+    return found
+
+
 # --- a journal ----------------------------------------------------------------------------------------------------
 
 
@@ -223,6 +244,7 @@ class History:
         self._last_seq = 0
         self._places = 0
         self._position = 0
+        self._base = 1
         self._sessions: dict[int, set[bytes]] = {}
         self._ended_sessions: set[int] = set()
         # Ready jobs by queue: heaps of (-priority, place, id), of which some moved on.
@@ -392,6 +414,34 @@ class History:
             if event.cause is SessionEnd.GOODBYE or crash.crashes != allowed:
                 self._say(f"I8: job {crash.id.hex()} has {crash.crashes} crashes after the end {event.cause.name}")
 
+    # --- carried ---
+
+    def session_carried(self, event: e.SessionCarried, wall_ms: int) -> None:
+        if event.number not in self._sessions:
+            self._say(f"I3: session {event.number} was carried, and it is over")
+
+    def job_carried(self, event: e.JobCarried, wall_ms: int) -> None:
+        life = self.lives.get(event.id)
+        name = event.id.hex()
+        if life is None or life.generation in life.ends or life.generation != event.generation:
+            self._say(f"I5: job {name} was carried as {event.state.label}, and it does not live")
+            return
+        told = (event.state, event.failures, event.crashes, event.runs)
+        known = (life.state, life.failures, life.crashes, life.runs)
+        if told != known:
+            self._say(f"I2: job {name} was carried as {told}, and it is {known}")
+        if life.state in _LEASED and (event.fence, event.session) != (life.fence, life.session):
+            self._say(f"I4: job {name} was carried with fence {event.fence}, it runs with {life.fence}")
+        if event.state is JobState.SCHEDULED and event.due_ms != life.due_ms:
+            self._say(f"I9: job {name} was carried as due at {event.due_ms}, it is due at {life.due_ms}")
+
+    def base_moved(self, event: e.BaseMoved, wall_ms: int) -> None:
+        if event.base <= self._base or event.head >= self._position:
+            self._say(f"I17: the base {event.base} follows {self._base}, its head is {event.head}")
+        self._base = event.base
+        if event.next_fence <= self.last_fence or event.next_seq <= self._last_seq:
+            self._say(f"I4: the base counts on from fence {event.next_fence} and place {event.next_seq}")
+
     # --- parts ---
 
     def _take_seq(self, seq: int, name: str) -> None:
@@ -507,4 +557,7 @@ _JUDGE: dict[type[e.Event], Callable[[History, Any, int], None]] = {
     e.JobStopping: History.stopping,
     e.SessionOpened: History.session_opened,
     e.SessionEnded: History.session_ended,
+    e.SessionCarried: History.session_carried,
+    e.JobCarried: History.job_carried,
+    e.BaseMoved: History.base_moved,
 }

@@ -42,6 +42,9 @@ class Lane(Protocol):
     def in_order(self) -> Iterator[Job]:
         """All ready jobs, in the order in which they would be leased; for whoever looks, not for the hot path."""
 
+    def tidy(self) -> None:
+        """Let what was given back stand like all others; worth its time where that may be most of them."""
+
 
 class _Fifo:
     """The jobs of one priority: a line of new ones, and a heap of the few that were given back.
@@ -124,6 +127,13 @@ class PriorityLane:
         for fifo in self._ordered:
             returned = (job for _, _, job in sorted(fifo.returned))
             yield from merge(_ready(fifo.line), _ready(returned), key=_seq)
+
+    def tidy(self) -> None:
+        for fifo in self._ordered:
+            if fifo.returned:
+                returned = (job for _, _, job in sorted(fifo.returned))
+                fifo.line = deque(merge(_ready(fifo.line), _ready(returned), key=_seq))
+                fifo.returned = []
 
     def _sweep(self) -> None:
         self._forgotten = 0

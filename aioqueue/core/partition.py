@@ -16,11 +16,12 @@ from typing import Any, Final, NamedTuple
 from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
-from aioqueue.core.apply import APPLY, Moment, apply
+from aioqueue.core.apply import APPLY, Moment, apply, known_session
 from aioqueue.core.commands import NeedsLookup
 from aioqueue.core.decide import BodyArea, decide
 from aioqueue.core.effects import Effect
 from aioqueue.core.leasing import decide_due, decide_expired, decide_leases
+from aioqueue.core.machine import IllegalChange
 from aioqueue.core.state import State
 from aioqueue.errors import PeerMisbehaved, Refused
 from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET, SESSION_TTL_MS
@@ -58,6 +59,9 @@ class Partition:
         # Expiry is looked at this often: late by a tenth of a ttl is early enough, and costs nothing when idle.
         self._expiry_step_ms = max(1, session_ttl_ms // 10)
         self._expiry_due_ms = 0
+        # Where a replay began, and the last batch of it that told of an unknown item.
+        self._first = 1
+        self._unknown_at = 0
 
     def step(self, commands: Sequence[c.Command], now: Now, position: int) -> Step:
         """Decide and apply a batch that will be `position` in the journal.
@@ -108,24 +112,66 @@ class Partition:
         self._expiry_due_ms = now.mono_ms + self._expiry_step_ms
         return False
 
+    def start_at(self, first: int) -> None:
+        """A replay is about to begin at position `first`: the journal's own beginning, or a base of it.
+
+        From a base on, events of items that are not known are passed over: they are over by the base's head, or are
+        carried. When the record of that base is met, everything is known, and `state.partial` is False.
+        """
+        self._first = self.state.base = first
+        self.state.partial = first > 1
+
     def replay(self, events: Sequence[e.Event], bodies: bytes, position: int, wall_ms: int) -> Moment:
         """Make a journaled batch so again; what comes back is what was owed then.
 
         Raises `IllegalChange` or `ValueError` for a batch that this program did not write; the state is then of no use.
         """
         at = Moment(position, wall_ms)
-        self.state.just_finished.clear()
+        state = self.state
+        state.just_finished.clear()
         for event in events:
+            if state.partial and self._is_passed_over(event, position):
+                continue
             body: bytes | None = None
-            if isinstance(event, e.JobSubmitted | e.JobSucceeded | e.JobFailed):
+            if isinstance(event, e.WITH_BODY):
                 body = bodies[event.body_offset : event.body_offset + event.body_bytes]
                 if len(body) != event.body_bytes or zlib.crc32(body) != event.body_crc:
                     raise ValueError(f"the body of job {event.id.hex()} does not match its checksum")
             try:
-                apply(self.state, event, body, at)
+                apply(state, event, body, at)
             except (Refused, PeerMisbehaved) as error:
                 raise ValueError(f"{type(event).__name__} holds what no caller could have asked for: {error}") from None
         return at
+
+    def _is_passed_over(self, event: e.Event, position: int) -> bool:
+        """In a replay that began at a base: whether the event is of an item that is not known."""
+        state = self.state
+        if isinstance(event, e.BaseMoved):
+            # Records of earlier bases lie here too; what they say was so.
+            if event.base != self._first:
+                return event.base < self._first
+            unheard = [session.number for session in state.sessions.values() if not session.home]
+            if event.head < self._unknown_at or unheard:
+                raise IllegalChange(f"batch {self._unknown_at} and sessions {unheard} tell of items never heard of")
+            state.partial = False
+            self._tidy()
+            return False
+        if isinstance(event, e.JobEvent) and not isinstance(event, e.JobSubmitted):
+            unknown = event.id not in state.jobs
+            if not unknown and isinstance(event, e.JobLeased):
+                known_session(state, event.session)
+        else:
+            unknown = isinstance(event, e.SessionEnded) and event.number not in state.sessions
+        if unknown:
+            self._unknown_at = position
+        return unknown
+
+    def _tidy(self) -> None:
+        """What was carried was met behind what was submitted after it; it stands as it stood when that was written."""
+        state = self.state
+        for queue in state.queues.values():
+            queue.lane.tidy()
+        state.jobs = dict(sorted(state.jobs.items(), key=lambda entry: entry[1].submitted_ms))
 
     def begin(self, now: Now) -> None:
         """Replay is over and callers come: sessions with leases have a whole ttl from here."""

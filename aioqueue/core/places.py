@@ -28,6 +28,11 @@ def unpack_place(place: int) -> Place:
     return Place(place >> _BITS & _MASK, place & _MASK, place >> 2 * _BITS)
 
 
+def same_body(one: int, other: int) -> bool:
+    """Whether both have the length and the checksum of one body, wherever it lies."""
+    return unpack_place(one)[1:] == unpack_place(other)[1:]
+
+
 def length_in(place: int) -> int:
     """How long the body there is."""
     return place & _MASK

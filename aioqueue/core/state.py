@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from aioqueue.core.homes import Homes
 from aioqueue.core.lanes import Lane, PriorityLane
 from aioqueue.core.places import length_in
 from aioqueue.core.suspects import CRASHES_ALONE, Suspects
@@ -31,9 +32,9 @@ class Job(Struct, gc=False):
     """One living job. A million of these are held, so it is small, and the collector never walks it.
 
     `due_ms` is 0 unless scheduled. `fence` is that of the last lease, and 0 where the lease was voided (given back,
-    crashed), so that a late settle cannot match. `home` is the position of the batch that holds the job's record, and
-    `place` says where in it the arguments lie (see `places`); core never has the arguments themselves. `extra` is
-    opaque.
+    crashed), so that a late settle cannot match. `home` is the position of the batch that holds the job's record: its
+    submit, or where it was carried to. `place` says where in it the arguments lie (see `places`); core never has the
+    arguments themselves. `extra` is opaque.
     """
 
     id: bytes
@@ -75,9 +76,11 @@ class Link:
 
 
 class Session:
-    """One worker's or client's life at the broker. `journaled` from its first lease on."""
+    """One worker's or client's life at the broker. `journaled` from its first lease on; `home` is then the position of
+    the batch that tells of it, and 0 where a replay from a base has not come to that yet.
+    """
 
-    __slots__ = ("journaled", "leases", "link", "name", "namespace", "number", "secret_hash", "suspect")
+    __slots__ = ("home", "journaled", "leases", "link", "name", "namespace", "number", "secret_hash", "suspect")
 
     def __init__(self, number: int, secret_hash: bytes, namespace: str, name: str, heard_ms: int) -> None:
         self.number = number
@@ -85,6 +88,7 @@ class Session:
         self.namespace = namespace
         self.name = name
         self.journaled = False
+        self.home = 0
         self.leases: dict[bytes, Job] = {}
         # The one of its leases under which a process ended before.
         self.suspect: Job | None = None
@@ -153,6 +157,10 @@ class State:
         self.next_seq = 1
         self.next_fence = 1
         self.next_session = 1
+        self.homes = Homes()
+        # The journal's base, and whether it was begun at and its items are not all known yet (see `replay`).
+        self.base = 1
+        self.partial = False
         self._specs: dict[bytes, SharedSpec] = {}
 
     def intern(self, packed: bytes) -> SharedSpec:
@@ -188,9 +196,8 @@ class State:
         return {
             "jobs": {
                 job.id: (
-                    job.spec.packed, job.seq, job.state, job.due_ms, job.submitted_ms, job.place, job.extra,
+                    job.spec.packed, job.seq, job.state, job.due_ms, job.submitted_ms, job.extra,
                     job.failures, job.crashes, job.runs, job.generation, job.fence, job.session, job.started_ms,
-                    job.home,
                 )
                 for job in self.jobs.values()
             },
@@ -208,6 +215,10 @@ class State:
                 for key, queue in self.queues.items()
                 if any(queue.counts)
             },
+            "homes": (
+                {job.id: (job.home, job.place) for job in self.jobs.values()},
+                {session.number: session.home for session in self.sessions.values() if session.journaled},
+            ),
             "next_seq": self.next_seq,
             "next_fence": self.next_fence,
         }  # fmt: skip

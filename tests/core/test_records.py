@@ -37,7 +37,13 @@ EXAMPLES: tuple[Any, ...] = (
     e.JobStopping(JOB, 65_536),
     e.SessionOpened(7, HASH, "default", "worker-ä"),
     e.SessionEnded(7, SessionEnd.EXPIRED),
-)
+    e.SessionCarried(7, HASH, "default", "worker-ä"),
+    e.JobCarried(
+        JOB, b"spec", 300, JobState.RUNNING, 1_700_000_000_123, 1_700_000_000_000, 70_000, 12, 0xFFFFFFFF, b"extra",
+        2, 1, 2, 5, 65_536, 7, 1_700_000_000_200,
+    ),
+    e.BaseMoved(4_097, 70_001, 302, 65_537, 8),
+)  # fmt: skip
 
 
 def golden_file(event: Any) -> Path:
