@@ -171,7 +171,18 @@ class PortTaken(Refused):
 
 class QueueFull(Refused):
     code = "queue_full"
-    sentence = "{what} holds {count}, its limit is {limit}; try again when some are done"
+    sentence = (
+        "the broker holds {jobs} jobs with {size} bytes, its limits are {jobs_max} jobs and {size_max} bytes; try "
+        "again when some are done, or raise --max-backlog-jobs or --max-backlog-bytes of `aioqueue serve`"
+    )
+
+
+class DiskLow(Refused):
+    code = "disk_low"
+    sentence = (
+        "{free} bytes are free on the disk of {path}, and the broker takes no new jobs below {needed}; free some "
+        "space, and it goes on by itself"
+    )
 
 
 class CrashLoop(Refused):

@@ -10,6 +10,7 @@ from typing import Final
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
+GIB: Final = 1024 * 1024 * 1024
 
 # --- names and ids ------------------------------------------------------------------------------------------------
 
@@ -100,6 +101,12 @@ DURATION_MS_MAX: Final = 100 * 365 * 86_400_000
 ATTEMPTS_MAX: Final = 1_000
 # A job whose process died this often under it is dead, or it would take its neighbours with it for ever.
 CRASHES_MAX: Final = 3
+# Jobs that live, in all queues. Each takes some 400 bytes of memory: these are 0.8 GB, and are read in 20 s at a start.
+BACKLOG_JOBS_MAX: Final = 2_000_000
+# The arguments and headers of those. They stand in the journal, which a start reads as a whole.
+BACKLOG_BYTES_MAX: Final = 2 * GIB
+# A limit below this would refuse one atomic submit of full size for ever.
+BACKLOG_BYTES_MAX_MIN: Final = 4 * MIB
 # How long a client repeats a submit whose answer it did not get.
 RESEND_SECONDS: Final = 3_600.0
 

@@ -62,6 +62,7 @@ CODES = {
     "ProtocolVersionMismatch": "protocol_version",
     "QueueClosed": "queue_closed",
     "QueueFull": "queue_full",
+    "DiskLow": "disk_low",
     "Refused": "refused",
     "ResultExpired": "result_expired",
     "SessionOver": "session_over",

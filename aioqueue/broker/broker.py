@@ -32,6 +32,7 @@ from aioqueue.broker.translate import Translator
 from aioqueue.broker.waiters import Waiters
 from aioqueue.clock import Clock
 from aioqueue.core import commands as c
+from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, StopRun
 from aioqueue.core.partition import Partition
 from aioqueue.errors import ConnectionLost, HistoryLost, JournalError, PeerMisbehaved, Refused
@@ -88,6 +89,7 @@ class Broker:
         path: str,
         owner: str = "broker",
         session_ttl_ms: int = SESSION_TTL_MS,
+        limits: BacklogLimits = USUAL_LIMITS,
     ) -> AsyncIterator[Broker]:
         """Lead the journal, recover, and run until the block is left; both files are closed then.
 
@@ -97,7 +99,7 @@ class Broker:
             leadership = await journal.lead(owner, clock.now().wall_ms)
             archive = await open_archive(leadership.journal_id)
             try:
-                partition = Partition(session_ttl_ms)
+                partition = Partition(session_ttl_ms, limits)
                 overlay = Overlay(archive, clock)
                 bodies = Bodies()
                 recovered = await recover(journal, archive, overlay, bodies, partition, leadership.position, path)

@@ -11,6 +11,7 @@ from aioqueue.archive.memory import MemoryArchive
 from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.broker.broker import Broker
 from aioqueue.clock import Clock
+from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.journal.batch import JOURNAL_ID_BYTES
 from aioqueue.journal.memory import MemoryJournal, MemoryStore
 from aioqueue.journal.sqlite import SqliteJournal
@@ -29,7 +30,11 @@ class ForgetfulJournal(MemoryJournal):
 
 @asynccontextmanager
 async def open_broker(
-    address: SqliteAddress | MemoryAddress, *, clock: Clock, session_ttl_ms: int = SESSION_TTL_MS
+    address: SqliteAddress | MemoryAddress,
+    *,
+    clock: Clock,
+    session_ttl_ms: int = SESSION_TTL_MS,
+    limits: BacklogLimits = USUAL_LIMITS,
 ) -> AsyncIterator[Broker]:
     """A broker on the storage that the address names, running until the block is left.
 
@@ -45,7 +50,7 @@ async def open_broker(
         opening = Broker.open(
             # An id of its own each time: clients of the one before must not take this for a history that was lost.
             ForgetfulJournal(MemoryStore(os.urandom(JOURNAL_ID_BYTES))), memory_archive,
-            clock=clock, path="memory:", owner=owner, session_ttl_ms=session_ttl_ms,
+            clock=clock, path="memory:", owner=owner, session_ttl_ms=session_ttl_ms, limits=limits,
         )  # fmt: skip
     else:
         path = address.path
@@ -55,7 +60,7 @@ async def open_broker(
 
         journal = await SqliteJournal.open(path, clock)
         opening = Broker.open(
-            journal, sqlite_archive, clock=clock, path=path, owner=owner, session_ttl_ms=session_ttl_ms
+            journal, sqlite_archive, clock=clock, path=path, owner=owner, session_ttl_ms=session_ttl_ms, limits=limits
         )
     async with opening as broker:
         yield broker

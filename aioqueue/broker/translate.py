@@ -31,6 +31,7 @@ _VERDICTS: Final = (None, m.Verdict.KEEP, m.Verdict.CANCEL, m.Verdict.STALE)
 _OUTCOMES: Final = (None, m.Outcome.ACCEPTED, m.Outcome.EXISTS)
 _LOOK: Final = int(m.SubmitFlag.RESEND | m.SubmitFlag.OWN_ID)
 _UNKNOWN, _FRESH, _SETTLED = c.Known.UNKNOWN, c.Known.FRESH, c.SettleOutcome.OK
+_ACCEPTED = c.SubmitOutcome.ACCEPTED
 
 CRASHED: Final = pack_failure(
     Failure("WorkerCrashed", "the worker's process ended without a word each time it ran this job", "", False)
@@ -88,15 +89,20 @@ class Translator:
 
 
 def submitted(
-    request: int, position: int, outcomes: Sequence[c.SubmitOutcome], refused: list[m.ItemRefused]
+    request: int, position: int, outcomes: Sequence[c.SubmitOutcome | Refused], refused: list[m.ItemRefused]
 ) -> m.Submitted:
     """The answer to a submit: core's outcomes, with those that core was not asked about in their places."""
-    if not refused and c.SubmitOutcome.EXISTS not in outcomes:
+    if not refused and outcomes.count(_ACCEPTED) == len(outcomes):
         return m.Submitted(request, position)
-    told = [_OUTCOMES[outcome] for outcome in outcomes]
+    told: list[c.SubmitOutcome | Refused | None] = list(outcomes)
     for item in refused:
-        told.insert(item.index, m.Outcome.REFUSED)
-    return m.Submitted(request, position, told, refused)  # type: ignore[arg-type]
+        told.insert(item.index, None)
+    refusals = {item.index: item for item in refused}
+    for index, outcome in enumerate(told):
+        if isinstance(outcome, Refused):
+            refusals[index] = m.ItemRefused(index, outcome.code, str(outcome), outcome.fields)
+    answers = [m.Outcome.REFUSED if index in refusals else _OUTCOMES[outcome] for index, outcome in enumerate(told)]  # type: ignore[index]
+    return m.Submitted(request, position, answers, [refusals[index] for index in sorted(refusals)])  # type: ignore[arg-type]
 
 
 def runs_ended(items: Sequence[m.SettleItem]) -> list[c.EndRun]:

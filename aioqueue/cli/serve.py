@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from aioqueue.cli.options import Json, LogLevel
+from aioqueue.limits import BACKLOG_JOBS_MAX
 
 
 def serve(
@@ -18,6 +19,12 @@ def serve(
     session_ttl: Annotated[
         str, typer.Option(metavar="DURATION", help="After so much silence a worker counts as dead.")
     ] = "10s",
+    max_backlog_jobs: Annotated[
+        int, typer.Option(min=1, help="With so many jobs that have not ended, new ones are refused.")
+    ] = BACKLOG_JOBS_MAX,
+    max_backlog_bytes: Annotated[
+        str, typer.Option(metavar="SIZE", help="The same, in bytes of their arguments and headers.")
+    ] = "2GiB",
     log_level: LogLevel = "info",
     json: Json = False,
 ) -> None:
@@ -26,6 +33,6 @@ def serve(
     from aioqueue.cli.running import run_long
     from aioqueue.cli.serving import Place, checked, serve_until_stopped
 
-    place = checked(Place(host, port, journal, session_ttl))
+    place = checked(Place(host, port, journal, session_ttl, max_backlog_jobs, max_backlog_bytes))
     logs.set_up(log_level)
     run_long(serve_until_stopped(place, json=json))

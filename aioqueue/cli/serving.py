@@ -18,9 +18,11 @@ from aioqueue.broker.broker import Broker
 from aioqueue.broker.opening import open_broker
 from aioqueue.cli.outcome import out, say
 from aioqueue.clock import SystemClock
+from aioqueue.core.admission import BacklogLimits
 from aioqueue.errors import AioqueueError, BadOption
-from aioqueue.limits import SESSION_TTL_MS_MIN
+from aioqueue.limits import BACKLOG_BYTES_MAX_MIN, SESSION_TTL_MS_MIN
 from aioqueue.model.durations import to_ms
+from aioqueue.model.sizes import size_text, to_bytes
 from aioqueue.monitor.documents import json_text
 from aioqueue.transport.address import MemoryAddress, SqliteAddress, parse_address
 from aioqueue.transport.tcp import TcpListener, listen
@@ -32,18 +34,21 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Place(NamedTuple):
-    """Where a broker listens and keeps its journal, as it was written."""
+    """Where a broker listens and keeps its journal, and its limits, as they were written."""
 
     host: str
     port: int
     journal: str
     session_ttl: str
+    max_backlog_jobs: int
+    max_backlog_bytes: str
 
 
 def checked(place: Place) -> Place:
     """The place itself; raises `BadUrl` or `BadOption` for one where no broker can be."""
     _address(place)
     _session_ttl_ms(place)
+    _limits(place)
     return place
 
 
@@ -73,7 +78,7 @@ async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json
         # A taken port is told before a journal is made or replayed. Nobody finds the port open until that is done.
         await (await listen(place.host, place.port)).aclose()
     async with (
-        open_broker(address, clock=SystemClock(), session_ttl_ms=session_ttl_ms) as broker,
+        open_broker(address, clock=SystemClock(), session_ttl_ms=session_ttl_ms, limits=_limits(place)) as broker,
         _beside(address, broker, connections),
     ):
         listener = await listen(place.host, place.port)
@@ -168,6 +173,14 @@ def _address(place: Place) -> SqliteAddress | MemoryAddress:
         reason = "it must be sqlite:PATH, or memory: to keep nothing"
         raise BadOption(option="journal", value=place.journal, reason=reason)
     return address
+
+
+def _limits(place: Place) -> BacklogLimits:
+    bytes_max = to_bytes(place.max_backlog_bytes, option="max-backlog-bytes")
+    if bytes_max < BACKLOG_BYTES_MAX_MIN:
+        reason = f"it must be at least {size_text(BACKLOG_BYTES_MAX_MIN)}"
+        raise BadOption(option="max-backlog-bytes", value=place.max_backlog_bytes, reason=reason)
+    return BacklogLimits(place.max_backlog_jobs, bytes_max)
 
 
 def _session_ttl_ms(place: Place) -> int:

@@ -18,7 +18,7 @@ from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJ
 from aioqueue.core.homes import SESSION_BYTES, job_bytes
 from aioqueue.core.machine import LEGAL, IllegalChange, illegal_change
 from aioqueue.core.places import pack_place, same_body
-from aioqueue.core.state import Job, Pool, QueueState, Session, State
+from aioqueue.core.state import Job, Pool, QueueState, Session, State, admitted_bytes
 from aioqueue.core.suspects import CRASHES_ALONE
 from aioqueue.model.records import EndedRun, FinishedJob
 from aioqueue.model.states import JobState
@@ -76,6 +76,7 @@ def _submitted(state: State, event: e.JobSubmitted, body: bytes | None, at: Mome
     )  # fmt: skip
     at.arguments[event.id] = body or b""
     state.homes.add(at.position, job_bytes(job))
+    state.admission.size += admitted_bytes(job)
     queue = state.queues[spec.key]
     queue.counts[event.state] += 1
     queue.submitted += 1
@@ -275,6 +276,7 @@ def _finish(state: State, job: Job, end: JobState, body: bytes, worker: str, at:
     job.state = end
     del state.jobs[job.id]
     state.homes.remove(job.home, job_bytes(job))
+    state.admission.size -= admitted_bytes(job)
     state.just_finished.add(job.id)
     at.effects.append(
         ArchiveJob(
@@ -396,6 +398,7 @@ def _job_carried(state: State, event: e.JobCarried, body: bytes | None, at: Mome
 def _heard_of(state: State, job: Job) -> None:
     """A replay that began behind the job's submit meets its record: it stands where it stood."""
     state.jobs[job.id] = job
+    state.admission.size += admitted_bytes(job)
     queue = state.queues[job.spec.key]
     queue.counts[job.state] += 1
     if job.state is _SCHEDULED:
@@ -444,6 +447,10 @@ def _base_moved(state: State, event: e.BaseMoved, body: bytes | None, at: Moment
     state.next_session = max(state.next_session, event.next_session)
 
 
+def _admission_changed(state: State, event: e.AdmissionChanged, body: bytes | None, at: Moment) -> None:
+    state.admission.disk_low = event.disk_low
+
+
 APPLY: dict[type[e.Event], Callable[[State, Any, bytes | None, Moment], None]] = {
     e.JobSubmitted: _submitted,
     e.JobDue: _due,
@@ -462,4 +469,5 @@ APPLY: dict[type[e.Event], Callable[[State, Any, bytes | None, Moment], None]] =
     e.LinkChanged: _link_changed,
     e.SessionHeard: _session_heard,
     e.SessionForgotten: _session_forgotten,
+    e.AdmissionChanged: _admission_changed,
 }

@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from msgspec import Struct
 
+from aioqueue.errors import DiskLow
 from aioqueue.model.records import FinishedJob
 from aioqueue.model.spec import Spec
 
@@ -49,7 +50,9 @@ class NewJob(Struct, gc=False):
 
 
 class SubmitJobs(Struct, gc=False):
-    """Independent jobs; with `atomic` all or none. Answered by a `SubmitOutcome` an item."""
+    """Independent jobs; with `atomic` all or none. Answered by a `SubmitOutcome` an item, or the `Refused` for which
+    that item was not taken.
+    """
 
     items: list[NewJob]
     atomic: bool = False
@@ -230,7 +233,13 @@ class SkipTime(Struct, gc=False):
     gap_ms: int
 
 
+class LimitAdmission(Struct):
+    """The shell looked at its disk: no new jobs from now on, and why; None opens again."""
+
+    disk_low: DiskLow | None
+
+
 Command = (
     SubmitJobs | SettleRuns | CancelJob | RequeueJob | InspectJob | OpenSession | ResumeSession | OfferCapacity
-    | LoseLink | HearSession | EndSession | CarryItems | MoveBase | SkipTime
+    | LoseLink | HearSession | EndSession | CarryItems | MoveBase | SkipTime | LimitAdmission
 )  # fmt: skip

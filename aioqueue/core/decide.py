@@ -21,6 +21,7 @@ from aioqueue.errors import (
     BulkTooLarge,
     JobNotFound,
     NotRetryable,
+    Refused,
     SessionOver,
     TooManySessions,
     WrongNamespace,
@@ -82,23 +83,35 @@ def _submit(state: State, command: c.SubmitJobs, now: Now, bodies: BodyArea) -> 
             raise BulkTooLarge(jobs=len(items), size=size, jobs_max=ATOMIC_JOBS_MAX, size_max=ATOMIC_BYTES_MAX)
     living = state.jobs
     events: list[tuple[e.Event, bytes | None]] = []
-    outcomes: list[c.SubmitOutcome] = []
+    outcomes: list[c.SubmitOutcome | Refused] = []
     seen: set[bytes] = set()
     seq = state.next_seq
     # A body is laid down only when no item can send the command back for a look-up any more.
     if any(item.known is not _FRESH and _must_look(state, item) for item in items):
         # While it waits, its fresh items may be sent again, accepted and over: they are fresh no more.
         raise c.NeedsLookup(*(item.id for item in items if item.id not in living))
+    if command.atomic and not _all_fit(state, items):
+        raise state.admission.refusal(len(living))
+    room_jobs, room_bytes = state.admission.room(len(living))
+    refused: Refused | None = None
+    added = 0
     wall_ms, lay = now.wall_ms, bodies.add
     for item in items:
         job_id = item.id
         if job_id in living or item.known is _FINISHED or job_id in seen:
             outcomes.append(_EXISTS)
             continue
+        body, packed_spec, extra = item.body, item.packed_spec, item.extra
+        size = len(body) + len(extra or b"")
+        if refused is not None or len(events) >= room_jobs or added + size > room_bytes:
+            # What follows is not taken either, or small jobs would pass by a large one for ever.
+            refused = refused or state.admission.refusal(len(living) + len(events), added)
+            outcomes.append(refused)
+            continue
         seen.add(job_id)
+        added += size
         due_ms = item.due_ms or (wall_ms + item.delay_ms if item.delay_ms else 0)
         waits = due_ms > wall_ms
-        body, packed_spec, extra = item.body, item.packed_spec, item.extra
         offset, length, crc = lay(body)
         bodies.weight += len(packed_spec) + len(extra or b"")
         event = e.JobSubmitted(
@@ -109,6 +122,15 @@ def _submit(state: State, command: c.SubmitJobs, now: Now, bodies: BodyArea) -> 
         outcomes.append(_ACCEPTED)
         seq += 1
     return Decision(events, outcomes)
+
+
+def _all_fit(state: State, items: list[c.NewJob]) -> bool:
+    """Whether there is room for all of these that are new."""
+    living = state.jobs
+    new = {item.id: item for item in items if item.id not in living and item.known is not _FINISHED}
+    room_jobs, room_bytes = state.admission.room(len(living))
+    size = sum(len(item.body) + len(item.extra or b"") for item in new.values())
+    return not new or (len(new) <= room_jobs and size <= room_bytes)
 
 
 def _must_look(state: State, item: c.NewJob) -> bool:
@@ -205,6 +227,9 @@ def _requeue(state: State, command: c.RequeueJob, now: Now, bodies: BodyArea) ->
         return Decision([], found.generation)
     if found.state not in (JobState.DEAD, JobState.CANCELLED):
         raise NotRetryable(job=id_text(found.id), state=found.state.label)
+    room_jobs, room_bytes = state.admission.room(len(state.jobs))
+    if room_jobs < 1 or len(found.args) + len(found.extra) > room_bytes:
+        raise state.admission.refusal(len(state.jobs))
     offset, length, crc = bodies.add(found.args)
     generation = found.generation + 1
     event = e.JobSubmitted(
@@ -369,6 +394,10 @@ def _skip_time(state: State, command: c.SkipTime, now: Now, bodies: BodyArea) ->
     )
 
 
+def _limit_admission(state: State, command: c.LimitAdmission, now: Now, bodies: BodyArea) -> Decision:
+    return Decision([(e.AdmissionChanged(command.disk_low), None)], None)
+
+
 def _session(state: State, number: int) -> Session:
     session = state.sessions.get(number)
     if session is None:
@@ -391,4 +420,5 @@ _DECIDE: dict[type[c.Command], Callable[[State, Any, Now, BodyArea], Decision]] 
     c.CarryItems: _carry,
     c.MoveBase: _move_base,
     c.SkipTime: _skip_time,
+    c.LimitAdmission: _limit_admission,
 }

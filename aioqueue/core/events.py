@@ -14,6 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from aioqueue.core.commands import SessionEnd
+from aioqueue.errors import DiskLow
 from aioqueue.model.states import JobState
 
 
@@ -198,11 +199,17 @@ class SessionForgotten(Struct, gc=False):
     number: int
 
 
+class AdmissionChanged(Struct):
+    """Not journaled: the disk has too little room for new jobs, or has enough again."""
+
+    disk_low: DiskLow | None
+
+
 JournaledEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
     | JobStopping | SessionOpened | SessionEnded | SessionCarried | JobCarried | BaseMoved
 )  # fmt: skip
-Event = JournaledEvent | LinkChanged | SessionHeard | SessionForgotten
+Event = JournaledEvent | LinkChanged | SessionHeard | SessionForgotten | AdmissionChanged
 JobEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
     | JobStopping
@@ -210,7 +217,7 @@ JobEvent = (
 
 # Their records refer to a body.
 WITH_BODY: Final = (JobSubmitted, JobSucceeded, JobFailed, JobCarried)
-NOT_JOURNALED: Final = frozenset({LinkChanged, SessionHeard, SessionForgotten})
+NOT_JOURNALED: Final = frozenset({LinkChanged, SessionHeard, SessionForgotten, AdmissionChanged})
 
 # Kinds of later versions: expired 10, blocked 11 and freed 12, suspended 13 and woken 14,
 # bulk staged 32 and committed 33, schedule 34, limit 35, administrative acts 40 to 59.

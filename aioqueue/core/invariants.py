@@ -38,6 +38,9 @@ def check_state(state: State, *, settled: bool = True) -> list[str]:
     for job in state.jobs.values():
         found += _check_job(state, job)
     found += _check_queues(state)
+    size = sum(job.body_bytes + len(job.extra or b"") for job in state.jobs.values())
+    if state.admission.size != size:
+        found.append(f"I20: the living jobs were counted as {state.admission.size} bytes, they are {size}")
     found += _check_sessions(state)
     found += _check_due(state)
     found += _check_homes(state)

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
+from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.apply import APPLY, Moment, apply, known_session
 from aioqueue.core.commands import NeedsLookup
 from aioqueue.core.decide import BodyArea, decide
@@ -53,8 +54,8 @@ class Step(NamedTuple):
 class Partition:
     """The state, and the only two ways to change it."""
 
-    def __init__(self, session_ttl_ms: int = SESSION_TTL_MS) -> None:
-        self.state = State()
+    def __init__(self, session_ttl_ms: int = SESSION_TTL_MS, limits: BacklogLimits = USUAL_LIMITS) -> None:
+        self.state = State(limits)
         self.session_ttl_ms = session_ttl_ms
         # Expiry is looked at this often: late by a tenth of a ttl is early enough, and costs nothing when idle.
         self._expiry_step_ms = max(1, session_ttl_ms // 10)

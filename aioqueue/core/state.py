@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from aioqueue.core.admission import USUAL_LIMITS, Admission, BacklogLimits
 from aioqueue.core.homes import Homes
 from aioqueue.core.lanes import Lane, PriorityLane
 from aioqueue.core.places import length_in
@@ -58,6 +59,11 @@ class Job(Struct, gc=False):
     def body_bytes(self) -> int:
         """How long its arguments are."""
         return length_in(self.place)
+
+
+def admitted_bytes(job: Job) -> int:
+    """What the job counts for in `Admission.size`: its arguments, and its headers."""
+    return job.body_bytes + len(job.extra or b"")
 
 
 class Link:
@@ -141,8 +147,9 @@ class Pool:
 class State:
     """All of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: BacklogLimits = USUAL_LIMITS) -> None:
         self.jobs: dict[bytes, Job] = {}
+        self.admission = Admission(limits)
         self.queues: dict[tuple[str, str], QueueState] = {}
         self.sessions: dict[int, Session] = {}
         self.session_of: dict[bytes, int] = {}
@@ -221,4 +228,5 @@ class State:
             ),
             "next_seq": self.next_seq,
             "next_fence": self.next_fence,
+            "size": self.admission.size,
         }  # fmt: skip

@@ -15,6 +15,7 @@ from aioqueue.archive.base import Archive
 from aioqueue.archive.memory import MemoryArchive
 from aioqueue.broker.broker import Broker
 from aioqueue.clock import SystemClock
+from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.journal.memory import Faults, MemoryJournal, MemoryStore
 from aioqueue.model.ids import generated_id
 from aioqueue.model.spec import Spec, pack_spec
@@ -129,11 +130,23 @@ class Running:
 
 
 @asynccontextmanager
-async def running(house: House, faults: Faults | None = None, session_ttl_ms: int = 10_000) -> AsyncIterator[Running]:
+async def running(
+    house: House,
+    faults: Faults | None = None,
+    session_ttl_ms: int = 10_000,
+    limits: BacklogLimits = USUAL_LIMITS,
+) -> AsyncIterator[Running]:
     journal = MemoryJournal(house.store, faults)
     async with AsyncExitStack() as stack:
         broker = await stack.enter_async_context(
-            Broker.open(journal, house.keep_archive, clock=SystemClock(), path="memory:", session_ttl_ms=session_ttl_ms)
+            Broker.open(
+                journal,
+                house.keep_archive,
+                clock=SystemClock(),
+                path="memory:",
+                session_ttl_ms=session_ttl_ms,
+                limits=limits,
+            )
         )
         async with anyio.create_task_group() as tasks:
             try:

@@ -226,3 +226,19 @@ def _make_journal(folder: Path) -> None:
         served.run("submit", "shop.add", "[1]")
         assert served.stop() == 0
     assert os.path.getsize(folder / "jobs.db") > 0
+
+
+@pytest.mark.parametrize("size", ["3MiB", "much"])
+def test_a_backlog_limit_that_cannot_be_is_refused_at_once(folder: Path, size: str) -> None:
+    sentence = run("serve", "--max-backlog-bytes", size, cwd=folder).refused()
+
+    assert "max-backlog-bytes" in sentence
+
+
+def test_a_full_broker_tells_whoever_submits_what_to_do(folder: Path) -> None:
+    with serving(folder, "--max-backlog-jobs", "1") as served:
+        served.run("submit", "shop.add", "[1]")
+        sentence = served.run("submit", "shop.add", "[1]").refused()
+
+    assert "the broker holds 1 jobs" in sentence
+    assert "--max-backlog-jobs" in sentence

@@ -79,12 +79,13 @@ class Broker:
     """One life of the broker, from its recovery to its crash."""
 
     def __init__(
-        self, store: MemoryStore, archive: Archive, clock: ManualClock, rng: Random, ttl_ms: int, observe: Observer
-    ) -> None:
+        self, store: MemoryStore, archive: Archive, clock: ManualClock, rng: Random, observe: Observer,
+        partition: Partition,
+    ) -> None:  # fmt: skip
         self.archive = archive
         self.store = store
         self.faults = Faults()
-        self.partition = Partition(ttl_ms)
+        self.partition = partition
         self.commands = 0
         self._clock = clock
         self._rng = rng

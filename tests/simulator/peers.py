@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from aioqueue.core.commands import EndRun, HeldRun, RunEnd, RunVerdict, SettleOutcome, SubmitOutcome
 from aioqueue.core.effects import DeliverJob, StopRun
-from aioqueue.errors import JobNotFound, NotRetryable, Refused, SessionOver
+from aioqueue.errors import DiskLow, JobNotFound, NotRetryable, QueueFull, Refused, SessionOver
 from aioqueue.model.records import FinishedJob
 from aioqueue.model.states import JobState
 from tests.simulator.checker import Checker, Violation
@@ -27,11 +27,12 @@ class Hello(NamedTuple):
 
 
 class Submission(NamedTuple):
-    """What one submit carries."""
+    """What one submit carries. `there` are those of its jobs that the journal had when it was sent."""
 
     drafts: list[Draft]
     atomic: bool
     resend: bool
+    there: frozenset[bytes] = frozenset()
 
 
 class Resumption(NamedTuple):
@@ -99,6 +100,7 @@ class Client(Peer):
         self._mine: list[bytes] = []
         # Of those, what has to be cancelled at last, every generation of it.
         self._endless: dict[bytes, None] = {}
+        self._knocking = False
         self._failed: list[bytes] = []
 
     def act(self, wall_ms: int) -> None:
@@ -126,7 +128,7 @@ class Client(Peer):
             if not again.atomic and self._rng.random() < 0.7:
                 # Who sends again may pack otherwise than the first time.
                 again = Submission([self._rng.choice(again.drafts)], False, True)
-            connection.ask("submit", again)
+            self._ask_submit(connection, again)
 
     def _submit(self, connection: Connection, wall_ms: int) -> None:
         atomic = self._rng.random() < 0.15
@@ -137,7 +139,22 @@ class Client(Peer):
             self._checker.atomic.append([draft.id for draft in drafts])
         submission = Submission(drafts, atomic, False)
         self.unanswered[drafts[0].id] = submission._replace(resend=True)
-        connection.ask("submit", submission)
+        self._ask_submit(connection, submission)
+
+    def _ask_submit(self, connection: Connection, submission: Submission) -> None:
+        lives = self._checker.history.lives
+        there = frozenset(draft.id for draft in submission.drafts if draft.id in lives)
+        connection.ask("submit", submission._replace(there=there))
+
+    def knock(self, wall_ms: int) -> None:
+        """Nothing lives any more, so there is room for one job: whoever asks now must not be refused."""
+        assert self.connection is not None
+        self._knocking = True
+        draft = self._drafts.make(wall_ms, plain=True)
+        self._checker.drafts[draft.id] = draft
+        submission = Submission([draft], False, False)
+        self.unanswered[draft.id] = submission._replace(resend=True)
+        self._ask_submit(self.connection, submission)
 
     def welcomed(self, fresh: bool) -> None:
         connection = self.connection
@@ -148,9 +165,9 @@ class Client(Peer):
                 for draft in submission.drafts:
                     single = Submission([draft], False, True)
                     self.unanswered[draft.id] = single
-                    connection.ask("submit", single)
+                    self._ask_submit(connection, single)
             else:
-                connection.ask("submit", submission)
+                self._ask_submit(connection, submission)
         # While faults go on, some of them, for the next fault is near.
         waiting = sorted(self.waiting)
         for job_id in waiting if self.steady else self._rng.sample(waiting, min(6, len(waiting))):
@@ -175,22 +192,31 @@ class Client(Peer):
             case "requeue":
                 if isinstance(answer, JobNotFound):
                     self._checker.unknown(content)
-                elif not isinstance(answer, NotRetryable):
+                elif not isinstance(answer, NotRetryable | QueueFull | DiskLow):
                     self._checker.requeued(content, answer)
                     self._wait(content)
             case "wait":
                 self._waited(content, answer)
 
-    def _submitted(self, submission: Submission, answer: list[SubmitOutcome] | Exception) -> None:
+    def _submitted(self, submission: Submission, answer: list[SubmitOutcome | Refused] | Exception) -> None:
         if isinstance(answer, Exception):
-            raise Violation(f"I1: a submit was refused: {answer}")
+            if not (submission.atomic and isinstance(answer, QueueFull | DiskLow)):
+                raise Violation(f"I1: a submit was refused: {answer}")
+            answer = [answer] * len(submission.drafts)
         first = submission.drafts[0].id
         if first in self.unanswered and self.unanswered[first].drafts == submission.drafts:
             del self.unanswered[first]
         for draft, outcome in zip(submission.drafts, answer, strict=True):
-            self._checker.accepted(draft.id)
             if draft.endless:
+                # Though it was refused: another copy of this submit may be on its way, and find room.
                 self._endless[draft.id] = None
+            if isinstance(outcome, Refused):
+                if draft.id in submission.there:
+                    raise Violation(f"I14: job {draft.id.hex()} was there, and was refused as a new one")
+                if self._knocking:
+                    raise Violation(f"liveness: nothing lives, and a job was refused: {outcome}")
+                continue
+            self._checker.accepted(draft.id)
             self._mine.append(draft.id)
             if outcome is SubmitOutcome.EXISTS:
                 self._wait(draft.id)
@@ -321,6 +347,8 @@ class Worker(Peer):
 
     def answered(self, reply: Reply) -> None:
         content, answer = reply.to.content, reply.answer
+        if isinstance(answer, QueueFull | DiskLow):
+            raise Violation(f"I20: a {reply.to.kind} was refused: {answer}")
         match reply.to.kind:
             case "settle":
                 self._settled(content, answer)

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from aioqueue.clock import Now
-from aioqueue.core import apply, backoff, decide, leasing, partition
+from aioqueue.core import admission, apply, backoff, decide, leasing, partition
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.effects import ArchiveJob, DeliverJob
@@ -75,7 +75,7 @@ def _after_event(patch: pytest.MonkeyPatch, kind: type, change: Callable[[State,
 # --- decide -------------------------------------------------------------------------------------------------------
 
 
-@bug("I1", 20)
+@bug("I1", 24)
 def the_fence_of_a_settle_is_not_compared(patch: pytest.MonkeyPatch) -> None:
     real = decide._DECIDE[c.SettleRuns]
 
@@ -108,7 +108,7 @@ def the_neighbours_of_a_parked_job_stay_fresh(patch: pytest.MonkeyPatch) -> None
     patch.setitem(decide._DECIDE, c.SubmitJobs, submit)
 
 
-@bug("I14", 11)
+@bug("I14", 27)
 def what_ended_within_the_batch_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     _after_event(patch, e.JobSucceeded, lambda state, event: state.just_finished.clear())
     _after_event(patch, e.JobCancelled, lambda state, event: state.just_finished.clear())
@@ -357,6 +357,69 @@ def stopping_is_told_and_not_journaled(patch: pytest.MonkeyPatch) -> None:
         return decision._replace(events=[]) if decision.reply == "stopping" else decision
 
     _around_decision(patch, c.CancelJob, forget)
+
+
+# --- the door -----------------------------------------------------------------------------------------------------
+
+
+@bug("I20", 5)
+def a_settle_is_refused_while_the_door_is_shut(patch: pytest.MonkeyPatch) -> None:
+    def settle(state: State, command: c.SettleRuns, decision: decide.Decision) -> decide.Decision:
+        if command.items and state.admission.room(len(state.jobs))[0] <= 0:
+            raise state.admission.refusal(len(state.jobs))
+        return decision
+
+    _around_decision(patch, c.SettleRuns, settle)
+
+
+@bug("I14", 5)
+def a_job_that_is_there_is_refused_while_the_door_is_shut(patch: pytest.MonkeyPatch) -> None:
+    def submit(state: State, command: c.SubmitJobs, decision: decide.Decision) -> decide.Decision:
+        if decision.events or state.admission.room(len(state.jobs))[0] > 0:
+            return decision
+        return decision._replace(reply=[state.admission.refusal(len(state.jobs))] * len(command.items))
+
+    _around_decision(patch, c.SubmitJobs, submit)
+
+
+@bug("I20", 5)
+def a_submit_is_judged_by_what_lived_before_it(patch: pytest.MonkeyPatch) -> None:
+    real = admission.Admission.room
+
+    def room(self: admission.Admission, living: int) -> tuple[int, int]:
+        jobs, size = real(self, living)
+        return (jobs + 5, size + 100) if jobs > 0 and size > 0 else (jobs, size)
+
+    patch.setattr(admission.Admission, "room", room)
+
+
+@bug("I20", 2)
+def a_cancelled_job_is_counted_for_ever(patch: pytest.MonkeyPatch) -> None:
+    def stay(state: State, event: e.JobCancelled) -> None:
+        state.admission.size += 1
+
+    _after_event(patch, e.JobCancelled, stay)
+
+
+@bug("I20", 2)
+def a_restart_counts_its_backlog_anew(patch: pytest.MonkeyPatch) -> None:
+    real = Partition.begin
+
+    def begin(self: Partition, now: Now) -> None:
+        real(self, now)
+        self.state.admission.size = 0
+
+    patch.setattr(Partition, "begin", begin)
+
+
+@bug("liveness", 8)
+def the_door_stays_shut_when_the_disk_has_room_again(patch: pytest.MonkeyPatch) -> None:
+    real = apply.APPLY[e.AdmissionChanged]
+
+    def changed(state: State, event: e.AdmissionChanged, body: bytes | None, at: apply.Moment) -> None:
+        real(state, replace(event, disk_low=event.disk_low or state.admission.disk_low), body, at)
+
+    patch.setitem(apply.APPLY, e.AdmissionChanged, changed)
 
 
 # --- replay -------------------------------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from aioqueue.clock import ManualClock
 from aioqueue.core import commands as c
+from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.invariants import check_state
 from aioqueue.core.partition import Partition
-from aioqueue.errors import AppendUnknown
+from aioqueue.errors import AppendUnknown, DiskLow
 from aioqueue.journal.memory import Loss, MemoryJournal, MemoryStore
 from tests.simulator.broker import Archive, Broker, batches, replay, replay_decided
 from tests.simulator.checker import Checker, Violation
@@ -49,6 +50,9 @@ class World:
         self._archive = Archive()
         self.checker = Checker()
         self._ttl_ms = TTL_MS
+        # The door has a chance of its own, and stands open in two worlds of three.
+        self._door = Random(f"door {seed}")
+        self._limits = _limits(self._door) if seed % 3 == 2 else USUAL_LIMITS
         self._crashes = 0
         self._commands = 0
         drafts = Drafts(rng)
@@ -79,7 +83,8 @@ class World:
 
     def _start_broker(self) -> Broker:
         checker = self.checker
-        return Broker(self._store, self._archive, self._clock, self._rng, self._ttl_ms, checker.observe)
+        partition = Partition(self._ttl_ms, self._limits)
+        return Broker(self._store, self._archive, self._clock, self._rng, checker.observe, partition)
 
     def say(self, *words: object) -> None:
         """One line of the trace; the words are only made text if somebody reads it."""
@@ -189,6 +194,13 @@ class World:
 
     def time_passes(self) -> None:
         self._clock.advance(self._rng.choice((1, 5, 20, 60, 200)))
+        if self._limits is not USUAL_LIMITS and self._door.random() < 0.1:
+            self._disk_fills(self._door.random() < 0.5)
+
+    def _disk_fills(self, low: bool) -> None:
+        """The broker's watch over its disk tells of a change; a broker that starts begins with the door open."""
+        self.say("the disk is", "full" if low else "well")
+        self._broker.post(c.LimitAdmission(DiskLow(free=1, needed=2, path="sim") if low else None))
 
     def time_leaps(self) -> None:
         self._clock.advance(self._rng.choice((500, 1_500, 4_000)))
@@ -257,6 +269,9 @@ class World:
         found = check_state(self._broker.partition.state, settled=not self._broker.more)
         if found:
             raise Violation(found[0])
+        state, limits = self._broker.partition.state, self._limits
+        if len(state.jobs) > limits.jobs_max or state.admission.size > limits.bytes_max:
+            raise Violation(f"I20: {len(state.jobs)} jobs with {state.admission.size} bytes live, over {limits}")
 
     # --- peace ---
 
@@ -264,15 +279,21 @@ class World:
         """Faults stop. All peers come back, and everything must come to its end."""
         for peer in self._peers:
             peer.calm_down()
-        for _ in range(ROUNDS_MAX):
-            if self._is_quiet():
-                break
-            self._round()
-        else:
-            raise Violation(f"liveness: {self._unrest()}")
+        self._disk_fills(low=False)
+        self._come_to_rest()
+        for client in self._clients:
+            client.knock(self._clock.wall_ms)
+            self._come_to_rest()
         self._check_state()
         self._compare(self._broker)
         self.checker.finish()
+
+    def _come_to_rest(self) -> None:
+        for _ in range(ROUNDS_MAX):
+            if self._is_quiet():
+                return
+            self._round()
+        raise Violation(f"liveness: {self._unrest()}")
 
     def _round(self) -> None:
         for peer in self._peers:
@@ -314,6 +335,11 @@ class World:
             f"{len(state.jobs)} jobs live on, {waiting} ends were never told, {unanswered} submits never answered, "
             f"{holding} runs never over"
         )
+
+
+def _limits(rng: Random) -> BacklogLimits:
+    """Limits that clients will meet."""
+    return BacklogLimits(rng.choice((3, 8, 20, 1_000)), rng.choice((60, 200, 100_000)))
 
 
 _ACTIONS: list[tuple[Callable[[World], None], float]] = [

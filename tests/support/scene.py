@@ -14,6 +14,7 @@ from aioqueue.broker.lookup import tell
 from aioqueue.clock import ManualClock
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
+from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.effects import ArchiveJob, DeliverJob, ReviveJob
 from aioqueue.core.invariants import History, check_state
 from aioqueue.core.partition import Partition, Step
@@ -79,9 +80,10 @@ def arguments_in(batches: list[Written], job: Job) -> bytes:
 class Scene:
     """See the module."""
 
-    def __init__(self, ttl_ms: int = TTL_MS) -> None:
+    def __init__(self, ttl_ms: int = TTL_MS, limits: BacklogLimits = USUAL_LIMITS) -> None:
         self.clock = ManualClock()
-        self.partition = Partition(ttl_ms)
+        self.limits = limits
+        self.partition = Partition(ttl_ms, limits)
         self.position = 0
         self.batches: list[Written] = []
         self.archive: dict[bytes, FinishedJob] = {}
@@ -184,7 +186,7 @@ class Scene:
 
     def replayed(self, base: int = 1) -> Partition:
         """The partition that the journal gives, from a base on."""
-        twin = Partition(self.partition.session_ttl_ms)
+        twin = Partition(self.partition.session_ttl_ms, self.limits)
         twin.start_at(base)
         for batch in self.batches[base - 1 :]:
             twin.replay(decode_events(batch.events, "scene"), batch.bodies, batch.position, batch.wall_ms)

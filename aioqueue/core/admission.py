@@ -1,0 +1,48 @@
+"""What may still come in: the only door that is ever shut.
+
+New jobs pass through it, and dead ones that are to live again; settles, cancels, leases and all else never do, so what
+waits can always become less. The limits and the state of the disk belong to the process and are not journaled; `size`
+is what replay gives, for it is counted from events.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from aioqueue.errors import DiskLow, QueueFull, Refused
+from aioqueue.limits import BACKLOG_BYTES_MAX, BACKLOG_JOBS_MAX
+
+
+class BacklogLimits(NamedTuple):
+    """How many jobs may live, and how many bytes of arguments and headers they may have."""
+
+    jobs_max: int = BACKLOG_JOBS_MAX
+    bytes_max: int = BACKLOG_BYTES_MAX
+
+
+USUAL_LIMITS: Final = BacklogLimits()
+
+
+class Admission:
+    """The limits, and what is used of them: `size` bytes by all living jobs. `disk_low` is why the door is shut."""
+
+    __slots__ = ("disk_low", "limits", "size")
+
+    def __init__(self, limits: BacklogLimits) -> None:
+        self.limits = limits
+        self.size = 0
+        self.disk_low: DiskLow | None = None
+
+    def room(self, living: int) -> tuple[int, int]:
+        """How many jobs and bytes more may come in beside so many living jobs; below 0 where there are too many."""
+        if self.disk_low is not None:
+            return 0, 0
+        limits = self.limits
+        return limits.jobs_max - living, limits.bytes_max - self.size
+
+    def refusal(self, living: int, more_bytes: int = 0) -> Refused:
+        """Why nothing more comes in; `more_bytes` were just let in and are not counted yet."""
+        if self.disk_low is not None:
+            return self.disk_low
+        jobs_max, size_max = self.limits
+        return QueueFull(jobs=living, size=self.size + more_bytes, jobs_max=jobs_max, size_max=size_max)
