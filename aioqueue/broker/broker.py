@@ -27,6 +27,7 @@ from aioqueue.broker.engine import Engine, Query
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.peer import Peer, check_witness
 from aioqueue.broker.recovery import Recovered, recover
+from aioqueue.broker.silence import Silences
 from aioqueue.broker.statistics import Statistician
 from aioqueue.broker.translate import Translator
 from aioqueue.broker.waiters import Waiters
@@ -37,7 +38,14 @@ from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJ
 from aioqueue.core.partition import Partition
 from aioqueue.errors import ConnectionLost, HistoryLost, JournalError, PeerMisbehaved, Refused
 from aioqueue.journal.base import Journal, Leadership
-from aioqueue.limits import FRAME_BYTES_TARGET, HANDSHAKE_MS, ITEMS_A_FRAME_MAX, SESSION_TTL_MS, STATISTICS_MS
+from aioqueue.limits import (
+    FRAME_BYTES_TARGET,
+    HANDSHAKE_MS,
+    HEARTBEATS_A_TTL,
+    ITEMS_A_FRAME_MAX,
+    SESSION_TTL_MS,
+    STATISTICS_MS,
+)
 from aioqueue.model.views import Block
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.codec import Codec
@@ -122,6 +130,7 @@ class Broker:
                 self._task_group.start_soon(self._run_engine)
                 self._task_group.start_soon(self.overlay.run)
                 self._task_group.start_soon(self._tell_watchers)
+                self._task_group.start_soon(self._notice_silence)
                 try:
                     yield
                 finally:
@@ -185,8 +194,21 @@ class Broker:
                 peer.heard(self.clock.now().mono_ms)
                 for message in messages:
                     peer.dispatch(message)
+                peer.listening = False
                 await backlog.add(connection.received_bytes - before)
+                peer.listening = True
         raise PeerMisbehaved(reason=f"no Hello came within {HANDSHAKE_MS} ms")
+
+    async def _notice_silence(self) -> None:
+        ttl_ms = self.engine.partition.session_ttl_ms
+        silences: Silences[Peer] = Silences()
+        while True:
+            await anyio.sleep(ttl_ms / 1000 / HEARTBEATS_A_TTL)
+            # Who was not welcomed yet has the deadline of the handshake.
+            for peer in silences.look(peer for peer in self._peers if peer.session):
+                log.warning("%s: nothing came for %d ms: the connection is closed", peer.connection.peer, ttl_ms)
+                peer.send(m.Closing(f"nothing came over this connection for {ttl_ms} ms"))
+                self.dismiss(peer)
 
     async def _last_word(self, peer: Peer, message: m.BrokerMessage) -> None:
         with anyio.move_on_after(LAST_WORD_SECONDS):

@@ -58,11 +58,13 @@ class Living(NamedTuple):
 class Peer:
     """One connection and the session it speaks for; `session` is 0 until it was welcomed.
 
-    `link` is the connection's number at this broker; a heartbeat's is 0, for it offers no capacity.
+    `link` is the connection's number at this broker; a heartbeat's is 0, for it offers no capacity. `listening` is
+    false while the peer is not read, because it said more than is decided.
     """
 
     __slots__ = (
-        "_broker", "_heard_ms", "awaited", "connection", "link", "namespace", "role", "session", "watching",
+        "_broker", "_heard_ms", "awaited", "connection", "link", "listening", "namespace", "role", "session",
+        "watching",
     )  # fmt: skip
 
     def __init__(self, broker: Broker, connection: Connection[m.ClientMessage], link: int) -> None:
@@ -75,6 +77,12 @@ class Peer:
         self.namespace = ""
         self.awaited: set[bytes] = set()
         self.watching = False
+        self.listening = True
+
+    @property
+    def received_bytes(self) -> int:
+        """All that the peer ever said."""
+        return self.connection.received_bytes
 
     def send(self, message: m.BrokerMessage) -> None:
         """Queue a message; on a connection that ended it is dropped, and its session resumes or expires."""

@@ -16,6 +16,7 @@ import socket
 import threading
 from typing import Final, Self
 
+from aioqueue.client.link import reconnect_seconds, system_chance
 from aioqueue.clock import mono_ns
 from aioqueue.errors import AioqueueError, ConnectionLost, from_wire
 from aioqueue.limits import (
@@ -23,7 +24,6 @@ from aioqueue.limits import (
     FRAME_BYTES_MAX,
     HEARTBEATS_A_TTL,
     READ_BYTES,
-    RECONNECT_CAP_SECONDS,
     SESSION_TTL_MS,
 )
 from aioqueue.protocol.codec import Codec
@@ -51,8 +51,6 @@ _NS_A_MS: Final = 1_000_000
 _REASON_CHARACTERS_MAX: Final = 4_096
 # A session that cannot be told of for this long has expired by itself.
 _DIED_NS_MAX: Final = SESSION_TTL_MS * _NS_A_MS
-# The first wait before another connection is tried; it doubles.
-_WAIT_SECONDS: Final = 0.1
 
 
 class Heartbeat:
@@ -71,7 +69,8 @@ class Heartbeat:
         self._hello = Hello(PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, Role.HEARTBEAT, secret, namespace, name)
         self._vitals = Vitals()
         self._stopping = False
-        self._welcomed = False
+        # A connection that outlived one heartbeat was a good one: the next wait is short again.
+        self._proved = False
         self._death: str | None = None
         self._give_up_ns = 0
         self._waking: socket.socket | None = None
@@ -121,10 +120,10 @@ class Heartbeat:
 
     def _run(self) -> None:
         told = ""
-        wait_seconds = _WAIT_SECONDS
+        failures = 0
         try:
             while not self._over():
-                self._welcomed = False
+                self._proved = False
                 try:
                     if self._connect_and_serve():
                         return
@@ -132,8 +131,8 @@ class Heartbeat:
                     if str(error) != told:
                         told = str(error)
                         _log.warning("heartbeats do not reach %s: %s", self._url, told)
-                wait_seconds = _WAIT_SECONDS if self._welcomed else min(wait_seconds * 2, RECONNECT_CAP_SECONDS)
-                self._sleep(wait_seconds)
+                failures = 0 if self._proved else failures + 1
+                self._sleep(reconnect_seconds(failures, system_chance()))
         finally:
             self._woken.close()
             if self._waking is not None:
@@ -145,11 +144,11 @@ class Heartbeat:
             _Wire(self._url, connection, self._woken) as wire,
         ):
             wire.greet(self._hello)
-            self._welcomed = True
             return self._serve(wire)
 
     def _sleep(self, seconds: float) -> None:
-        self._woken.settimeout(seconds)
+        # A timeout of 0 would be none.
+        self._woken.settimeout(max(seconds, 0.001))
         with contextlib.suppress(TimeoutError):
             self._woken.recv(READ_BYTES)
 
@@ -177,6 +176,7 @@ class Heartbeat:
                     wire.heard = True
                     break
                 wire.send(self._vitals.beat(mono_ns()))
+            self._proved = True
             silent = 0 if wire.heard else silent + 1
             if silent == HEARTBEATS_A_TTL:
                 raise ConnectionLost(url=self._url, reason="the broker says nothing")
