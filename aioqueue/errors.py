@@ -120,7 +120,7 @@ class Unstoppable(Refused):
     code = "unstoppable"
     sentence = (
         "task {task} is a plain function with a timeout, and a thread cannot be stopped; make it `async def`, "
-        "or declare it without timeout="
+        'give it executor="process", or declare it without timeout='
     )
 
 
@@ -356,6 +356,13 @@ class JobFailed(JobError):
 
     code = "job_failed"
     sentence = "job {job} of task {task} failed: {type}: {text}"
+
+
+class ProcessDied(JobError):
+    """The process of a job of `executor="process"` died under it; a failure of this type, raised to nobody."""
+
+    code = "process_died"
+    sentence = "the process of job {job} of task {task} {how}"
 
 
 class JobCancelled(JobError):

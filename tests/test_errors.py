@@ -59,6 +59,7 @@ CODES = {
     "PayloadTooLarge": "payload_too_large",
     "PeerMisbehaved": "peer_misbehaved",
     "PortTaken": "port_taken",
+    "ProcessDied": "process_died",
     "ProtocolVersionMismatch": "protocol_version",
     "QueueClosed": "queue_closed",
     "QueueFull": "queue_full",

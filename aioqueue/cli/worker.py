@@ -20,6 +20,15 @@ def worker(
     ] = "",
     concurrency: Annotated[int, typer.Option(min=1, max=SLOTS_MAX, help="Jobs at once, in each process.")] = 100,
     processes: Annotated[int, typer.Option(min=1, max=1_000, help="Worker processes.")] = 1,
+    job_processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1_000,
+            show_default=False,
+            help='Processes for jobs of executor="process", in each worker process. [default: one a processor]',
+        ),
+    ] = None,
     grace: Annotated[
         str, typer.Option(metavar="DURATION", help="How long running jobs may go on when the worker is stopped.")
     ] = "30s",
@@ -40,6 +49,7 @@ def worker(
         url=url or None,
         queues=[check_name("queue", name.strip()) for name in queues.split(",")] if queues else None,
         concurrency=concurrency,
+        job_processes=job_processes,
         grace_ms=to_ms(grace, option="grace"),
         log_level=log_level.lower(),
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict, get_args
 
 import msgspec
 
@@ -25,6 +25,7 @@ from aioqueue.model.spec import BACKOFFS, RetryPolicy, Spec, check_spec, pack_sp
 DEFAULT_QUEUE: Final = "default"
 PRIORITIES: Final = {"high": 8, "medium": PRIORITY_DEFAULT, "low": 2}
 
+Executor = Literal["async", "thread", "process"]
 ExceptionTypes = type[Exception] | tuple[type[Exception], ...]
 
 
@@ -101,9 +102,10 @@ class TaskOptions(TypedDict, total=False):
     """What `@queue.task` takes.
 
     `name` of the task; `queue`, the lane; `priority` 0-9, higher first; `delay` before the first attempt; `retry`, a
-    `Retry` or a number of attempts; `timeout` of one attempt; `keep`, how long the end of a job is kept; `headers`,
-    text that travels with the job. Of one submit only: `at`, the instant of the first attempt, and `id`, the caller's
-    own name for the job.
+    `Retry` or a number of attempts; `timeout` of one attempt; `executor`, where it runs: "async" for a coroutine
+    function on the event loop, "thread" for a plain one, "process" for either in a process of its own; `keep`, how
+    long the end of a job is kept; `headers`, text that travels with the job. Of one submit only: `at`, the instant of
+    the first attempt, and `id`, the caller's own name for the job.
     """
 
     name: str | None
@@ -112,6 +114,7 @@ class TaskOptions(TypedDict, total=False):
     delay: Duration | None
     retry: Retry | int | None
     timeout: Duration | None
+    executor: Executor | None
     keep: Duration | None
     headers: Mapping[str, str] | None
 
@@ -126,6 +129,7 @@ class Options(TypedDict, total=False):
     at: int
     retry: Retry
     timeout: int
+    executor: str
     id: str
     keep: int
     headers: dict[str, str]
@@ -151,6 +155,8 @@ def submit_options(given: Mapping[str, Any]) -> Options:
     """The layer of one submit. Raises `BadOption` or `BadName`."""
     if "name" in given:
         raise BadOption(option="name", value=given["name"], reason="a task is named where it is declared")
+    if "executor" in given:
+        raise BadOption(option="executor", value=given["executor"], reason="it is the task's own; declare it by @task")
     retry = given.get("retry")
     if isinstance(retry, Retry) and (retry.on, retry.never) != ((Exception,), ()):
         raise BadOption(
@@ -281,6 +287,13 @@ def _timeout(value: Any) -> int:
     return timeout_ms
 
 
+def _executor(value: Any) -> str:
+    if value not in get_args(Executor):
+        reason = f"it must be one of {', '.join(get_args(Executor))}; left out, the function decides"
+        raise BadOption(option="executor", value=value, reason=reason)
+    return str(value)
+
+
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -302,6 +315,7 @@ _PARSERS: Final[dict[str, Callable[[Any], Any]]] = {
     "at": lambda value: to_instant_ms(value, option="at"),
     "retry": _retry,
     "timeout": _timeout,
+    "executor": _executor,
     "id": _own_id,
     "keep": lambda value: to_ms(value, option="keep"),
     "headers": _headers,
@@ -315,6 +329,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "at": 0,
     "retry": Retry(),
     "timeout": 0,
+    "executor": "",
     "id": "",
     "keep": -1,
     "headers": {},

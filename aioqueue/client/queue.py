@@ -63,6 +63,9 @@ _OWN_ID: Final = int(SubmitFlag.OWN_ID)
 # An atomic submit is one frame; this is left for what the frame itself needs.
 _ATOMIC_FRAME_BYTES: Final = FRAME_BYTES_MAX - 4 * KIB
 
+# Set while a job's own process imports the program's main module: what it runs at its top would run once more.
+importing_main = False
+
 
 class Queue(Declares):
     """A handle on the broker at `url`: the argument, else the environment's `AIOQUEUE_URL`, else `memory:`.
@@ -141,6 +144,9 @@ class Queue(Declares):
         """
         if self._stack is not None:
             raise BadOption(option="queue", value=self, reason="it is entered already; use the one that is open")
+        if importing_main:
+            reason = 'a process of its jobs imports this program; let it begin under `if __name__ == "__main__":`'
+            raise BadOption(option="queue", value=self, reason=reason)
         self._stack = stack = AsyncExitStack()
         try:
             await self._enter(stack)

@@ -38,7 +38,7 @@ R_co = TypeVar("R_co", covariant=True)
 class Task(Generic[P, R_co]):
     """A function with a name and options. Made by `@queue.task`.
 
-    `fn` is the function itself, `is_async` whether it is a coroutine function; a plain function runs in a thread.
+    `fn` is the function itself, `is_async` whether it is a coroutine function, `executor` where a worker runs it.
     `retry` is what the worker judges its exceptions by.
 
     Raises `BadOption` or `BadName` for what cannot be a task or its options, `Unstoppable` for a plain function with
@@ -50,6 +50,7 @@ class Task(Generic[P, R_co]):
         self.fn = fn
         self.name: str = options.get("name") or default_name(fn)
         self.is_async = _is_coroutine_function(fn)
+        self.executor = _executor(fn, options.get("executor"), is_async=self.is_async)
         self.signature = Signature.of(fn, self.name)
         self.__signature__ = self.signature.visible
         self.__name__ = self.name.rpartition(".")[2]
@@ -108,7 +109,7 @@ class Task(Generic[P, R_co]):
         return self.signature.pack(args, kwargs)
 
     def _use(self, options: Options) -> None:
-        if options.get("timeout") and not self.is_async:
+        if options.get("timeout") and self.executor == "thread":
             raise Unstoppable(task=self.name)
         self._options = options
         self._plan = None
@@ -208,6 +209,22 @@ def _check_function(fn: Any) -> None:
         reason = "it is a generator; a task returns one result"
     if reason:
         raise BadOption(option="fn", value=fn, reason=reason)
+
+
+def _executor(fn: Any, wanted: str | None, *, is_async: bool) -> str:
+    natural = "async" if is_async else "thread"
+    if not wanted or wanted == natural:
+        return natural
+    reason = ""
+    if wanted == "async":
+        reason = "it is a plain function; make it `async def`, or leave the option out for a thread"
+    elif wanted == "thread":
+        reason = "it is a coroutine function; leave the option out, or say process"
+    elif "<" in getattr(fn, "__qualname__", "<"):
+        reason = "another process finds a function by its module and name; write it with def at the top of a module"
+    if reason:
+        raise BadOption(option="executor", value=wanted, reason=reason)
+    return wanted
 
 
 def _is_coroutine_function(fn: Any) -> bool:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from aioqueue.client.context import Context, ask_to_stop
 from aioqueue.client.task import Task, TaskRegistry
 from aioqueue.model.bodies import unpack_headers
 from aioqueue.protocol.messages import DeliverItem
+from aioqueue.worker.processes import Processes, allows
 from aioqueue.worker.threads import Threads
 
 AnyTask = Task[..., Any]
@@ -23,15 +25,23 @@ class TaskCall:
     """How runs of one task are done.
 
     `start` gives what to await for a run, and raises `BadArguments`; `pack` raises `NotSerializable` and
-    `PayloadTooLarge`; `retries` says whether another attempt may help after an exception.
+    `PayloadTooLarge`; `retries` says whether another attempt may help after an exception. Where a run has to wait for
+    something before it begins, `admit` is to be awaited instead of calling `start`, and gives the same.
     """
 
-    __slots__ = ("pack", "retries", "start")
+    __slots__ = ("admit", "pack", "retries", "start")
 
-    def __init__(self, task: AnyTask, threads: Threads) -> None:
-        self.start: Callable[[DeliverItem], Awaitable[Any]] = _starter(task, threads)
-        self.pack: Callable[[Any], bytes] = task.signature.pack_result
+    def __init__(self, task: AnyTask, threads: Threads, processes: Processes) -> None:
+        self.admit: Callable[[DeliverItem], Awaitable[Awaitable[Any]]] | None = None
         self.retries: Callable[[BaseException], bool] = task.retry.allows
+        self.pack: Callable[[Any], bytes] = task.signature.pack_result
+        if task.executor == "process":
+            self.admit = processes.starter(task)
+            self.retries = partial(allows, task)
+            # The process has packed it.
+            self.pack = bytes
+        else:
+            self.start: Callable[[DeliverItem], Awaitable[Any]] = _starter(task, threads)
 
 
 class Calls(dict[str, TaskCall]):
@@ -40,14 +50,15 @@ class Calls(dict[str, TaskCall]):
     A dictionary, because one that is found must cost no more than a look-up.
     """
 
-    def __init__(self, registry: TaskRegistry, threads: Threads) -> None:
+    def __init__(self, registry: TaskRegistry, threads: Threads, processes: Processes) -> None:
         super().__init__()
         self._registry = registry
         self._threads = threads
+        self._processes = processes
 
     def __missing__(self, name: str) -> TaskCall:
         task = self._registry.get(name)
-        call = self[name] = TaskCall(task, self._threads)
+        call = self[name] = TaskCall(task, self._threads, self._processes)
         return call
 
 

@@ -29,6 +29,7 @@ class WorkerOptions(Struct, kw_only=True, frozen=True):
     queues: list[str] | None = None
     concurrency: int = 100
     threads: int | None = None
+    job_processes: int | None = None
     grace_ms: int = 30_000
     cancel_grace_ms: int = 5_000
     log_level: str = "info"

@@ -94,6 +94,7 @@ class Child:
             queues=options.queues,
             concurrency=options.concurrency,
             threads=options.threads,
+            job_processes=options.job_processes,
             grace=options.grace_ms / 1000,
             cancel_grace=options.cancel_grace_ms / 1000,
             name=work.name,

@@ -6,7 +6,9 @@ groups of groups, endless recursion. Nothing here raises, and nothing is ever pi
 
 from __future__ import annotations
 
+import signal
 import traceback
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Final
 
@@ -20,11 +22,24 @@ _LINE_BYTES_MAX: Final = 500
 _TRACEBACK_BYTES_MAX: Final = ERROR_BYTES_MAX - FAILURE_TEXT_BYTES_MAX - _TYPE_BYTES_MAX - 64
 # The frames of a traceback that are formatted; recursion of one function is folded before.
 _FRAMES_MAX: Final = 100
-_OWN_FILES: Final = ("aioqueue/worker/runners.py", "aioqueue/worker/calls.py", "aioqueue/worker/threads.py")
+_OWN_FILES: Final = tuple(
+    f"aioqueue/worker/{name}.py" for name in ("runners", "calls", "threads", "processes", "process_child")
+)
+
+
+class Told(Exception):
+    """What another process told of an exception; `kinds` are the names of its class and of that class's bases."""
+
+    def __init__(self, failure: Failure, kinds: Sequence[str]) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+        self.kinds = kinds
 
 
 def failure_of(error: BaseException, *, retry: bool) -> Failure:
     """The exception as data: its qualified type, its text and its traceback, each of bounded size."""
+    if isinstance(error, Told):
+        return Failure(error.failure.type, error.failure.text, error.failure.traceback, retry)
     return Failure(type_of(error), text_of(error), _traceback_of(error), retry)
 
 
@@ -42,6 +57,8 @@ def failure_body(failure: Failure) -> bytes:
 
 def type_of(error: BaseException) -> str:
     """`ValueError`, or `shop.errors.OutOfStock`: the name by which a person finds the class."""
+    if isinstance(error, Told):
+        return error.failure.type
     kind = type(error)
     module, name = str(getattr(kind, "__module__", "")), str(getattr(kind, "__qualname__", kind.__name__))
     return name if module in ("builtins", "") else f"{module}.{name}"
@@ -53,6 +70,16 @@ def text_of(error: BaseException) -> str:
         return str(error)
     except BaseException as trouble:  # a task's exception class may do anything, `sys.exit` included
         return f"<its text cannot be read: {type(trouble).__name__}>"
+
+
+def death_of(code: int) -> str:
+    """How a process ended, by the exit code that `subprocess` gives."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
 
 
 def line_of(error: BaseException) -> str:

@@ -220,9 +220,11 @@ class Runners:
         """Do one run to its end; gives what to settle. Nothing that a task does gets past it but GeneratorExit."""
         try:
             call = self._calls[item.task]
-            made = call.start(item)
+            made = call.start(item) if call.admit is None else await call.admit(item)
+        except GeneratorExit:
+            raise
         except BaseException as error:
-            return self._not_started(item, error)
+            return self._not_started(slot, item, error)
         if item.timeout_ms:
             slot.deadline = self._deadlines.add(item.timeout_ms, partial(self._stop, slot, item, Stop.TIMEOUT))
         try:
@@ -240,7 +242,10 @@ class Runners:
             _log_failure(item, error)
             return endings.unusable_result(item, error)
 
-    def _not_started(self, item: DeliverItem, error: BaseException) -> SettleItem:
+    def _not_started(self, slot: Slot, item: DeliverItem, error: BaseException) -> SettleItem | None:
+        if (why := slot.stop) is not None:
+            self._forget_stop(slot)
+            return endings.stopped(item, why, error, True)
         _log_failure(item, error)
         if isinstance(error, UnknownTask):
             return endings.unknown_task(item, error)

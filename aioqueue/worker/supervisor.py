@@ -21,6 +21,7 @@ from aioqueue.errors import AioqueueError, CrashLoop, from_wire
 from aioqueue.transport.address import TcpAddress
 from aioqueue.worker.channel import Connecting, Failed, Ready, Stop, SupervisorEnd, Work, WorkerOptions
 from aioqueue.worker.child import EXIT_SECONDS
+from aioqueue.worker.failures import death_of
 from aioqueue.worker.heartbeat import Heartbeat
 from aioqueue.worker.pulse import Pulse
 
@@ -178,7 +179,7 @@ class _Child:
             await asyncio.wait({listening}, timeout=_TELL_SECONDS)
         finally:
             listening.cancel()
-        return _how(code)
+        return death_of(code)
 
     def stop(self, hurry: bool) -> None:
         """Ask the child to stop, and see to it that it does."""
@@ -199,7 +200,7 @@ class _Child:
         await self._channel.aclose()
         for heartbeat in self.heartbeats:
             if code:
-                heartbeat.died(_how(code))
+                heartbeat.died(death_of(code))
             else:
                 # It said goodbye itself.
                 heartbeat.stop()
@@ -229,12 +230,3 @@ class _Child:
 
 def _command(descriptor: int) -> Sequence[str]:
     return sys.executable, "-m", "aioqueue.worker.child", str(descriptor)
-
-
-def _how(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"

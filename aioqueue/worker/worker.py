@@ -27,6 +27,7 @@ from aioqueue.worker.calls import Calls
 from aioqueue.worker.deadlines import Deadlines
 from aioqueue.worker.endings import Stop
 from aioqueue.worker.heartbeat import Heartbeat
+from aioqueue.worker.processes import Processes
 from aioqueue.worker.pulse import Pulse
 from aioqueue.worker.runners import Runners
 from aioqueue.worker.session import Session
@@ -36,6 +37,8 @@ from aioqueue.worker.watchdog import Watchdog
 _log = logging.getLogger(__name__)
 
 THREADS_MAX: Final = 1_000
+# Each is a Python of some 30 MB that has imported the app.
+JOB_PROCESSES_MAX: Final = 1_000
 SECRET_BYTES: Final = 16
 
 
@@ -43,7 +46,8 @@ class Worker:
     """Runs the jobs of a queue's tasks in this program: `async with Worker(queue)`, or `await worker.run()`.
 
     `queues` are the lanes it takes jobs from, None for those of all tasks declared. `concurrency` is how many jobs run
-    at once, `threads` how many plain functions (as many as `concurrency`, at most 1,000).
+    at once, `threads` how many plain functions (as many as `concurrency`, at most 1,000), `job_processes` how many
+    tasks of `executor="process"` (as many as there are processors); more of them wait for a process.
 
     When it stops it takes no more jobs, gives those that run `grace` seconds, then cancels them; a cancelled job's own
     cleanup has `cancel_grace` seconds, twice; what then has no end is given back and spends no attempt.
@@ -63,6 +67,7 @@ class Worker:
         queues: Sequence[str] | None = ("default",),
         concurrency: int = 100,
         threads: int | None = None,
+        job_processes: int | None = None,
         grace: Duration = 30.0,
         cancel_grace: Duration = 5.0,
         name: str = "",
@@ -76,6 +81,8 @@ class Worker:
         self._concurrency = _checked_count("concurrency", concurrency, SLOTS_MAX)
         threads = min(self._concurrency, THREADS_MAX) if threads is None else threads
         self._threads = _checked_count("threads", threads, THREADS_MAX)
+        job_processes = min(os.cpu_count() or 1, JOB_PROCESSES_MAX) if job_processes is None else job_processes
+        self._job_processes = _checked_count("job_processes", job_processes, JOB_PROCESSES_MAX)
         self._grace_ms = to_ms(grace, option="grace")
         self._cancel_grace_ms = to_ms(cancel_grace, option="cancel_grace")
         self._name = name or f"{socket.gethostname()}:{os.getpid()}"
@@ -172,10 +179,11 @@ class _Work:
             queues=queue.queues() if worker._queues is None else worker._queues,
         )
         self._threads = Threads(worker._threads)
+        self._processes = Processes(worker._job_processes, queue.tasks)
         self._deadlines = Deadlines()
         self._runners = Runners(
             worker._concurrency,
-            Calls(queue.tasks, self._threads),
+            Calls(queue.tasks, self._threads, self._processes),
             self.session.box.put,
             self._deadlines,
             worker._cancel_grace_ms,
@@ -216,6 +224,7 @@ class _Work:
         await self._runners.wait_quiet()
         await self._say_goodbye(link)
         await self._runners.aclose()
+        await self._processes.aclose()
         self._deadlines.close()
         self._threads.close()
         if self._heartbeat is not None:

@@ -9,6 +9,7 @@ from aioqueue.model.views import Failure
 from aioqueue.protocol import messages as m
 from aioqueue.worker.calls import Calls
 from aioqueue.worker.deadlines import Deadlines
+from aioqueue.worker.processes import Processes
 from aioqueue.worker.runners import Runners
 from aioqueue.worker.threads import Threads
 from tests.support.fake_broker import FakePeer
@@ -45,7 +46,8 @@ class Slots:
         self.threads = Threads(4)
         self.deadlines = Deadlines()
         self._ends: asyncio.Queue[m.SettleItem] = asyncio.Queue()
-        calls = Calls(queue.tasks, self.threads)
+        self.processes = Processes(2, queue.tasks)
+        calls = Calls(queue.tasks, self.threads, self.processes)
         self.runners = Runners(slots, calls, self._ends.put_nowait, self.deadlines, cancel_grace_ms)
 
     def offer(self, *items: m.DeliverItem) -> None:
@@ -65,5 +67,6 @@ class Slots:
 
     async def aclose(self) -> None:
         await self.runners.aclose()
+        await self.processes.aclose()
         self.deadlines.close()
         self.threads.close()
