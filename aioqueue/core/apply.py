@@ -8,7 +8,6 @@ answer to a caller. The same code runs for new events and for replay, so both gi
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -18,15 +17,19 @@ from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJ
 from aioqueue.core.homes import SESSION_BYTES, job_bytes
 from aioqueue.core.machine import LEGAL, IllegalChange, illegal_change
 from aioqueue.core.places import pack_place, same_body
-from aioqueue.core.state import Job, Pool, QueueState, Session, State, admitted_bytes
+from aioqueue.core.state import Job, Pool, QueueState, Rare, Session, State, admitted_bytes, rare_of
 from aioqueue.core.suspects import CRASHES_ALONE
+from aioqueue.core.terms import TIME_IS_OVER, end_when_stopped
 from aioqueue.model.records import EndedRun, FinishedJob
-from aioqueue.model.states import JobState
+from aioqueue.model.states import Cause, JobState
 
 _READY, _SCHEDULED, _RUNNING = JobState.READY, JobState.SCHEDULED, JobState.RUNNING
 _DEAD, _SUCCEEDED, _CANCELLED = JobState.DEAD, JobState.SUCCEEDED, JobState.CANCELLED
-_STOPPING = JobState.STOPPING
+_STOPPING, _EXPIRED = JobState.STOPPING, JobState.EXPIRED
 _LIVING: Final = frozenset({_READY, _SCHEDULED, _RUNNING, _STOPPING})
+# Why a child is cancelled; for people.
+_PARENT_CANCELLED: Final = "its parent was cancelled"
+_PARENT_EXPIRED: Final = "its parent expired"
 _Run = e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed | e.JobStopping
 
 
@@ -69,9 +72,10 @@ def _submitted(state: State, event: e.JobSubmitted, body: bytes | None, at: Mome
     if before is not None or (None, e.JobSubmitted, event.state) not in LEGAL:
         raise illegal_change(None if before is None else before.state, event, event.state)
     spec = state.intern(event.spec)
+    rare = rare_of(event.extra, event.terms)
     job = state.jobs[event.id] = Job(
         event.id, spec, event.seq, event.state, event.due_ms, at.wall_ms,
-        pack_place(event.body_offset, event.body_bytes, event.body_crc), event.extra,
+        pack_place(event.body_offset, event.body_bytes, event.body_crc), rare,
         generation=event.generation, home=at.position,
     )  # fmt: skip
     at.arguments[event.id] = body or b""
@@ -84,7 +88,9 @@ def _submitted(state: State, event: e.JobSubmitted, body: bytes | None, at: Mome
     if event.state is _READY:
         queue.lane.push(job)
     else:
-        heappush(state.due, (event.due_ms, event.seq, event.id))
+        state.due.add(event.due_ms, event.seq, event.id)
+    if rare is not None:
+        _bind(state, job)
     if event.generation:
         at.effects.append(ReviveJob(event.id, event.generation))
 
@@ -102,7 +108,7 @@ def _due(state: State, event: e.JobDue, body: bytes | None, at: Moment) -> None:
         _suspect_ready(state, queue, job)
     else:
         queue.lane.push(job)
-    _drop_stale_due(state)
+    state.due.moved_on()
 
 
 def _leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) -> None:
@@ -129,9 +135,15 @@ def _leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) ->
     link = session.link
     if link.slots <= len(session.leases) or job.crashes >= CRASHES_ALONE:
         _rest(state, session)
+    extra, deadline_ms = None, 0
+    if job.rare is not None:
+        extra, deadline_ms = _begin(state, job.rare)
     at.effects.append(
-        DeliverJob(event.session, job.id, job.spec, event.fence, event.run, job.failures + 1, job.crashes, job.extra)
-    )
+        DeliverJob(
+            event.session, job.id, job.spec, event.fence, event.run, job.failures + 1, job.crashes, extra,
+            deadline_ms=deadline_ms,
+        )
+    )  # fmt: skip
 
 
 def _succeeded(state: State, event: e.JobSucceeded, body: bytes | None, at: Moment) -> None:
@@ -155,17 +167,17 @@ def _failed(state: State, event: e.JobFailed, body: bytes | None, at: Moment) ->
     queue.counts[_SCHEDULED] += 1
     job.state = _SCHEDULED
     job.due_ms = event.due_ms
-    heappush(state.due, (event.due_ms, job.seq, job.id))
+    state.due.add(event.due_ms, job.seq, job.id)
 
 
 def _released(state: State, event: e.JobReleased, body: bytes | None, at: Moment) -> None:
     job = state.jobs.get(event.id)
-    after = _CANCELLED if job is not None and job.state is _STOPPING else _READY
+    after = end_when_stopped(job) if job is not None and job.state is _STOPPING else _READY
     job = _run(state, event, after)
     worker = _unlease(state, job)
-    if after is _CANCELLED:
-        _end_run(job, "cancelled", worker, b"", at)
-        _finish(state, job, _CANCELLED, b"", worker, at)
+    if after is not _READY:
+        _end_run(job, after.label, worker, b"", at)
+        _finish(state, job, after, b"", worker, at)
         return
     _end_run(job, "released", worker, b"", at)
     _back_in_place(state, job)
@@ -177,7 +189,11 @@ def _stopping(state: State, event: e.JobStopping, body: bytes | None, at: Moment
     counts[_RUNNING] -= 1
     counts[_STOPPING] += 1
     job.state = _STOPPING
-    at.effects.append(StopRun(job.session, job.id, job.fence))
+    note = TIME_IS_OVER.get(event.cause, event.reason)
+    job.rare = rare_of(job.extra, job.terms, event.cause, note)
+    _unbind(state, job)
+    _doom(state, job.id, _PARENT_CANCELLED if event.cause is Cause.CANCEL else _PARENT_EXPIRED)
+    at.effects.append(StopRun(job.session, job.id, job.fence, event.cause))
 
 
 def _crashed(state: State, event: e.JobCrashed, body: bytes | None, at: Moment) -> None:
@@ -194,16 +210,70 @@ def _crashed(state: State, event: e.JobCrashed, body: bytes | None, at: Moment) 
 
 def _cancelled(state: State, event: e.JobCancelled, body: bytes | None, at: Moment) -> None:
     job = _living(state, event, _CANCELLED)
+    _end_waiting(state, job, _CANCELLED, event.reason, at)
+    _doom(state, job.id, _PARENT_CANCELLED)
+
+
+def _expired(state: State, event: e.JobExpired, body: bytes | None, at: Moment) -> None:
+    job = _living(state, event, _EXPIRED)
+    _end_waiting(state, job, _EXPIRED, TIME_IS_OVER[event.cause], at)
+    _doom(state, job.id, _PARENT_EXPIRED)
+
+
+def _end_waiting(state: State, job: Job, end: JobState, note: str, at: Moment) -> None:
     was_ready = job.state is _READY
     job.fence = 0
-    _finish(state, job, _CANCELLED, b"", "", at)
+    _finish(state, job, end, b"", "", at, note)
     # Until lane and heap are swept they may still hold it, and headers can be large.
-    job.extra = None
+    job.rare = None
     if was_ready:
         _forget_ready(state, job)
     else:
-        state.due_stale += 1
-        _drop_stale_due(state)
+        state.due.moved_on()
+
+
+# --- what bounds a job --------------------------------------------------------------------------------------------
+
+
+def _bind(state: State, job: Job) -> None:
+    """Note what bounds a job that may still run."""
+    terms = job.terms
+    if terms is None or job.state is _STOPPING:
+        return
+    for at_ms in (terms.deadline_ms, 0 if job.runs else terms.expires_ms):
+        if at_ms:
+            state.ends.add(at_ms, job.seq, job.id)
+    if terms.inherits:
+        state.children.setdefault(terms.parent, {})[job.id] = None
+
+
+def _begin(state: State, rare: Rare) -> tuple[bytes | None, int]:
+    """A run of the job begins: it has begun in time. Its extra, and its deadline."""
+    terms = rare.terms
+    if terms is None:
+        return rare.extra, 0
+    if terms.expires_ms:
+        state.ends.moved_on()
+    return rare.extra, terms.deadline_ms
+
+
+def _unbind(state: State, job: Job) -> None:
+    """The job is over, or will be: neither its times nor its parent have anything to say any more."""
+    terms = job.terms
+    if terms is None:
+        return
+    if terms.expires_ms or terms.deadline_ms:
+        state.ends.moved_on()
+    siblings = state.children.get(terms.parent) if terms.inherits else None
+    if siblings is not None and siblings.pop(job.id, job) is None and not siblings:
+        del state.children[terms.parent]
+        state.doomed.pop(terms.parent, None)
+
+
+def _doom(state: State, parent: bytes, reason: str) -> None:
+    """Children that end with this parent must end now."""
+    if parent in state.children:
+        state.doomed.setdefault(parent, reason)
 
 
 def _suspect_ready(state: State, queue: QueueState, job: Job) -> None:
@@ -219,22 +289,6 @@ def _forget_ready(state: State, job: Job) -> None:
         state.suspects_ready -= 1
     else:
         queue.lane.forget(job)
-
-
-def _drop_stale_due(state: State) -> None:
-    """Keep the head of the heap a job that is really due then, and most of the rest too."""
-    due = state.due
-    while due and not _is_scheduled(state, due[0]):
-        heappop(due)
-    if state.due_stale > len(due) // 2 + 1_000:
-        state.due_stale = 0
-        due[:] = [entry for entry in due if _is_scheduled(state, entry)]
-        heapify(due)
-
-
-def _is_scheduled(state: State, entry: tuple[int, int, bytes]) -> bool:
-    job = state.jobs.get(entry[2])
-    return job is not None and job.state is _SCHEDULED and job.due_ms == entry[0]
 
 
 def _back_in_place(state: State, job: Job) -> None:
@@ -267,7 +321,7 @@ def _end_run(job: Job, outcome: str, worker: str, body: bytes, at: Moment) -> No
     at.effects.append(ArchiveRun(run))
 
 
-def _finish(state: State, job: Job, end: JobState, body: bytes, worker: str, at: Moment) -> None:
+def _finish(state: State, job: Job, end: JobState, body: bytes, worker: str, at: Moment, note: str = "") -> None:
     spec = job.spec
     queue = state.queues[spec.key]
     queue.counts[job.state] -= 1
@@ -278,12 +332,17 @@ def _finish(state: State, job: Job, end: JobState, body: bytes, worker: str, at:
     state.homes.remove(job.home, job_bytes(job))
     state.admission.size -= admitted_bytes(job)
     state.just_finished.add(job.id)
+    extra, terms = b"", None
+    if job.rare is not None:
+        _unbind(state, job)
+        extra, terms = job.rare.extra or b"", job.rare.terms
+        note = note or (job.rare.note if end is not _SUCCEEDED else "")
     at.effects.append(
         ArchiveJob(
             FinishedJob(
                 job.id, spec.namespace, spec.queue, spec.task, end, job.generation, job.failures, job.crashes, job.runs,
                 job.fence, spec.priority, job.submitted_ms, job.started_ms, at.wall_ms, spec.keep_ms, worker,
-                at.position, spec.packed, body, b"", job.extra or b"",
+                at.position, spec.packed, body, b"", extra, terms, note,
             ),
             job.home,
             job.place,
@@ -378,8 +437,8 @@ def _job_carried(state: State, event: e.JobCarried, body: bytes | None, at: Mome
     place = pack_place(event.body_offset, event.body_bytes, event.body_crc)
     told = Job(
         event.id, state.intern(event.spec), event.seq, event.state, event.due_ms, event.submitted_ms, place,
-        event.extra, event.failures, event.crashes, event.runs, event.generation, event.fence, event.session,
-        event.started_ms, at.position,
+        rare_of(event.extra, event.terms, event.cause, event.note), event.failures, event.crashes, event.runs,
+        event.generation, event.fence, event.session, event.started_ms, at.position,
     )  # fmt: skip
     if job is None:
         if not state.partial or event.state not in _LIVING:
@@ -399,10 +458,11 @@ def _heard_of(state: State, job: Job) -> None:
     """A replay that began behind the job's submit meets its record: it stands where it stood."""
     state.jobs[job.id] = job
     state.admission.size += admitted_bytes(job)
+    _bind(state, job)
     queue = state.queues[job.spec.key]
     queue.counts[job.state] += 1
     if job.state is _SCHEDULED:
-        heappush(state.due, (job.due_ms, job.seq, job.id))
+        state.due.add(job.due_ms, job.seq, job.id)
     elif job.state is not _READY:
         session = known_session(state, job.session)
         session.leases[job.id] = job
@@ -461,6 +521,7 @@ APPLY: dict[type[e.Event], Callable[[State, Any, bytes | None, Moment], None]] =
     e.JobCrashed: _crashed,
     e.JobCancelled: _cancelled,
     e.JobStopping: _stopping,
+    e.JobExpired: _expired,
     e.SessionOpened: _session_opened,
     e.SessionEnded: _session_ended,
     e.SessionCarried: _session_carried,

@@ -36,6 +36,20 @@ class Known(IntEnum):
     FINISHED = 3
 
 
+class AskedTerms(Struct, frozen=True, gc=False):
+    """What few submits ask for: durations from now, or instants UTC, 0 for none; and whose child the job is.
+
+    One that `inherits` has no later deadline than its parent, and ends with it where that is cancelled or expires.
+    """
+
+    expires_in_ms: int = 0
+    expires_ms: int = 0
+    deadline_in_ms: int = 0
+    deadline_ms: int = 0
+    parent: bytes = b""
+    inherits: bool = False
+
+
 class NewJob(Struct, gc=False):
     """One job to be. `due_ms` is UTC, 0 where `delay_ms` (or neither) says when."""
 
@@ -47,6 +61,7 @@ class NewJob(Struct, gc=False):
     due_ms: int = 0
     extra: bytes | None = None
     known: Known = Known.FRESH
+    terms: AskedTerms | None = None
 
 
 class SubmitJobs(Struct, gc=False):
@@ -104,6 +119,7 @@ class CancelJob(Struct, gc=False):
     namespace: str
     found: FinishedJob | None = None
     looked: bool = False
+    reason: str = ""
 
 
 class RequeueJob(Struct, gc=False):

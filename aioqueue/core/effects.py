@@ -6,10 +6,14 @@ from msgspec import Struct
 
 from aioqueue.model.records import EndedRun, FinishedJob
 from aioqueue.model.spec import Spec
+from aioqueue.model.states import Cause
 
 
 class DeliverJob(Struct, gc=False):
-    """Send the run to the session's worker. Core knows no arguments: the shell adds them, which it has at hand."""
+    """Send the run to the session's worker; `deadline_ms` is the job's, UTC, 0 for none.
+
+    Core knows no arguments: the shell adds them, which it has at hand.
+    """
 
     session: int
     id: bytes
@@ -20,6 +24,7 @@ class DeliverJob(Struct, gc=False):
     crashes: int
     extra: bytes | None
     body: bytes = b""
+    deadline_ms: int = 0
 
 
 class StopRun(Struct, gc=False):
@@ -28,6 +33,7 @@ class StopRun(Struct, gc=False):
     session: int
     id: bytes
     fence: int
+    cause: Cause = Cause.CANCEL
 
 
 class ArchiveJob(Struct, gc=False):

@@ -15,11 +15,15 @@ from msgspec import Struct
 
 from aioqueue.core.commands import SessionEnd
 from aioqueue.errors import DiskLow
-from aioqueue.model.states import JobState
+from aioqueue.model.records import Terms
+from aioqueue.model.states import Cause, JobState
 
 
 class JobSubmitted(Struct, array_like=True, tag=1, gc=False, forbid_unknown_fields=True):
-    """A job lives from here. `state` is READY or SCHEDULED; `generation` above 0 is a requeue."""
+    """A job lives from here. `state` is READY or SCHEDULED; `generation` above 0 is a requeue.
+
+    `terms` are there where the job has any of them.
+    """
 
     id: bytes
     spec: bytes
@@ -31,6 +35,7 @@ class JobSubmitted(Struct, array_like=True, tag=1, gc=False, forbid_unknown_fiel
     body_crc: int
     generation: int = 0
     extra: bytes | None = None
+    terms: Terms | None = None
 
 
 class JobDue(Struct, array_like=True, tag=2, gc=False, forbid_unknown_fields=True):
@@ -62,7 +67,7 @@ class JobSucceeded(Struct, array_like=True, tag=4, gc=False, forbid_unknown_fiel
 class JobFailed(Struct, array_like=True, tag=5, gc=False, forbid_unknown_fields=True):
     """An attempt failed; the failure is the body.
 
-    `state` is SCHEDULED (again at `due_ms`), DEAD, or CANCELLED where the job was stopping.
+    `state` is SCHEDULED (again at `due_ms`), DEAD, or where the job was stopping CANCELLED or EXPIRED.
     """
 
     id: bytes
@@ -75,7 +80,7 @@ class JobFailed(Struct, array_like=True, tag=5, gc=False, forbid_unknown_fields=
 
 
 class JobReleased(Struct, array_like=True, tag=6, gc=False, forbid_unknown_fields=True):
-    """The run was given back: the job is ready in its old place, no attempt was spent. A stopping one is cancelled."""
+    """The run was given back: the job is ready in its old place, no attempt was spent. A stopping one is over."""
 
     id: bytes
     fence: int
@@ -84,7 +89,7 @@ class JobReleased(Struct, array_like=True, tag=6, gc=False, forbid_unknown_field
 class JobCrashed(Struct, array_like=True, tag=7, gc=False, forbid_unknown_fields=True):
     """The process that ran the job ended unannounced; `crashes` is the new count.
 
-    `state` is READY, DEAD, or CANCELLED where the job was stopping.
+    `state` is READY, DEAD, or where the job was stopping CANCELLED or EXPIRED.
     """
 
     id: bytes
@@ -94,16 +99,29 @@ class JobCrashed(Struct, array_like=True, tag=7, gc=False, forbid_unknown_fields
 
 
 class JobCancelled(Struct, array_like=True, tag=8, gc=False, forbid_unknown_fields=True):
-    """A waiting job will never run."""
+    """A waiting job will never run; `reason` is for people."""
 
     id: bytes
+    reason: str = ""
 
 
 class JobStopping(Struct, array_like=True, tag=9, gc=False, forbid_unknown_fields=True):
-    """Cancel was asked of a running job: its run is told to stop, and whatever comes of it, there is no other."""
+    """A run is told to stop, and whatever comes of it, there is no other.
+
+    `cause` is CANCEL, for the `reason` that somebody gave, or DEADLINE.
+    """
 
     id: bytes
     fence: int
+    cause: Cause = Cause.CANCEL
+    reason: str = ""
+
+
+class JobExpired(Struct, array_like=True, tag=10, gc=False, forbid_unknown_fields=True):
+    """A waiting job will never run, for its time is over; `cause` is EXPIRES or DEADLINE."""
+
+    id: bytes
+    cause: Cause
 
 
 class SessionOpened(Struct, array_like=True, tag=20, gc=False, forbid_unknown_fields=True):
@@ -154,6 +172,9 @@ class JobCarried(Struct, array_like=True, tag=30, gc=False, forbid_unknown_field
     fence: int
     session: int
     started_ms: int
+    terms: Terms | None = None
+    cause: Cause | None = None
+    note: str = ""
 
 
 class BaseMoved(Struct, array_like=True, tag=31, gc=False, forbid_unknown_fields=True):
@@ -207,18 +228,18 @@ class AdmissionChanged(Struct):
 
 JournaledEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
-    | JobStopping | SessionOpened | SessionEnded | SessionCarried | JobCarried | BaseMoved
+    | JobStopping | JobExpired | SessionOpened | SessionEnded | SessionCarried | JobCarried | BaseMoved
 )  # fmt: skip
 Event = JournaledEvent | LinkChanged | SessionHeard | SessionForgotten | AdmissionChanged
 JobEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
-    | JobStopping
+    | JobStopping | JobExpired
 )  # fmt: skip
 
 # Their records refer to a body.
 WITH_BODY: Final = (JobSubmitted, JobSucceeded, JobFailed, JobCarried)
 NOT_JOURNALED: Final = frozenset({LinkChanged, SessionHeard, SessionForgotten, AdmissionChanged})
 
-# Kinds of later versions: expired 10, blocked 11 and freed 12, suspended 13 and woken 14,
+# Kinds of later versions: blocked 11 and freed 12, suspended 13 and woken 14,
 # bulk staged 32 and committed 33, schedule 34, limit 35, administrative acts 40 to 59.
-RESERVED_KINDS: Final = frozenset({10, 11, 12, 13, 14, *range(32, 36), *range(40, 60)})
+RESERVED_KINDS: Final = frozenset({11, 12, 13, 14, *range(32, 36), *range(40, 60)})

@@ -16,6 +16,7 @@ from typing import Any, Final
 from aioqueue.core import events as e
 from aioqueue.core import homes
 from aioqueue.core.commands import SessionEnd
+from aioqueue.core.invariants_terms import Bounds, check_heap, check_terms
 from aioqueue.core.leasing import pool_head
 from aioqueue.core.state import Job, Pool, State
 from aioqueue.limits import CRASHES_MAX
@@ -23,6 +24,8 @@ from aioqueue.model.spec import RetryPolicy, Spec, unpack_spec
 from aioqueue.model.states import TERMINAL, JobState
 
 _STATES: Final = max(JobState) + 1
+# What a run that was told to stop makes of its job, save by a late success.
+_STOPPED: Final = frozenset({JobState.CANCELLED, JobState.EXPIRED})
 _LEASED: Final = frozenset({JobState.RUNNING, JobState.STOPPING})
 
 # --- one state ----------------------------------------------------------------------------------------------------
@@ -44,6 +47,7 @@ def check_state(state: State, *, settled: bool = True) -> list[str]:
     found += _check_sessions(state)
     found += _check_due(state)
     found += _check_homes(state)
+    found += check_terms(state, settled=settled)
     if settled:
         for (namespace, queues), pool in state.pools.items():
             if _idle_beside_work(state, pool):
@@ -164,18 +168,16 @@ def _check_sessions(state: State) -> list[str]:
 
 
 def _check_due(state: State) -> list[str]:
-    entries = {(due_ms, job_id) for due_ms, _, job_id in state.due}
+    entries = {(due_ms, job_id) for due_ms, _, job_id in state.due.entries}
     scheduled = [job for job in state.jobs.values() if job.state is JobState.SCHEDULED]
     found = [
         f"liveness: nothing will wake job {job.id.hex()}" for job in scheduled if (job.due_ms, job.id) not in entries
     ]
-    if state.due:
-        head = state.jobs.get(state.due[0][2])
-        if head is None or head.state is not JobState.SCHEDULED or head.due_ms != state.due[0][0]:
+    if (entry := state.due.head()) is not None:
+        head = state.jobs.get(entry[2])
+        if head is None or head.state is not JobState.SCHEDULED or head.due_ms != entry[0]:
             found.append("I9: the next due job is none that waits")
-        if any(state.due[(index - 1) // 2] > entry for index, entry in enumerate(state.due) if index):
-            found.append("I9: the due times are out of order")
-    return found
+    return found + check_heap(state.due, "I9")
 
 
 def _check_homes(state: State) -> list[str]:
@@ -244,6 +246,7 @@ class History:
         self.violations: list[str] = []
         self.lives: dict[bytes, Life] = {}
         self.last_fence = 0
+        self.bounds = Bounds(self._say, self.lives)
         self._last_seq = 0
         self._places = 0
         self._position = 0
@@ -286,10 +289,11 @@ class History:
             self._say(f"I14: job {name} was accepted twice")
         else:
             end = life.ends.get(life.generation)
-            if end not in (JobState.DEAD, JobState.CANCELLED):
+            if end not in (JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED):
                 self._say(f"I5: job {name} was requeued, and it is {end.label if end else 'alive'}")
         if event.generation != life.generation + 1:
             self._say(f"I7: generation {event.generation} of job {name} follows generation {life.generation}")
+        self.bounds.begun(event, life.line)
         life.begin(event.generation, event.state, event.due_ms)
         if event.state is JobState.SCHEDULED:
             if event.due_ms <= wall_ms:
@@ -324,6 +328,7 @@ class History:
             return
         if event.run != life.runs + 1:
             self._say(f"I8: run {event.run} of job {name} follows run {life.runs}")
+        self.bounds.leased(event.id, event.run, wall_ms)
         self._judge_turn(event.id, life, held)
         self._judge_cohort(name, life, held)
         held.add(event.id)
@@ -337,6 +342,7 @@ class History:
             self._say(f"I6: job {event.id.hex()} was told to stop, and does not run with fence {event.fence}")
         else:
             life.state = JobState.STOPPING
+            self.bounds.stopping(event.id, event.cause, wall_ms)
 
     def succeeded(self, event: e.JobSucceeded, wall_ms: int) -> None:
         life = self._run_over(event)
@@ -358,6 +364,7 @@ class History:
         low, high = _pause_bounds(life.retry, life.failures)
         if not low <= event.due_ms - wall_ms <= high:
             self._say(f"I9: job {event.id.hex()} pauses {event.due_ms - wall_ms} ms, its policy says {low} to {high}")
+        self.bounds.paused(event.id, event.due_ms)
         life.state, life.due_ms = JobState.SCHEDULED, event.due_ms
 
     def released(self, event: e.JobReleased, wall_ms: int) -> None:
@@ -365,7 +372,7 @@ class History:
         if life is None:
             return
         if life.state is JobState.STOPPING:
-            self._end(event.id, life, JobState.CANCELLED)
+            self._end(event.id, life, self.bounds.stopped_end(event.id))
         else:
             life.state = JobState.READY
             self._stand(event.id, life)
@@ -395,6 +402,17 @@ class History:
             self._say(f"I6: job {event.id.hex()} was cancelled under its worker's hands")
         else:
             self._end(event.id, life, JobState.CANCELLED)
+            self.bounds.doom(event.id)
+
+    def expired(self, event: e.JobExpired, wall_ms: int) -> None:
+        life = self.lives.get(event.id)
+        if life is None or life.generation in life.ends:
+            self._say(f"I7: job {event.id.hex()} expired, and it does not live")
+        elif life.state in _LEASED:
+            self._say(f"I22: job {event.id.hex()} expired under its worker's hands")
+        else:
+            self.bounds.expired(event.id, life, event.cause, wall_ms)
+            self._end(event.id, life, JobState.EXPIRED)
 
     # --- sessions ---
 
@@ -435,6 +453,7 @@ class History:
             self._say(f"I2: job {name} was carried as {told}, and it is {known}")
         if life.state in _LEASED and (event.fence, event.session) != (life.fence, life.session):
             self._say(f"I4: job {name} was carried with fence {event.fence}, it runs with {life.fence}")
+        self.bounds.carried(event)
         if event.state is JobState.SCHEDULED and event.due_ms != life.due_ms:
             self._say(f"I9: job {name} was carried as due at {event.due_ms}, it is due at {life.due_ms}")
 
@@ -518,13 +537,14 @@ class History:
 
     def _ended_stopping(self, event: e.JobFailed | e.JobCrashed, life: Life, after: JobState) -> bool:
         """Whether a run that was told to stop is over, and its job with it; nothing else may cancel a run."""
-        if (life.state is JobState.STOPPING) != (after is JobState.CANCELLED):
+        stopped = life.state is JobState.STOPPING
+        if stopped != (after in _STOPPED) or (stopped and after is not self.bounds.stopped_end(event.id)):
             self._say(
                 f"I6: job {event.id.hex()} was {life.state.label}, and is {after.label} by a {type(event).__name__}"
             )
-        if after is JobState.CANCELLED:
-            self._end(event.id, life, JobState.CANCELLED)
-        return after is JobState.CANCELLED
+        if after in _STOPPED:
+            self._end(event.id, life, after)
+        return after in _STOPPED
 
     def _end(self, job_id: bytes, life: Life, end: JobState) -> None:
         life.ends[life.generation] = end
@@ -558,6 +578,7 @@ _JUDGE: dict[type[e.Event], Callable[[History, Any, int], None]] = {
     e.JobCrashed: History.crashed,
     e.JobCancelled: History.cancelled,
     e.JobStopping: History.stopping,
+    e.JobExpired: History.expired,
     e.SessionOpened: History.session_opened,
     e.SessionEnded: History.session_ended,
     e.SessionCarried: History.session_carried,

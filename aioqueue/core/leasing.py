@@ -11,9 +11,13 @@ from aioqueue.core.commands import Command, OpenSession, SessionEnd
 from aioqueue.core.decide import end_of_session
 from aioqueue.core.state import Job, Pool, Session, State
 from aioqueue.core.suspects import CRASHES_ALONE, turn
+from aioqueue.core.terms import instead_of_lease
+
+# A lease, or what becomes of a job whose turn has come too late.
+Leasing = e.SessionOpened | e.JobLeased | e.JobExpired | e.JobCancelled
 
 
-def decide_leases(state: State) -> Iterator[e.SessionOpened | e.JobLeased]:
+def decide_leases(state: State, now: Now) -> Iterator[Leasing]:
     """Leases for all free capacity, one at a time: the caller applies each before it asks for the next.
 
     Sessions with the same queues share what is ready: the one with the fewest leases comes first, and each takes at
@@ -33,13 +37,13 @@ def decide_leases(state: State) -> Iterator[e.SessionOpened | e.JobLeased]:
                 while (chosen := _next_with_suspects(state, pool)) is not None:
                     # Pools share queues: one that was drained for this job before may now go on.
                     again |= chosen[0].crashes >= CRASHES_ALONE
-                    yield from _lease(state, *chosen)
+                    yield from _lease(state, *chosen, now)
                 continue
             while pool.hungry and pool_head(pool) is not None:
-                yield from _share_out(state, pool)
+                yield from _share_out(state, pool, now)
 
 
-def _share_out(state: State, pool: Pool) -> Iterator[e.SessionOpened | e.JobLeased]:
+def _share_out(state: State, pool: Pool, now: Now) -> Iterator[Leasing]:
     hungry = list(pool.hungry.values())
     if len(hungry) > 1:
         hungry.sort(key=lambda session: len(session.leases))
@@ -51,14 +55,17 @@ def _share_out(state: State, pool: Pool) -> Iterator[e.SessionOpened | e.JobLeas
             job = head()
             if job is None:
                 return
-            if not session.journaled:
-                yield from _lease(state, job, session)
+            if not session.journaled or job.rare is not None:
+                yield from _lease(state, job, session, now)
             else:
                 # What `_lease` does; nearly every lease comes through here.
                 yield e.JobLeased(job.id, session.number, state.next_fence, job.runs + 1)
 
 
-def _lease(state: State, job: Job, session: Session) -> Iterator[e.SessionOpened | e.JobLeased]:
+def _lease(state: State, job: Job, session: Session, now: Now) -> Iterator[Leasing]:
+    if job.rare is not None and (instead := instead_of_lease(job, state, now)) is not None:
+        yield instead
+        return
     if not session.journaled:
         yield e.SessionOpened(session.number, session.secret_hash, session.namespace, session.name)
     yield e.JobLeased(job.id, session.number, state.next_fence, job.runs + 1)
@@ -119,9 +126,9 @@ def pool_head(pool: Pool) -> Job | None:
 
 def decide_due(state: State, now: Now) -> e.JobDue | None:
     """The next scheduled job whose time has come; the caller applies it before it asks again."""
-    due = state.due
-    if due and due[0][0] <= now.wall_ms:
-        return e.JobDue(due[0][2], state.next_seq)
+    head = state.due.head()
+    if head is not None and head[0] <= now.wall_ms:
+        return e.JobDue(head[2], state.next_seq)
     return None
 
 

@@ -18,17 +18,19 @@ NEXT_STATE: Final[dict[tuple[JobState | None, type[events.JobEvent]], frozenset[
     (None, events.JobSubmitted): frozenset({_S.READY, _S.SCHEDULED}),
     (_S.SCHEDULED, events.JobDue): frozenset({_S.READY}),
     (_S.SCHEDULED, events.JobCancelled): frozenset({_S.CANCELLED}),
+    (_S.SCHEDULED, events.JobExpired): frozenset({_S.EXPIRED}),
     (_S.READY, events.JobLeased): frozenset({_S.RUNNING}),
     (_S.READY, events.JobCancelled): frozenset({_S.CANCELLED}),
+    (_S.READY, events.JobExpired): frozenset({_S.EXPIRED}),
     (_S.RUNNING, events.JobSucceeded): frozenset({_S.SUCCEEDED}),
     (_S.RUNNING, events.JobFailed): frozenset({_S.SCHEDULED, _S.DEAD}),
     (_S.RUNNING, events.JobReleased): frozenset({_S.READY}),
     (_S.RUNNING, events.JobCrashed): frozenset({_S.READY, _S.DEAD}),
     (_S.RUNNING, events.JobStopping): frozenset({_S.STOPPING}),
     (_S.STOPPING, events.JobSucceeded): frozenset({_S.SUCCEEDED}),
-    (_S.STOPPING, events.JobFailed): frozenset({_S.CANCELLED}),
-    (_S.STOPPING, events.JobReleased): frozenset({_S.CANCELLED}),
-    (_S.STOPPING, events.JobCrashed): frozenset({_S.CANCELLED}),
+    (_S.STOPPING, events.JobFailed): frozenset({_S.CANCELLED, _S.EXPIRED}),
+    (_S.STOPPING, events.JobReleased): frozenset({_S.CANCELLED, _S.EXPIRED}),
+    (_S.STOPPING, events.JobCrashed): frozenset({_S.CANCELLED, _S.EXPIRED}),
 }
 
 

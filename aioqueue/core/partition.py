@@ -24,6 +24,7 @@ from aioqueue.core.effects import Effect
 from aioqueue.core.leasing import decide_due, decide_expired, decide_leases
 from aioqueue.core.machine import IllegalChange
 from aioqueue.core.state import State
+from aioqueue.core.terms import decide_doomed, decide_end
 from aioqueue.errors import PeerMisbehaved, Refused
 from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET, SESSION_TTL_MS
 
@@ -90,18 +91,30 @@ class Partition:
             more |= self._end_silent(batch, now, commands)
         # However much was asked, leases have their part of every batch, or a flood of submits would starve the workers.
         leases_end = max(BATCH_EVENTS_TARGET, len(batch.events) + _PART)
-        for lease in decide_leases(self.state):
+        for lease in decide_leases(self.state, now):
             batch.add(lease, None)
             if len(batch.events) >= leases_end:
                 more = True
                 break
+        more |= self._end_doomed(batch)
         return Step(len(replies), replies, batch.events, batch.bodies.parts, batch.at.effects, batch.at.arguments, more)
 
     def _wake_due(self, batch: _Batch, now: Now) -> bool:
-        while (due := decide_due(self.state, now)) is not None:
-            if len(batch.events) >= _PART:
+        # What is over before what begins: a job may be both.
+        for decide_next in (decide_end, decide_due):
+            while (due := decide_next(self.state, now)) is not None:
+                if len(batch.events) >= _PART:
+                    return True
+                batch.add(due, None)
+        return False
+
+    def _end_doomed(self, batch: _Batch) -> bool:
+        """Children end with their parents, in the same batch unless they are very many; none of them is leased."""
+        end = len(batch.events) + _PART
+        while (event := decide_doomed(self.state)) is not None:
+            if len(batch.events) >= end:
                 return True
-            batch.add(due, None)
+            batch.add(event, None)
         return False
 
     def _end_silent(self, batch: _Batch, now: Now, waiting: Sequence[c.Command]) -> bool:
@@ -170,6 +183,8 @@ class Partition:
     def _tidy(self) -> None:
         """What was carried was met behind what was submitted after it; it stands as it stood when that was written."""
         state = self.state
+        # Whoever was cancelled or expired before has no children left to tell, or the base would not have moved.
+        state.doomed.clear()
         for queue in state.queues.values():
             queue.lane.tidy()
         state.jobs = dict(sorted(state.jobs.items(), key=lambda entry: entry[1].submitted_ms))
@@ -183,8 +198,9 @@ class Partition:
     def next_due(self, now: Now) -> int | None:
         """Milliseconds until something is due by itself; None where nothing ever is."""
         waits: list[int] = []
-        if self.state.due:
-            waits.append(self.state.due[0][0] - now.wall_ms)
+        for timers in (self.state.due, self.state.ends):
+            if (head := timers.head()) is not None:
+                waits.append(head[0] - now.wall_ms)
         if self.state.sessions:
             waits.append(self._expiry_due_ms - now.mono_ms)
         return max(0, min(waits)) if waits else None

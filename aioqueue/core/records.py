@@ -20,11 +20,20 @@ from aioqueue.limits import BATCH_BYTES_MAX
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[list[e.JournaledEvent]] = msgspec.msgpack.Decoder(list[e.JournaledEvent])
 
-# kind -> how many elements its longest known record has, the kind itself included.
-_KNOWN = {
-    info.tag: 1 + len(info.fields)
+_INFOS = [
+    info
     for kind in e.JournaledEvent.__args__
-    if isinstance(info := msgspec.inspect.type_info(kind), msgspec.inspect.StructType) and isinstance(info.tag, int)
+    if isinstance(info := msgspec.inspect.type_info(kind), msgspec.inspect.StructType)
+]
+# kind -> how many elements its longest known record has, the kind itself included.
+_KNOWN = {info.tag: 1 + len(info.fields) for info in _INFOS if isinstance(info.tag, int)}
+# The same for records within records, by kind and place.
+_KNOWN_WITHIN = {
+    (info.tag, place): len(inner.fields)
+    for info in _INFOS
+    for place, field in enumerate(info.fields, 1)
+    for inner in (field.type.types if isinstance(field.type, msgspec.inspect.UnionType) else ())
+    if isinstance(inner, msgspec.inspect.StructType)
 }
 
 
@@ -57,6 +66,9 @@ def _newer_record(data: bytes) -> str:
                 return f"a record of kind {kind}"
             if length > _KNOWN[kind]:
                 return f"a record of kind {kind} with {length} elements"
+            for place, inner in enumerate(record):
+                if isinstance(inner, list) and len(inner) > _KNOWN_WITHIN.get((kind, place), len(inner)):
+                    return f"a record of kind {kind} with {len(inner)} elements at place {place}"
     except (ValueError, TypeError, IndexError, msgpack.exceptions.UnpackException):
         pass
     return ""

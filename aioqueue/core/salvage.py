@@ -95,7 +95,7 @@ class Rescue:
             yield self._applied(position := position + 1, wall_ms, cancels)
         for part in _parts(self.submitted.values()):
             seq = state.next_seq
-            again = [(replace(item.event, seq=seq + index), item.body) for index, item in enumerate(part)]
+            again = [(replace(_alone(item.event), seq=seq + index), item.body) for index, item in enumerate(part)]
             yield self._applied(position := position + 1, part[0].wall_ms, again)
 
     def _take(self, found: _Found) -> None:
@@ -156,12 +156,21 @@ def _is_own_end(event: Any, job: Job) -> bool:
     return (job.state, type(event), _end_of(event)) in LEGAL
 
 
+def _alone(event: e.JobSubmitted) -> e.JobSubmitted:
+    """The submit of a job that does not end with its parent: what became of that is not known."""
+    if event.terms is None or not event.terms.inherits:
+        return event
+    return replace(event, terms=replace(event.terms, inherits=False))
+
+
 def _end_of(event: Any) -> JobState | None:
     """The state that an event leads to, if it is one of those that end a job or a run."""
     if isinstance(event, e.JobSucceeded):
         return JobState.SUCCEEDED
     if isinstance(event, e.JobCancelled):
         return JobState.CANCELLED
+    if isinstance(event, e.JobExpired):
+        return JobState.EXPIRED
     return getattr(event, "state", None)
 
 

@@ -15,11 +15,14 @@ from aioqueue.core.homes import Homes
 from aioqueue.core.lanes import Lane, PriorityLane
 from aioqueue.core.places import length_in
 from aioqueue.core.suspects import CRASHES_ALONE, Suspects
+from aioqueue.core.timers import Entry, Timers
+from aioqueue.model.records import Terms
 from aioqueue.model.spec import Spec, unpack_spec
-from aioqueue.model.states import JobState
+from aioqueue.model.states import Cause, JobState
 
 # Interned specs beyond this are forgotten all at once; living jobs keep theirs.
 _SPECS_INTERNED_MAX = 10_000
+_SCHEDULED, _STOPPING = JobState.SCHEDULED, JobState.STOPPING
 
 
 class SharedSpec(Spec, frozen=True, array_like=True, gc=False):
@@ -29,13 +32,29 @@ class SharedSpec(Spec, frozen=True, array_like=True, gc=False):
     key: tuple[str, str] = ("", "")
 
 
+class Rare(Struct, frozen=True, gc=False):
+    """What few jobs have. `extra` is opaque; `cause` and `note` say why one was told to stop."""
+
+    extra: bytes | None = None
+    terms: Terms | None = None
+    cause: Cause | None = None
+    note: str = ""
+
+
+def rare_of(
+    extra: bytes | None = None, terms: Terms | None = None, cause: Cause | None = None, note: str = ""
+) -> Rare | None:
+    """These, where there is any of them."""
+    return Rare(extra, terms, cause, note) if extra is not None or terms is not None or cause is not None else None
+
+
 class Job(Struct, gc=False):
     """One living job. A million of these are held, so it is small, and the collector never walks it.
 
     `due_ms` is 0 unless scheduled. `fence` is that of the last lease, and 0 where the lease was voided (given back,
     crashed), so that a late settle cannot match. `home` is the position of the batch that holds the job's record: its
     submit, or where it was carried to. `place` says where in it the arguments lie (see `places`); core never has the
-    arguments themselves. `extra` is opaque.
+    arguments themselves. What few jobs have stands apart in `rare`.
     """
 
     id: bytes
@@ -45,7 +64,7 @@ class Job(Struct, gc=False):
     due_ms: int
     submitted_ms: int
     place: int
-    extra: bytes | None = None
+    rare: Rare | None = None
     failures: int = 0
     crashes: int = 0
     runs: int = 0
@@ -59,6 +78,16 @@ class Job(Struct, gc=False):
     def body_bytes(self) -> int:
         """How long its arguments are."""
         return length_in(self.place)
+
+    @property
+    def extra(self) -> bytes | None:
+        """The packed remainder of the submit."""
+        return None if self.rare is None else self.rare.extra
+
+    @property
+    def terms(self) -> Terms | None:
+        """What bounds the job."""
+        return None if self.rare is None else self.rare.terms
 
 
 def admitted_bytes(job: Job) -> int:
@@ -153,9 +182,12 @@ class State:
         self.queues: dict[tuple[str, str], QueueState] = {}
         self.sessions: dict[int, Session] = {}
         self.session_of: dict[bytes, int] = {}
-        # A heap of (due time, sequence, id). Its head is always a scheduled job; further down some may have moved on.
-        self.due: list[tuple[int, int, bytes]] = []
-        self.due_stale = 0
+        # When scheduled jobs are due; and when jobs expire that have not begun, or are not over.
+        self.due = Timers(self._is_scheduled)
+        self.ends = Timers(self._may_expire)
+        # By parent: living children that end with it, and have not been told to; and why those of some must.
+        self.children: dict[bytes, dict[bytes, None]] = {}
+        self.doomed: dict[bytes, str] = {}
         self.pools: dict[tuple[str, tuple[str, ...]], Pool] = {}
         # Ids that ended in the batch that is being made: the shell has not seen them yet.
         self.just_finished: set[bytes] = set()
@@ -169,6 +201,23 @@ class State:
         self.base = 1
         self.partial = False
         self._specs: dict[bytes, SharedSpec] = {}
+
+    def _is_scheduled(self, entry: Entry) -> bool:
+        job = self.jobs.get(entry[2])
+        return job is not None and job.state is _SCHEDULED and job.due_ms == entry[0]
+
+    def _may_expire(self, entry: Entry) -> bool:
+        job = self.jobs.get(entry[2])
+        if job is None or (terms := job.terms) is None or job.state is _STOPPING:
+            return False
+        return entry[0] == terms.deadline_ms or (entry[0] == terms.expires_ms and not job.runs)
+
+    def parent_of(self, terms: Terms, namespace: str) -> Job | None:
+        """The living parent of a job of this namespace, if it may still have children."""
+        parent = self.jobs.get(terms.parent)
+        if parent is None or parent.state is _STOPPING or parent.spec.namespace != namespace:
+            return None
+        return parent
 
     def intern(self, packed: bytes) -> SharedSpec:
         """The one spec of these bytes, whose queue is there then; raises what `unpack_spec` raises."""
@@ -203,7 +252,7 @@ class State:
         return {
             "jobs": {
                 job.id: (
-                    job.spec.packed, job.seq, job.state, job.due_ms, job.submitted_ms, job.extra,
+                    job.spec.packed, job.seq, job.state, job.due_ms, job.submitted_ms, job.rare,
                     job.failures, job.crashes, job.runs, job.generation, job.fence, job.session, job.started_ms,
                 )
                 for job in self.jobs.values()
@@ -226,6 +275,9 @@ class State:
                 {job.id: (job.home, job.place) for job in self.jobs.values()},
                 {session.number: session.home for session in self.sessions.values() if session.journaled},
             ),
+            "ends": sorted(filter(self._may_expire, self.ends.entries)),
+            "children": {parent: sorted(children) for parent, children in self.children.items()},
+            "doomed": self.doomed,
             "next_seq": self.next_seq,
             "next_fence": self.next_fence,
             "size": self.admission.size,

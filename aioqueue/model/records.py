@@ -6,9 +6,27 @@ twice must change nothing.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from aioqueue.model.states import JobState
+
+
+class Terms(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True):
+    """What few jobs are bound by. Times are milliseconds UTC, 0 for none.
+
+    A job that has not begun by `expires_ms`, or is not over by `deadline_ms`, is expired. `parent` is the job that
+    submitted it; one that `inherits` ends with its parent, where that is cancelled or expires.
+    """
+
+    expires_ms: int = 0
+    deadline_ms: int = 0
+    parent: bytes = b""
+    inherits: bool = False
+
+
+NO_TERMS: Final = Terms()
 
 
 class FinishedJob(msgspec.Struct, array_like=True, gc=False):
@@ -17,7 +35,8 @@ class FinishedJob(msgspec.Struct, array_like=True, gc=False):
     `spec` is the packed `Spec`. `fence` is that of the run whose settle ended the job, 0 where no settle did.
     `body` is the result of a success or the last `Failure`. `args` is kept for what did not succeed, so that it can
     be submitted again, and is empty for a success. `position` is the journal's batch that ended it; `generation`
-    rises with each requeue. `extra` is the packed remainder of the submit (headers, own id, options).
+    rises with each requeue. `extra` is the packed remainder of the submit (headers, own id, options). `note` says why
+    it was cancelled or expired, for people.
     """
 
     id: bytes
@@ -41,10 +60,15 @@ class FinishedJob(msgspec.Struct, array_like=True, gc=False):
     body: bytes
     args: bytes
     extra: bytes
+    terms: Terms | None = None
+    note: str = ""
 
 
 class EndedRun(msgspec.Struct, array_like=True, gc=False):
-    """A run that ended and was not its job's success. `outcome` is `failed`, `crashed`, `released` or `cancelled`."""
+    """A run that ended and was not its job's success.
+
+    `outcome` is `failed`, `crashed`, `released`, `cancelled` or `expired`.
+    """
 
     id: bytes
     generation: int

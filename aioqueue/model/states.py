@@ -26,4 +26,12 @@ class JobState(IntEnum):
         return self.name.lower()
 
 
+class Cause(IntEnum):
+    """Why a job is over that nobody let run to its end. The numbers are on the wire and on disk."""
+
+    CANCEL = 1
+    DEADLINE = 2
+    EXPIRES = 3
+
+
 TERMINAL: Final = frozenset({JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED})

@@ -11,23 +11,30 @@ import sqlite3
 import sys
 from contextlib import aclosing, closing
 from pathlib import Path
+from typing import Any
 
 import msgpack
+import pytest
+from msgspec.structs import replace
 
 from aioqueue.archive.base import JobFilter, Tombstone
 from aioqueue.archive.rows import job_columns, run_columns, tombstone_columns
 from aioqueue.archive.sqlite import SqliteArchive
-from aioqueue.model.records import EndedRun, FinishedJob
+from aioqueue.model.records import EndedRun, FinishedJob, Terms
 from aioqueue.model.states import JobState
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "archive-v1" / "archive.sqlite"
+GOLDENS = Path(__file__).parents[1] / "golden" / "archive-v1"
+GOLDEN = GOLDENS / "archive-terms.sqlite"
+# From before a row had terms and a note.
+FIRST = GOLDENS / "archive.sqlite"
 JOURNAL = bytes.fromhex("00112233445566778899aabbccddeeff")
 START_MS = 1_700_000_000_000
 DAY_MS = 86_400_000
+TERMS = Terms(START_MS + 40, START_MS + 50, bytes([3]) * 16, True)
 SPEC = msgpack.packb(["shop", "mail", "shop.mail.send", 8, 0, -1, [5, "exponential", 1_000, 2.0, 300_000, True]])
 
 
-def job(number: int, state: JobState, keep_ms: int, *rest: bytes) -> FinishedJob:
+def job(number: int, state: JobState, keep_ms: int, *rest: Any) -> FinishedJob:
     times = (START_MS, START_MS + number, START_MS + 10 * number)
     job_id = bytes([number]) * 16
     return FinishedJob(
@@ -40,9 +47,10 @@ JOBS = [
     job(1, JobState.SUCCEEDED, -1, b"\x01\xa4done", b"", b""),
     job(2, JobState.SUCCEEDED, 7 * DAY_MS, b"\x01\xc0", b"", b"\x93\xc4\x00\xaainvoice-42\x80"),
     job(3, JobState.DEAD, -1, b"\x01\x94\xa8KeyError\xa1x\xa0\xc3", b"\x01\x92\x90\x80", b""),
-    job(4, JobState.CANCELLED, -1, b"", b"\x01\x92\x90\x80", b""),
-    job(5, JobState.EXPIRED, 0, b"", b"\x01\x92\x90\x80", b""),
+    job(4, JobState.CANCELLED, -1, b"", b"\x01\x92\x90\x80", b"", None, "nicht nötig"),
+    job(5, JobState.EXPIRED, 0, b"", b"\x01\x92\x90\x80", b"", TERMS, "its deadline passed"),
 ]
+FIRST_JOBS = [replace(job, terms=None, note="") for job in JOBS]
 RUNS = [
     EndedRun(
         bytes([3]) * 16, 1, run, outcome, START_MS, START_MS + run, "arbeiter-ö", b"\x01\x94\xa8KeyError\xa1x\xa0\xc3"
@@ -59,14 +67,15 @@ async def write_golden(path: Path) -> None:
         await archive.write(JOBS, RUNS, [], 47)
 
 
-async def test_a_golden_file_is_read_as_it_was_meant(tmp_path: Path) -> None:
-    path = Path(shutil.copy(GOLDEN, tmp_path / "archive"))
+@pytest.mark.parametrize(("golden", "jobs"), [(GOLDEN, JOBS), (FIRST, FIRST_JOBS)], ids=["now", "first"])
+async def test_a_golden_file_is_read_as_it_was_meant(tmp_path: Path, golden: Path, jobs: list[FinishedJob]) -> None:
+    path = Path(shutil.copy(golden, tmp_path / "archive"))
     async with aclosing(await SqliteArchive.open(path, journal_id=JOURNAL)) as archive:
         assert archive.synced == 47
-        assert await archive.page(JobFilter("shop"), 10, b"") == (JOBS[::-1], b"")
+        assert await archive.page(JobFilter("shop"), 10, b"") == (jobs[::-1], b"")
         assert await archive.get([GONE.id, JOBS[0].id]) == {
             GONE.id: Tombstone(GONE.id, JobState.SUCCEEDED),
-            JOBS[0].id: JOBS[0],
+            JOBS[0].id: jobs[0],
         }
         assert await archive.runs(JOBS[2].id) == RUNS
 

@@ -11,23 +11,30 @@ from aioqueue.core import events as e
 from aioqueue.core.commands import SessionEnd
 from aioqueue.core.invariants import History, check_state
 from aioqueue.core.state import Job, State
+from aioqueue.model.records import Terms
 from aioqueue.model.spec import RetryPolicy
-from aioqueue.model.states import JobState
+from aioqueue.model.states import Cause, JobState
 from tests.support.scene import NAMESPACE, Scene, job_id, new_job, submitted
 
 READY, SCHEDULED, DEAD = JobState.READY, JobState.SCHEDULED, JobState.DEAD
 DIED, GOODBYE = SessionEnd.DIED, SessionEnd.GOODBYE
+CANCELLED, EXPIRED = JobState.CANCELLED, JobState.EXPIRED
 WALL_MS = 10_000
+CHILD: dict[str, Any] = {"deadline_in_ms": 9_000, "parent": job_id(1), "inherits": True}
+# What stands behind it is of the next batch, a millisecond later.
+LATER: Any = object()
+NOT_BEGUN = e.JobExpired(job_id(1), Cause.EXPIRES)
+OVERDUE = e.JobExpired(job_id(1), Cause.DEADLINE)
 
 
 # --- one state ----------------------------------------------------------------------------------------------------
 
 
 def full_state() -> State:
-    """Job 1 runs at session 1, jobs 2 and 3 are ready, job 4 waits; session 2 is full of nothing."""
+    """Job 1 runs at session 1, jobs 2 and 3 are ready, its child 4 waits; session 2 is full of nothing."""
     scene = Scene()
     scene.worker("w1", slots=1)
-    scene.submit(new_job(1), new_job(2), new_job(3), new_job(4, delay_ms=100))
+    scene.submit(new_job(1), new_job(2), new_job(3), new_job(4, delay_ms=100, **CHILD))
     scene.session("w2")
     assert check_state(scene.partition.state) == []
     return scene.partition.state
@@ -77,9 +84,14 @@ DAMAGE: dict[str, tuple[str, Callable[[State], Any]]] = {
         "liveness", lambda state: next(iter(state.pools.values())).hungry.update({9: state.sessions[1]}),
     ),
     "a pool without members": ("I20", lambda state: next(iter(state.pools.values())).members.clear()),
-    "a job that nothing wakes": ("liveness", lambda state: state.due.clear()),
-    "a due entry that is stale at the head": ("I9", lambda state: state.due.insert(0, (1, 1, job_id(2)))),
-    "due times out of order": ("I9", lambda state: state.due.append((1, 1, job_id(2)))),
+    "a job that nothing wakes": ("liveness", lambda state: state.due.entries.clear()),
+    "a due entry that is stale at the head": ("I9", lambda state: state.due.entries.insert(0, (1, 1, job_id(2)))),
+    "due times out of order": ("I9", lambda state: state.due.entries.append((1, 1, job_id(2)))),
+    "a deadline that nothing keeps": ("I22", lambda state: state.ends.entries.clear()),
+    "a time of a job that is over": ("I22", lambda state: state.ends.entries.insert(0, (1, 1, b"over"))),
+    "a child that its parent does not know": ("I23", lambda state: state.children.clear()),
+    "a child that lives on": ("I23", lambda state: state.doomed.update({job_id(1): "its parent was cancelled"})),
+    "a doomed parent without children": ("I23", lambda state: state.doomed.update({job_id(3): ""})),
 }  # fmt: skip
 
 
@@ -124,6 +136,16 @@ def spec(priority: int = 5, attempts: int = 5) -> bytes:
     return new_job(1, priority=priority, retry=RetryPolicy(attempts)).packed_spec
 
 
+def within(number: int, seq: int, **terms: Any) -> e.JobSubmitted:
+    generation = terms.pop("generation", 0)
+    return submitted(number, seq, terms=Terms(**terms), generation=generation)
+
+
+def child(number: int, seq: int, *, inherits: bool = True, **terms: Any) -> e.JobSubmitted:
+    """A child of job 1."""
+    return within(number, seq, parent=job_id(1), inherits=inherits, **terms)
+
+
 RUNS = (OPEN, submitted(1, 1), lease(1, 1))
 CRASHED = (
     OPEN, submitted(1, 1), submitted(2, 2), lease(1, 1), lease(2, 2), crash(1, 1, 1), crash(2, 2, 1),
@@ -150,6 +172,26 @@ KEPT: dict[str, tuple[e.Event, ...]] = {
     "the last chance waits for an empty session": (
         *LAST, e.SessionOpened(4, b"fourth", NAMESPACE, "w"), lease(1, 4, session=3, run=3),
         lease(2, 5, session=4, run=2), success(1, 4), lease(3, 6, session=4),
+    ),
+    "not begun in time": (OPEN, within(1, 1, expires_ms=WALL_MS), NOT_BEGUN),
+    "a time to begin that is met": (OPEN, within(1, 1, expires_ms=WALL_MS + 1), lease(1, 1)),
+    "a second run behind the time to begin": (
+        *RUNS, within(2, 2, expires_ms=WALL_MS + 1), lease(2, 2), e.JobReleased(job_id(2), 2), lease(2, 3, run=2),
+    ),
+    "stopped by its deadline": (
+        OPEN, within(1, 1, deadline_ms=WALL_MS + 1), lease(1, 1), LATER, e.JobStopping(job_id(1), 1, Cause.DEADLINE),
+        failure(1, 1, EXPIRED), submitted(1, 2, generation=1),
+    ),
+    "a late success": (
+        OPEN, within(1, 1, deadline_ms=WALL_MS + 1), lease(1, 1), LATER, e.JobStopping(job_id(1), 1, Cause.DEADLINE),
+        success(1, 1),
+    ),
+    "a child told with its parent": (
+        OPEN, submitted(1, 1), lease(1, 1), child(2, 2), lease(2, 2), e.JobStopping(job_id(1), 1),
+        e.JobStopping(job_id(2), 2), crash(1, 1, 1, CANCELLED), crash(2, 2, 1, CANCELLED), e.SessionEnded(1, DIED),
+    ),
+    "a child of its own": (
+        OPEN, submitted(1, 1), child(2, 2, inherits=False), e.JobCancelled(job_id(1)), lease(2, 1),
     ),
     "cancelled before its turn": (OPEN, submitted(1, 1), submitted(2, 2), e.JobCancelled(job_id(1)), lease(2, 1)),
 }  # fmt: skip
@@ -209,20 +251,77 @@ BROKEN: dict[str, tuple[str, tuple[e.Event, ...]]] = {
     ),
     "accepted twice": ("I14", (submitted(1, 1), submitted(1, 2))),
     "accepted again after its end": ("I14", (submitted(1, 1), e.JobCancelled(job_id(1)), submitted(1, 2))),
+    "begun too late": ("I22", (OPEN, within(1, 1, expires_ms=WALL_MS), lease(1, 1))),
+    "begun behind the deadline": ("I22", (OPEN, within(1, 1, deadline_ms=WALL_MS), lease(1, 1))),
+    "expired too early": ("I22", (within(1, 1, expires_ms=WALL_MS + 1), NOT_BEGUN)),
+    "expired without terms": ("I22", (submitted(1, 1), OVERDUE)),
+    "expired by another time": (
+        "I22", (within(1, 1, expires_ms=WALL_MS), OVERDUE),
+    ),
+    "expired under a worker's hands": (
+        "I22", (OPEN, within(1, 1, deadline_ms=WALL_MS + 1), lease(1, 1), LATER, OVERDUE),
+    ),
+    "not begun in time, and it was": (
+        "I22",
+        (
+            OPEN, within(1, 1, expires_ms=WALL_MS + 1), lease(1, 1), e.JobReleased(job_id(1), 1), LATER,
+            NOT_BEGUN,
+        ),
+    ),
+    "stopped before the deadline": (
+        "I22", (OPEN, within(1, 1, deadline_ms=WALL_MS + 1), lease(1, 1), e.JobStopping(job_id(1), 1, Cause.DEADLINE)),
+    ),
+    "a pause that leads behind the deadline": (
+        "I22", (OPEN, within(1, 1, deadline_ms=WALL_MS + 1_000), lease(1, 1), failure(1, 1)),
+    ),
+    "cancelled by its deadline": (
+        "I6",
+        (
+            OPEN, within(1, 1, deadline_ms=WALL_MS + 1), lease(1, 1), LATER,
+            e.JobStopping(job_id(1), 1, Cause.DEADLINE), failure(1, 1, CANCELLED),
+        ),
+    ),
+    "expired by a cancel": ("I6", (*RUNS, e.JobStopping(job_id(1), 1), failure(1, 1, EXPIRED))),
+    "expired twice": (
+        "I7", (within(1, 1, expires_ms=1), NOT_BEGUN, NOT_BEGUN),
+    ),
+    "requeued with its old times": (
+        "I22", (within(1, 1, expires_ms=1), NOT_BEGUN, within(1, 2, expires_ms=1, generation=1)),
+    ),
+    "a child that outlives a cancel": (
+        "I23", (OPEN, submitted(1, 1), child(2, 2), e.JobCancelled(job_id(1)), lease(2, 1)),
+    ),
+    "a child that outlives an expiry": (
+        "I23",
+        (OPEN, within(1, 1, expires_ms=1), child(2, 2), NOT_BEGUN, lease(2, 1)),
+    ),
+    "a child that outlives a stop": ("I23", (*RUNS, child(2, 2), e.JobStopping(job_id(1), 1), lease(2, 2))),
+    "a child that comes too late": ("I23", (*RUNS, e.JobStopping(job_id(1), 1), child(2, 2), lease(2, 2))),
+    "a child of nobody": ("I23", (OPEN, child(2, 1), lease(2, 1))),
+    "a child with more time than its parent": (
+        "I23", (within(1, 1, deadline_ms=WALL_MS + 5), child(2, 2, deadline_ms=WALL_MS + 6)),
+    ),
     "an end of nothing": ("I2", (success(1, 1),)),
     "a lease of nothing": ("I2", (OPEN, lease(1, 1))),
 }  # fmt: skip
 
 
+def observed(history: History, events: tuple[e.Event, ...]) -> list[str]:
+    """What the events break; those behind `LATER` are of a batch that is."""
+    at = events.index(LATER) if LATER in events else len(events)
+    broken = history.observe(events[:at], WALL_MS, 1)
+    return broken + (history.observe(events[at + 1 :], WALL_MS + 1, 2) if events[at:] else [])
+
+
 @pytest.mark.parametrize("events", KEPT.values(), ids=KEPT)
 def test_a_good_journal_breaks_no_promise(events: tuple[e.Event, ...]) -> None:
-    assert History().observe(events, WALL_MS, 1) == []
+    assert observed(History(), events) == []
 
 
 @pytest.mark.parametrize(("promise", "events"), BROKEN.values(), ids=BROKEN)
 def test_a_broken_journal_is_told_by_the_number_of_its_promise(promise: str, events: tuple[e.Event, ...]) -> None:
     history = History()
-    broken = history.observe(events, WALL_MS, 1)
+    broken = observed(history, events)
     assert promise in {violation.split(":")[0] for violation in broken}
     assert history.violations == broken
 

@@ -11,7 +11,7 @@ from aioqueue.core import events as e
 from aioqueue.core.apply import Moment, apply
 from aioqueue.core.commands import CancelJob, SessionEnd
 from aioqueue.core.machine import NEXT_STATE, IllegalChange
-from aioqueue.model.states import TERMINAL, JobState
+from aioqueue.model.states import TERMINAL, Cause, JobState
 from tests.support.scene import NAMESPACE, Scene, job_id, new_job, submitted
 from tests.support.state_diagram import mermaid
 
@@ -24,6 +24,7 @@ FIXED = {
     e.JobSucceeded: JobState.SUCCEEDED,
     e.JobCancelled: JobState.CANCELLED,
     e.JobStopping: JobState.STOPPING,
+    e.JobExpired: JobState.EXPIRED,
 }
 
 
@@ -52,6 +53,7 @@ def event_of(kind: type[e.JobEvent], after: JobState, scene: Scene) -> Any:
         e.JobCrashed: e.JobCrashed(job_id(1), fence, after, 3),
         e.JobCancelled: e.JobCancelled(job_id(1)),
         e.JobStopping: e.JobStopping(job_id(1), fence),
+        e.JobExpired: e.JobExpired(job_id(1), Cause.DEADLINE),
     }
     return made[kind]
 

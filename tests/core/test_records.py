@@ -15,32 +15,37 @@ from aioqueue.core import events as e
 from aioqueue.core.commands import SessionEnd
 from aioqueue.core.records import decode_events, encode_events
 from aioqueue.errors import JournalDamaged, JournalNewer
-from aioqueue.model.states import JobState
+from aioqueue.model.records import Terms
+from aioqueue.model.states import Cause, JobState
 from tests.support.record_table import table
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "records-v1"
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "journal.md"
 KINDS = e.JournaledEvent.__args__
 JOB = bytes(range(16))
+TERMS = Terms(1_700_000_002_000, 1_700_000_003_000, bytes(range(16, 32)), True)
 HASH = bytes(range(32, 64))
 
 # One event of each kind, with every field away from its default.
 EXAMPLES: tuple[Any, ...] = (
-    e.JobSubmitted(JOB, b"spec", 300, JobState.SCHEDULED, 1_700_000_000_123, 70_000, 12, 0xFFFFFFFF, 2, b"extra"),
+    e.JobSubmitted(
+        JOB, b"spec", 300, JobState.SCHEDULED, 1_700_000_000_123, 70_000, 12, 0xFFFFFFFF, 2, b"extra", TERMS
+    ),
     e.JobDue(JOB, 301),
     e.JobLeased(JOB, 7, 65_536, 3),
     e.JobSucceeded(JOB, 65_536, 0, 128, 1),
     e.JobFailed(JOB, 65_536, JobState.SCHEDULED, 1_700_000_001_000, 9, 200, 2**32 - 2),
     e.JobReleased(JOB, 2**40),
     e.JobCrashed(JOB, 4, JobState.DEAD, 3),
-    e.JobCancelled(JOB),
-    e.JobStopping(JOB, 65_536),
+    e.JobCancelled(JOB, "not needed"),
+    e.JobStopping(JOB, 65_536, Cause.DEADLINE, "too läte"),
+    e.JobExpired(JOB, Cause.EXPIRES),
     e.SessionOpened(7, HASH, "default", "worker-ä"),
     e.SessionEnded(7, SessionEnd.EXPIRED),
     e.SessionCarried(7, HASH, "default", "worker-ä"),
     e.JobCarried(
         JOB, b"spec", 300, JobState.RUNNING, 1_700_000_000_123, 1_700_000_000_000, 70_000, 12, 0xFFFFFFFF, b"extra",
-        2, 1, 2, 5, 65_536, 7, 1_700_000_000_200,
+        2, 1, 2, 5, 65_536, 7, 1_700_000_000_200, TERMS, Cause.CANCEL, "nicht nötig",
     ),
     e.BaseMoved(4_097, 70_001, 302, 65_537, 8),
 )  # fmt: skip
@@ -77,6 +82,28 @@ def test_a_record_from_before_a_field_was_added_has_its_default() -> None:
     short = e.JobSubmitted(JOB, b"spec", 1, JobState.READY, 0, 0, 0, 0)
     [record] = msgpack.unpackb(encode_events([short]))
     assert decode_events(msgpack.packb([record[:9]]), "journal") == [short]
+
+
+@pytest.mark.parametrize(
+    ("bare", "length"),
+    [
+        (e.JobSubmitted(JOB, b"spec", 300, JobState.READY, 0, 70_000, 12, 1, 2, b"extra"), 11),
+        (e.JobCancelled(JOB), 2),
+        (e.JobStopping(JOB, 65_536), 3),
+        (e.JobCarried(JOB, b"spec", 3, JobState.READY, 0, 1, 7, 1, 1, None, 2, 1, 2, 5, 6, 7, 8), 18),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_record_as_it_was_first_written_is_read_for_ever(bare: Any, length: int) -> None:
+    [record] = msgpack.unpackb(encode_events([bare]))
+    assert decode_events(msgpack.packb([record[:length]]), "journal") == [bare]
+
+
+def test_terms_with_one_field_more_are_newer() -> None:
+    [record] = msgpack.unpackb(encode_events([EXAMPLES[0]]))
+    record[-1].append(0)
+    with pytest.raises(JournalNewer, match="5 elements at place 11"):
+        decode_events(msgpack.packb([record]), "journal")
 
 
 @pytest.mark.parametrize("kind", [*sorted(e.RESERVED_KINDS), 99, -1])

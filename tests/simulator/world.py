@@ -313,10 +313,10 @@ class World:
             broker.append()
         broker.sync_archive()
         self._clock.advance(self._rng.choice((10, 50, 200)))
-        due = broker.partition.state.due
-        if due and not broker.busy and due[0][0] - self._clock.wall_ms > TTL_MS:
+        head = broker.partition.state.due.head()
+        if head is not None and not broker.busy and head[0] - self._clock.wall_ms > TTL_MS:
             # The wall clock was set back, and somebody waits for a time that is far away now.
-            self._clock.advance(due[0][0] - self._clock.wall_ms)
+            self._clock.advance(head[0] - self._clock.wall_ms)
 
     def _is_quiet(self) -> bool:
         return not (

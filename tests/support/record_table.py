@@ -31,7 +31,7 @@ def _field(field: inspect.Field) -> str:
 
 
 def _words(value: object) -> str:
-    return "nil" if value is None else str(value)
+    return {"": '""', None: "nil"}.get(value, str(value))  # type: ignore[call-overload, no-any-return]
 
 
 def _type(kind: inspect.Type) -> str:
@@ -48,6 +48,8 @@ def _type(kind: inspect.Type) -> str:
             return " or ".join(_type(inner) for inner in kinds)
         case inspect.NoneType():
             return "nil"
+        case inspect.StructType(cls=cls):
+            return cls.__name__
     raise TypeError(f"no word for {kind!r}")
 
 

@@ -46,11 +46,15 @@ def new_job(
     due_ms: int = 0,
     known: c.Known = c.Known.FRESH,
     body: bytes | None = None,
+    **terms: Any,
 ) -> c.NewJob:
-    """Job `number`, to be submitted."""
+    """Job `number`, to be submitted; what is left over are its terms."""
     spec = Spec(NAMESPACE, queue, "task", priority, retry=retry or RetryPolicy())
     body = b"args %d" % number if body is None else body
-    return c.NewJob(job_id(number, queue), spec, pack_spec(spec), body, delay_ms, due_ms, None, known)
+    return c.NewJob(
+        job_id(number, queue), spec, pack_spec(spec), body, delay_ms, due_ms, None, known,
+        c.AskedTerms(**terms) if terms else None,
+    )  # fmt: skip
 
 
 def submitted(number: int, seq: int, **changes: Any) -> e.JobSubmitted:

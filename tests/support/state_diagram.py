@@ -16,7 +16,8 @@ WORDS: dict[type[e.JobEvent], str] = {
     e.JobReleased: "given back",
     e.JobCrashed: "crash",
     e.JobCancelled: "cancel",
-    e.JobStopping: "cancel",
+    e.JobStopping: "cancel, deadline",
+    e.JobExpired: "time is over",
 }
 
 
