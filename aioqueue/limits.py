@@ -160,7 +160,18 @@ OVERLAY_JOBS_MAX: Final = 100_000
 # The same in bytes of results, arguments and errors: it is also the largest bulk that is committed at once.
 OVERLAY_BYTES_MAX: Final = 64 * MIB
 
+# Entries of an index that one look at a list passes over, some 5 ms; whoever lists goes on from there.
+LOOK_ENTRIES_MAX: Final = 20_000
+# The same where each entry's row has to be read, as for a text in its error.
+LOOK_ROWS_MAX: Final = 2_000
+
 # --- views --------------------------------------------------------------------------------------------------------
 
 PAGE_JOBS_MAX: Final = 1_000
+# The same where each comes with its runs and headers.
+PAGE_RUNS_JOBS_MAX: Final = 100
+# Living jobs that a page looks at, some 1 ms: the engine does nothing else meanwhile.
+PAGE_LIVING_LOOKED_MAX: Final = 5_000
+# Text that is looked for in errors; longer than a line that anybody reads.
+ERROR_CHARACTERS_MAX: Final = 256
 STATISTICS_MS: Final = 1_000

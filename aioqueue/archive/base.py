@@ -26,12 +26,21 @@ class Tombstone(Struct, frozen=True, gc=False):
 
 
 class JobFilter(Struct, frozen=True, gc=False):
-    """Which finished jobs a page is about; an empty `states`, `queue` or `task` means any."""
+    """Which jobs a page is about; an empty field means any.
+
+    `since_ms` and `until_ms` (not itself included) are about the moment that a list is ordered by: the end of a
+    finished job, the submit of a living one. `ids` are the lowest and highest id wanted. `error` is text that stands in
+    the last failure, written as `Type: text`, in this very case.
+    """
 
     namespace: str
     states: tuple[JobState, ...] = ()
     queue: str = ""
     task: str = ""
+    since_ms: int = 0
+    until_ms: int = 0
+    ids: tuple[bytes, bytes] | None = None
+    error: str = ""
 
 
 class KeepRule(Struct, frozen=True, gc=False):
@@ -69,9 +78,11 @@ class Archive(Protocol):
     async def page(self, where: JobFilter, limit: int, after: bytes) -> tuple[list[FinishedJob], bytes]:
         """Up to `limit` jobs, the newest end first, and the cursor for the next page; an empty cursor ends the list.
 
-        `after` is the cursor of the page before, or empty for the first; `BadOption` for what no page gave. A page
-        may be shorter than `limit` where its jobs are large. Jobs that end while pages are read appear in none of the
-        later ones.
+        With `where.ids` the highest id comes first instead: generated ids begin with the time of the submit.
+        `after` is the cursor of the page before, or empty for the first; `BadOption` for what no page gave. However
+        many jobs there are, only a bounded number of them is looked at: a page may be shorter than `limit`, and empty,
+        and still not the last. So it is too where its jobs are large. Jobs that end while pages are read appear in none
+        of the later ones.
         """
 
     async def retain(self, now_ms: int, rows_max: int, bytes_max: int) -> int:

@@ -6,13 +6,15 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 from heapq import merge
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from aioqueue.archive.base import JobFilter, KeepRule, Tombstone
 from aioqueue.archive.shelves import (
     OTHER_SHELVES,
     SUCCEEDED_SHELVES,
+    EndPlace,
     Place,
+    bounds_of,
     expires_ms,
     matches,
     pack_cursor,
@@ -23,13 +25,13 @@ from aioqueue.archive.shelves import (
     unpack_cursor,
 )
 from aioqueue.errors import ArchiveFailed
-from aioqueue.limits import TOMBSTONE_MS
+from aioqueue.limits import LOOK_ROWS_MAX, TOMBSTONE_MS
 from aioqueue.model.records import EndedRun, FinishedJob
 
 # What one row costs beside its bodies: the record, its numbers and its places in the lists.
 ROW_BYTES: Final = 600
 
-_Entry = tuple[Place, bytes]
+_Entry = tuple[EndPlace, bytes]
 
 
 class MemoryArchive:
@@ -41,10 +43,11 @@ class MemoryArchive:
         self._bytes = 0
         self._number = 0
         self._closed = False
-        self._jobs: dict[bytes, tuple[FinishedJob, Place]] = {}
+        self._jobs: dict[bytes, tuple[FinishedJob, EndPlace]] = {}
         self._runs: dict[bytes, dict[tuple[int, int], EndedRun]] = {}
         self._shelves: dict[int, list[_Entry]] = {shelf: [] for shelf in (*SUCCEEDED_SHELVES, *OTHER_SHELVES)}
         self._expiring: list[tuple[int, bytes]] = []
+        self._ids: list[bytes] = []
         self._tombstones: dict[bytes, tuple[Tombstone, int]] = {}
 
     @property
@@ -86,16 +89,18 @@ class MemoryArchive:
 
     async def page(self, where: JobFilter, limit: int, after: bytes) -> tuple[list[FinishedJob], bytes]:
         self._check_open()
-        before = unpack_cursor(after)
-        newest_first = merge(*(self._below(shelf, before) for shelf in shelves_of(where)), reverse=True)
+        before = unpack_cursor(where, after)
         jobs: list[FinishedJob] = []
-        for _, job_id in newest_first:
+        end = before
+        for looked, (place, job_id) in enumerate(self._newest(where, before)):
+            if looked == LOOK_ROWS_MAX + limit:
+                return jobs, pack_cursor(end)
             job = self._jobs[job_id][0]
-            if not matches(where, job):
-                continue
-            if len(jobs) >= max(1, limit):
-                return jobs, pack_cursor(self._jobs[jobs[-1].id][1])
-            jobs.append(job)
+            if matches(where, job):
+                if len(jobs) >= max(1, limit):
+                    return jobs, pack_cursor(end)
+                jobs.append(job)
+            end = place
         return jobs, b""
 
     async def retain(self, now_ms: int, rows_max: int, bytes_max: int) -> int:
@@ -125,6 +130,7 @@ class MemoryArchive:
         place = (job.finished_ms, print_of(job.namespace, job.queue, job.task), self._number)
         self._jobs[job.id] = job, place
         insort(self._shelves[shelf_of(job)], (place, job.id))
+        insort(self._ids, job.id)
         if (expires := expires_ms(job)) is not None:
             insort(self._expiring, (expires, job.id))
         self._bytes += _job_bytes(job)
@@ -135,16 +141,27 @@ class MemoryArchive:
         job, place = known
         shelf = self._shelves[shelf_of(job)]
         del shelf[bisect_left(shelf, (place, job_id))]
+        del self._ids[bisect_left(self._ids, job_id)]
         if (expires := expires_ms(job)) is not None:
             del self._expiring[bisect_left(self._expiring, (expires, job_id))]
         self._bytes -= _job_bytes(job)
         return job
 
-    def _below(self, shelf: int, before: Place) -> Iterator[_Entry]:
-        """A shelf's jobs older than a place, the newest first."""
+    def _newest(self, where: JobFilter, before: Any) -> Iterator[tuple[Place, bytes]]:
+        """What lies below a place in the order that the filter's list has, the newest or highest first."""
+        if where.ids is not None:
+            ids = self._ids
+            low, high = bisect_left(ids, where.ids[0]), bisect_left(ids, before)
+            return ((ids[index], ids[index]) for index in range(high - 1, low - 1, -1))
+        oldest, newest = bounds_of(where)
+        shelves = (self._between(shelf, oldest, min(before, newest)) for shelf in shelves_of(where))
+        return merge(*shelves, reverse=True)
+
+    def _between(self, shelf: int, oldest: EndPlace, before: EndPlace) -> Iterator[_Entry]:
+        """A shelf's jobs between two places, the newest first."""
         entries = self._shelves[shelf]
-        end = bisect_left(entries, (before, b""))
-        return (entries[index] for index in range(end - 1, -1, -1))
+        begin, end = bisect_left(entries, (oldest, b"")), bisect_left(entries, (before, b""))
+        return (entries[index] for index in range(end - 1, begin - 1, -1))
 
     def _too_old(self, now_ms: int, rows_max: int) -> Iterator[bytes]:
         """Jobs past their retention, up to `rows_max` of each kind."""

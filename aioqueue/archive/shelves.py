@@ -20,15 +20,20 @@ from typing import Final
 
 from aioqueue.archive.base import JobFilter, KeepRule
 from aioqueue.errors import BadOption
+from aioqueue.limits import JOB_ID_BYTES
+from aioqueue.model.bodies import CRASHED, failure_line
 from aioqueue.model.records import FinishedJob
 from aioqueue.model.states import TERMINAL, JobState
 
-# The end of a job in milliseconds UTC, its print, and its number in the archive: a total order of all jobs.
-Place = tuple[int, int, int]
+# The end of a job in milliseconds UTC, its print, and its number in the archive: a total order of all jobs. In a list
+# by id, the id.
+EndPlace = tuple[int, int, int]
+Place = EndPlace | bytes
 
 _CURSOR: Final = struct.Struct(">qqq")
 # Later than any job: where the first page begins.
-NEWEST: Final[Place] = (2**63 - 1, 2**63 - 1, 2**63 - 1)
+NEWEST: Final[EndPlace] = (2**63 - 1, 2**63 - 1, 2**63 - 1)
+_LEAST: Final = -(2**63)
 
 SUCCEEDED_SHELVES: Final = (JobState.SUCCEEDED * 2, JobState.SUCCEEDED * 2 + 1)
 OTHER_SHELVES: Final = tuple(
@@ -60,7 +65,10 @@ def ruled_shelves(rule: KeepRule) -> list[tuple[int, int]]:
 
 def shelves_of(where: JobFilter) -> tuple[int, ...]:
     """The shelves a filter looks at; none where it asks for states that are no end."""
-    return tuple(sorted(state * 2 + own for state in TERMINAL.intersection(where.states or TERMINAL) for own in (0, 1)))
+    states = TERMINAL.intersection(where.states or TERMINAL)
+    if where.error:
+        states -= {JobState.SUCCEEDED}
+    return tuple(sorted(state * 2 + own for state in states for own in (0, 1)))
 
 
 @lru_cache(maxsize=10_000)
@@ -75,21 +83,44 @@ def print_wanted(where: JobFilter) -> tuple[int, int]:
     return mask, print_of(where.namespace, where.queue, where.task) & mask
 
 
+def bounds_of(where: JobFilter) -> tuple[EndPlace, EndPlace]:
+    """`(oldest, newest)`: the ends that a filter's times allow are not before the first, and before the second."""
+    newest = (where.until_ms, _LEAST, _LEAST) if where.until_ms else NEWEST
+    return (where.since_ms or _LEAST, _LEAST, _LEAST), newest
+
+
 def matches(where: JobFilter, job: FinishedJob) -> bool:
-    """Whether the job's names are those of the filter; its state is the matter of `shelves_of`."""
+    """Whether the job is one that the filter asks for; its id is the matter of the list's order."""
     return (
         job.namespace == where.namespace
         and (not where.queue or job.queue == where.queue)
         and (not where.task or job.task == where.task)
+        and (not where.states or job.state in where.states)
+        and where.since_ms <= job.finished_ms
+        and (not where.until_ms or job.finished_ms < where.until_ms)
+        and (not where.error or where.error in error_of(job))
     )
 
 
+def error_of(job: FinishedJob) -> str:
+    """The failure that a job ended with, as `Type: text`; empty where it ended otherwise."""
+    if job.state is JobState.SUCCEEDED:
+        return ""
+    body = job.body or (CRASHED if job.state is JobState.DEAD else b"")
+    return failure_line(body) if body else ""
+
+
 def pack_cursor(place: Place) -> bytes:
-    return _CURSOR.pack(*place)
+    return place if isinstance(place, bytes) else _CURSOR.pack(*place)
 
 
-def unpack_cursor(cursor: bytes) -> Place:
-    """The place a page continues from; `BadOption` for bytes that no page gave."""
+def unpack_cursor(where: JobFilter, cursor: bytes) -> Place:
+    """The place a page continues from; `BadOption` for bytes that no page of this filter gave."""
+    if where.ids is not None:
+        if cursor and len(cursor) != JOB_ID_BYTES:
+            raise BadOption(option="after", value=cursor, reason="it is not the cursor of a page by id")
+        # Behind the highest: the list is of what lies below its place.
+        return cursor or where.ids[1] + b"\x00"
     if not cursor:
         return NEWEST
     if len(cursor) != _CURSOR.size:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from aioqueue.archive.base import JobFilter, KeepRule, Tombstone
 from aioqueue.archive.commits import Writer
 from aioqueue.archive.hop import Hop
-from aioqueue.archive.lookup import LOOK_ENTRIES_FIRST, LOOK_ENTRIES_MAX, find_jobs, find_runs, look
+from aioqueue.archive.lookup import find_jobs, find_runs
+from aioqueue.archive.pages import look, looks_of
 from aioqueue.archive.schema import prepare_reader, prepare_writer, refuse_foreign
 from aioqueue.archive.shelves import Place, pack_cursor, unpack_cursor
 from aioqueue.model.records import EndedRun, FinishedJob
@@ -69,17 +70,17 @@ class SqliteArchive:
         return await self._read_hop.run(find_runs, self._path, job_id)
 
     async def page(self, where: JobFilter, limit: int, after: bytes) -> tuple[list[FinishedJob], bytes]:
-        """As promised: it looks again, each time shortly, until the page is full or nothing is left to look at."""
-        place: Place | None = unpack_cursor(after)
+        """As promised: one short look that serves most pages, and one that goes further."""
+        place: Place | None = unpack_cursor(where, after)
         wanted = max(1, limit)
-        entries = wanted + LOOK_ENTRIES_FIRST
         jobs: list[FinishedJob] = []
-        full = False
-        while len(jobs) < wanted and place is not None and not full:
+        for entries in looks_of(where, wanted):
+            assert place is not None
             found = await self._read_hop.run(look, self._path, where, place, wanted - len(jobs), entries)
             jobs += found.jobs
-            place, full = found.place, found.full
-            entries = min(4 * entries, LOOK_ENTRIES_MAX)
+            place = found.place
+            if place is None or found.full or len(jobs) >= wanted:
+                break
         return jobs, pack_cursor(place) if place is not None else b""
 
     async def retain(self, now_ms: int, rows_max: int, bytes_max: int) -> int:

@@ -25,6 +25,7 @@ from aioqueue.broker.beats import Beats
 from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.engine import Engine, Query
 from aioqueue.broker.overlay import Overlay
+from aioqueue.broker.pages import Listings
 from aioqueue.broker.peer import Peer, check_witness
 from aioqueue.broker.recovery import Recovered, recover
 from aioqueue.broker.silence import Silences
@@ -72,6 +73,7 @@ class Broker:
         self.overlay = overlay
         self.engine = Engine(partition, journal, leadership, overlay, bodies, self, clock)
         self.translator = Translator()
+        self.listings = Listings(partition.state)
         self.waiters: Waiters[Peer] = Waiters()
         self.recovered = Recovered(0, 0)
         self._archive = archive

@@ -10,9 +10,13 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from msgspec.structs import replace
+
+from aioqueue.archive.base import JobFilter
 from aioqueue.broker import translate as t
 from aioqueue.broker.engine import Query
-from aioqueue.broker.pages import LivingPage, Wanted, living_page, whole_page
+from aioqueue.broker.history import fitted, history
+from aioqueue.broker.pages import LivingPage, whole_page
 from aioqueue.core import commands as c
 from aioqueue.core.decide import copy_job
 from aioqueue.core.state import Job
@@ -26,8 +30,8 @@ from aioqueue.errors import (
     Refused,
     ResultExpired,
 )
-from aioqueue.limits import PAGE_JOBS_MAX
-from aioqueue.model.ids import id_text
+from aioqueue.limits import PAGE_JOBS_MAX, PAGE_RUNS_JOBS_MAX
+from aioqueue.model.ids import id_range, id_text
 from aioqueue.model.names import check_name
 from aioqueue.model.records import FinishedJob
 from aioqueue.model.states import JobState
@@ -44,7 +48,7 @@ log = logging.getLogger(__name__)
 _WANT_RESULT: Final = int(m.SubmitFlag.WANT_RESULT)
 _STATES: Final = frozenset(JobState)
 # What this broker can do beyond version 1 of the protocol.
-CAPABILITIES: Final = 0
+CAPABILITIES: Final = int(m.Capability.FILTERS | m.Capability.RUNS)
 
 
 class Living(NamedTuple):
@@ -298,40 +302,50 @@ class Peer:
             job = living.job
             if job.spec.namespace != self.namespace:
                 raise JobNotFound(job=id_text(message.job))
-            runs = await overlay.runs(job.id) if job.runs else []
-            return m.JobRecord(message.request, t.info_of_living(job, living.worker, runs, living.blocked))
-        found = (await overlay.look_up([message.job])).get(message.job)
-        if found is None or (isinstance(found, FinishedJob) and found.namespace != self.namespace):
-            raise JobNotFound(job=id_text(message.job))
-        if not isinstance(found, FinishedJob):
-            raise ResultExpired(job=id_text(message.job), state=found.state.label)
-        return m.JobRecord(message.request, t.info_of_finished(found, await overlay.runs(found.id)))
+            runs = await overlay.runs(job.id) if job.runs or job.generation else []
+            info = t.info_of_living(job, living.worker, runs, living.blocked)
+        else:
+            found = (await overlay.look_up([message.job])).get(message.job)
+            if found is None or (isinstance(found, FinishedJob) and found.namespace != self.namespace):
+                raise JobNotFound(job=id_text(message.job))
+            if not isinstance(found, FinishedJob):
+                raise ResultExpired(job=id_text(message.job), state=found.state.label)
+            runs = await overlay.runs(found.id)
+            info = t.info_of_finished(found, runs)
+        if message.runs:
+            return m.JobRecord(message.request, replace(info, attempts=[]), fitted(history(info, runs)))
+        return m.JobRecord(message.request, replace(info, attempts=fitted(info.attempts)))
 
     def find_jobs(self, message: m.FindJobs) -> None:
         states = tuple(JobState(number) for number in message.states if number in _STATES)
-        wanted = (self.namespace, states, message.queue, message.task)
-        limit = max(1, min(message.limit, PAGE_JOBS_MAX))
-        state = self._broker.engine.partition.state
+        limit = max(1, min(message.limit, PAGE_RUNS_JOBS_MAX if message.runs else PAGE_JOBS_MAX))
+        listings = self._broker.listings
 
-        def ask() -> LivingPage | Refused:
+        def ask() -> tuple[JobFilter, LivingPage] | Refused:
             try:
-                return living_page(state, wanted, limit, message.after)
+                ids = id_range(message.id_prefix) if message.id_prefix else None
+                where = JobFilter(
+                    self.namespace, states, message.queue, message.task, message.since_ms, message.until_ms, ids,
+                    message.error,
+                )  # fmt: skip
+                return where, listings.page(where, limit, message.after)
             except Refused as error:
                 return error
 
-        self._post(Query(ask), Peer._found_living, (message, wanted, limit))
+        self._post(Query(ask), Peer._found_living, (message, limit))
 
-    def _found_living(self, question: tuple[m.FindJobs, Wanted, int], reply: Any) -> None:
-        message, wanted, limit = question
+    def _found_living(self, question: tuple[m.FindJobs, int], reply: Any) -> None:
+        message, limit = question
         if isinstance(reply, Exception):
             self.send(t.refusal(message.request, reply))
             return
+        where, living = reply
 
         async def tell(message: m.FindJobs, living: LivingPage) -> m.BrokerMessage:
-            jobs, following = await whole_page(self._broker.overlay, living, wanted, limit, message.after)
-            return m.JobPage(message.request, jobs, following)
+            page = await whole_page(self._broker.overlay, living, where, limit, message.after, runs=message.runs)
+            return m.JobPage(message.request, page.jobs, page.following, page.runs)
 
-        self._broker.spawn(self._answer(tell), message, reply)
+        self._broker.spawn(self._answer(tell), message, living)
 
     def _answer(
         self, tell: Callable[[Any, Any], Awaitable[m.BrokerMessage]]

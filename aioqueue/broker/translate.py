@@ -14,7 +14,7 @@ from aioqueue.core.effects import DeliverJob
 from aioqueue.core.state import Job
 from aioqueue.errors import AioqueueError, BadOption, PayloadTooLarge, Refused, Unsupported, WrongNamespace
 from aioqueue.limits import BODY_BYTES_MAX, DURATION_MS_MAX, ERROR_BYTES_MAX
-from aioqueue.model.bodies import pack_failure, unpack_failure, unpack_headers
+from aioqueue.model.bodies import CRASHED, pack_failure, unpack_failure, unpack_headers
 from aioqueue.model.ids import route_in, route_of
 from aioqueue.model.records import EndedRun, FinishedJob, JobExtra, pack_extra, unpack_extra
 from aioqueue.model.spec import Spec, unpack_spec
@@ -32,10 +32,6 @@ _OUTCOMES: Final = (None, m.Outcome.ACCEPTED, m.Outcome.EXISTS)
 _LOOK: Final = int(m.SubmitFlag.RESEND | m.SubmitFlag.OWN_ID)
 _UNKNOWN, _FRESH, _SETTLED = c.Known.UNKNOWN, c.Known.FRESH, c.SettleOutcome.OK
 _ACCEPTED = c.SubmitOutcome.ACCEPTED
-
-CRASHED: Final = pack_failure(
-    Failure("WorkerCrashed", "the worker's process ended without a word each time it ran this job", "", False)
-)
 
 
 class Submission(NamedTuple):

@@ -6,15 +6,29 @@ from typing import Annotated
 
 import typer
 
-from aioqueue.cli.options import JobIdArgument, Json, Namespace, Url
+from aioqueue.cli.options import (
+    ErrorText,
+    IdPrefix,
+    JobIdArgument,
+    Json,
+    Lane,
+    Namespace,
+    Since,
+    States,
+    TaskName,
+    Until,
+    Url,
+)
 
 
 def ls(
-    state: Annotated[
-        list[str] | None, typer.Option(metavar="STATE", help="Only these states; may be given several times.")
-    ] = None,
-    queue: Annotated[str, typer.Option(metavar="NAME", help="Only this lane.")] = "",
-    task: Annotated[str, typer.Option(metavar="NAME", help="Only this task.")] = "",
+    state: States = None,
+    queue: Lane = "",
+    task: TaskName = "",
+    since: Since = "",
+    until: Until = "",
+    job_id: IdPrefix = "",
+    error: ErrorText = "",
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 is all.")] = 50,
     url: Url = "",
     namespace: Namespace = "default",
@@ -24,12 +38,12 @@ def ls(
     from aioqueue.cli.listing import Wanted, list_jobs
     from aioqueue.cli.running import queue_at, run_short
 
-    wanted = Wanted(tuple(state or ()), queue, task, limit)
+    wanted = Wanted(tuple(state or ()), queue, task, since, until, job_id, error, limit)
     run_short(list_jobs(queue_at(url, namespace), wanted, json=json))
 
 
 def show(job: JobIdArgument, url: Url = "", namespace: Namespace = "default", json: Json = False) -> None:
-    """Show one job. With its times, attempts, last failure and traceback, and result."""
+    """Show one job. With its times, every run, last failure and traceback, and result."""
     from aioqueue.cli.running import queue_at, run_short
     from aioqueue.cli.showing import show_job
 

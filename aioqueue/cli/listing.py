@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
 from typing import Final, NamedTuple
 
 from aioqueue.cli.outcome import out, say
-from aioqueue.client.info import JobInfo
+from aioqueue.client.filters import Filter, make_filter
+from aioqueue.client.info import JobInfo, friendly
 from aioqueue.client.queue import Queue
 from aioqueue.clock import SystemClock
-from aioqueue.model.names import check_name
 from aioqueue.monitor.documents import document, json_text
 from aioqueue.monitor.text import age, plain, short
 
@@ -24,30 +25,42 @@ _GAP: Final = "  "
 
 
 class Wanted(NamedTuple):
-    """Which jobs: any state, queue or task where empty, and at most `limit` of them unless it is 0."""
+    """Which jobs, as it was written: any where empty, and at most `limit` of them unless it is 0."""
 
-    states: tuple[str, ...]
-    queue: str
-    task: str
-    limit: int
+    states: Sequence[str] = ()
+    queue: str = ""
+    task: str = ""
+    since: str = ""
+    until: str = ""
+    id: str = ""
+    error: str = ""
+    limit: int = 0
+
+    def filter(self) -> Filter:
+        """What is asked of the broker. Raises `BadOption` or `BadName`."""
+        return make_filter(
+            SystemClock().now().wall_ms,
+            state=self.states or None, queue=self.queue, task=self.task, since=self.since or None,
+            until=self.until or None, id=self.id, error=self.error,
+        )  # fmt: skip
 
 
 async def list_jobs(queue: Queue, wanted: Wanted, *, json: bool) -> None:
     """Print the jobs. Raises `BadOption` for a state that there is not, `BadName` for what names no lane or task."""
-    for what in ("queue", "task"):
-        if name := getattr(wanted, what):
-            check_name(what, name)
+    where = wanted.filter()
     async with queue:
         # One more than is shown tells whether there are more.
-        found = queue.find(
-            state=wanted.states or None,
-            queue=wanted.queue or None,
-            task=wanted.task or None,
-            limit=wanted.limit + 1 if wanted.limit else None,
-        )
+        found = _infos(queue, where, wanted.limit + 1 if wanted.limit else None)
         more = await (_write_json if json else _write_table)(found, wanted.limit)
     if more:
         say(f"only the first {wanted.limit} are shown; --limit 0 shows all")
+
+
+async def _infos(queue: Queue, where: Filter, limit: int | None) -> AsyncIterator[JobInfo]:
+    async with aclosing(queue.session().questions.pages(where, limit)) as pages:
+        async for page in pages:
+            for info in page.jobs:
+                yield friendly(info)
 
 
 async def _write_json(found: AsyncIterator[JobInfo], limit: int) -> bool:

@@ -32,3 +32,14 @@ JobIdArgument = Annotated[str, typer.Argument(metavar="ID", help="A job's id, as
 LogLevel = Annotated[
     str, typer.Option(metavar="LEVEL", help="What to log on stderr: debug, info, warning, error or critical.")
 ]
+States = Annotated[
+    list[str] | None, typer.Option("--state", metavar="STATE", help="Only these states; may be given several times.")
+]
+Lane = Annotated[str, typer.Option("--queue", metavar="NAME", help="Only this lane.")]
+TaskName = Annotated[str, typer.Option("--task", metavar="NAME", help="Only this task.")]
+Since = Annotated[
+    str, typer.Option(metavar="TIME", help="Only what was submitted, or ended, then or later: 2h (ago), or ISO 8601.")
+]
+Until = Annotated[str, typer.Option(metavar="TIME", help="Only what was submitted, or ended, before then.")]
+IdPrefix = Annotated[str, typer.Option("--id", metavar="PREFIX", help="Only ids that begin so.")]
+ErrorText = Annotated[str, typer.Option("--error", metavar="TEXT", help="Only those whose last error has this text.")]

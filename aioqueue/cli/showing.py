@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,12 +13,13 @@ from aioqueue.client.queue import Queue
 from aioqueue.clock import SystemClock
 from aioqueue.errors import BadResult, ResultExpired
 from aioqueue.model.ids import id_text
-from aioqueue.model.views import Attempt, Failure
+from aioqueue.model.views import Failure, Run
 from aioqueue.monitor.documents import document, json_text
 from aioqueue.monitor.text import age, long_age, plain
 
 # A job that has ended answers at once.
 _RESULT_SECONDS: Final = 10.0
+_HEADS: Final = ("RUN", "ATTEMPT", "STARTED", "WAITED", "TOOK", "OUTCOME", "WORKER", "ERROR")
 
 
 async def show_job(queue: Queue, job_id: str, *, json: bool) -> None:
@@ -26,18 +27,19 @@ async def show_job(queue: Queue, job_id: str, *, json: bool) -> None:
     async with queue:
         job = await queue.get(job_id)
         info = await job.info()
+        runs = await job.history()
         known: dict[str, Any] = {}
         if info.state == "succeeded":
             # Without its result the rest of it can still be shown.
             with contextlib.suppress(BadResult, ResultExpired):
                 known["result"] = await job.result(_RESULT_SECONDS)
     if json:
-        out(json_text({**document(info), **known}, indent=2))
+        out(json_text({**document(info), "history": document(runs), **known}, indent=2))
     else:
-        out("\n".join(_lines(info, known, SystemClock().now().wall_ms)))
+        out("\n".join(_lines(info, runs, known, SystemClock().now().wall_ms)))
 
 
-def _lines(info: JobInfo, known: dict[str, Any], now_ms: int) -> Iterator[str]:
+def _lines(info: JobInfo, history: Sequence[Run], known: dict[str, Any], now_ms: int) -> Iterator[str]:
     facts = {
         "id": info.id,
         "own id": plain(info.own_id or ""),
@@ -62,7 +64,7 @@ def _lines(info: JobInfo, known: dict[str, Any], now_ms: int) -> Iterator[str]:
     for name, fact in facts.items():
         if fact:
             yield f"{name + ':':<11}{fact}"
-    yield from _attempts(info.attempts)
+    yield from _history(history, now_ms)
     if info.failure is not None:
         yield from _failure(info.failure)
 
@@ -79,15 +81,38 @@ def _blocked(info: JobInfo) -> str:
     return f"job {id_text(block.job)} of task {plain(block.task)} blocks the event loop of its worker {place}"
 
 
-def _attempts(attempts: tuple[Attempt, ...]) -> Iterator[str]:
-    if attempts:
-        yield "attempts:"
-    for attempt in attempts:
-        failure = attempt.failure
-        why = f"  {plain(failure.type)}: {plain(failure.text)}" if failure is not None else ""
-        took = age(attempt.ended_ms - attempt.started_ms)
-        line = f"{attempt.run:>3}  {_iso(attempt.started_ms)}  {attempt.outcome:<9} after {took:<6}"
-        yield f"  {line} on {plain(attempt.worker)}{why}"
+def _history(runs: Sequence[Run], now_ms: int) -> Iterator[str]:
+    """Every run on a line. Those before a retry by hand count from 1 too, so they are set apart."""
+    rows = [_run(run, now_ms) for run in runs]
+    widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
+    if rows:
+        yield _row(_HEADS, widths)
+    generation = 0
+    for run, row in zip(runs, rows, strict=True):
+        if run.generation != generation:
+            generation = run.generation
+            yield f"retried by hand ({generation}):"
+        yield _row(row, widths)
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    numbers = [cell.rjust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)]
+    return "  ".join([*numbers, *map(str.ljust, cells[2:], widths[2:])]).rstrip()
+
+
+def _run(run: Run, now_ms: int) -> tuple[str, ...]:
+    failure = run.failure
+    took = run.duration_ms
+    return (
+        str(run.run),
+        str(run.attempt),
+        _iso(run.started_ms),
+        age(run.started_ms - run.queued_ms) if run.queued_ms else "-",
+        age(now_ms - run.started_ms if took is None else took),
+        run.outcome,
+        plain(run.worker),
+        plain(f"{failure.type}: {failure.text}") if failure is not None else "",
+    )
 
 
 def _failure(failure: Failure) -> Iterator[str]:

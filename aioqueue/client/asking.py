@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Literal, cast
 
+from aioqueue.client.filters import Filter
 from aioqueue.client.info import JobInfo, friendly
 from aioqueue.client.link import Link
-from aioqueue.errors import AioqueueError, DeadlineExceeded
+from aioqueue.errors import AioqueueError, DeadlineExceeded, Unsupported
+from aioqueue.limits import PAGE_JOBS_MAX
 from aioqueue.model.names import check_text
+from aioqueue.model.views import Run
 from aioqueue.protocol.messages import (
     CancelJob,
     Cancelled,
+    Capability,
     FindJobs,
     GetJob,
     JobPage,
@@ -67,12 +71,52 @@ class Questions:
         assert isinstance(answer, JobRecord)
         return friendly(answer.info)
 
-    async def page(self, states: list[int], queue: str, task: str, limit: int, after: bytes) -> JobPage:
-        """One page of jobs; its `next` is where the following one begins, empty after the last."""
-        what = "a page of jobs"
-        answer = await self.ask(Question(what, lambda number: FindJobs(number, states, queue, task, limit, after)))
+    async def history(self, key: bytes) -> tuple[JobInfo, tuple[Run, ...]]:
+        """The same, and every run of the job, oldest first. `Unsupported` by a broker that cannot tell them."""
+        self.need(Capability.RUNS, "the runs of a job")
+        answer = await self.ask(Question("the history of a job", lambda number: GetJob(number, key, True)))
+        assert isinstance(answer, JobRecord)
+        return friendly(answer.info), tuple(answer.runs)
+
+    async def page(self, where: Filter, limit: int, after: bytes, *, runs: bool = False) -> JobPage:
+        """One page of jobs; its `next` is where the following one begins, empty after the last.
+
+        It may be short, and empty, and still not the last.
+        """
+        if where.beyond_names:
+            self.need(Capability.FILTERS, "a list by time, id or error")
+        if runs:
+            self.need(Capability.RUNS, "the runs of jobs")
+        answer = await self.ask(
+            Question(
+                "a page of jobs",
+                lambda number: FindJobs(
+                    number, list(where.states), where.queue, where.task, limit, after, where.since_ms, where.until_ms,
+                    where.id_prefix, where.error, runs,
+                ),
+            )
+        )  # fmt: skip
         assert isinstance(answer, JobPage)
         return answer
+
+    async def pages(
+        self, where: Filter, limit: int | None = None, *, runs: bool = False
+    ) -> AsyncGenerator[JobPage, None]:
+        """A list, a page at a time, at most `limit` jobs in all; with `runs`, all runs of each."""
+        rest = limit
+        after = b""
+        while rest is None or rest > 0:
+            page = await self.page(where, PAGE_JOBS_MAX if rest is None else min(rest, PAGE_JOBS_MAX), after, runs=runs)
+            yield page
+            after = page.next
+            if not after:
+                return
+            rest = None if rest is None else rest - len(page.jobs)
+
+    def need(self, capability: Capability, what: str) -> None:
+        """`Unsupported` if the broker of the last connection is too old to do this."""
+        if capability not in self._link.capabilities:
+            raise Unsupported(what=what)
 
     async def cancel(self, key: bytes, reason: str) -> CancelOutcome:
         """How the cancel went. Raises `JobNotFound`."""

@@ -27,6 +27,7 @@ from aioqueue.model.bodies import unpack_failure
 from aioqueue.model.durations import Duration, to_ms
 from aioqueue.model.ids import id_text
 from aioqueue.model.states import JobState
+from aioqueue.model.views import Run
 from aioqueue.protocol.messages import EndedItem
 
 R = TypeVar("R")
@@ -135,6 +136,13 @@ class Job(Generic[R]):
     async def info(self) -> JobInfo:
         """What the broker knows of the job now. Raises `JobNotFound`."""
         return await self._session().questions.info(self.key)
+
+    async def history(self) -> tuple[Run, ...]:
+        """Every run of the job that is known, oldest first, those before a `retry()` included; the one that is on too.
+
+        Raises `JobNotFound` or `ResultExpired`, and `Unsupported` by a broker that is too old to tell.
+        """
+        return (await self._session().questions.history(self.key))[1]
 
     async def cancel(self, reason: str = "", *, wait: Duration | None = None) -> CancelOutcome:
         """Keep the job from running, or stop it: `cancelled`, `finished` when it had ended before, or `stopping`.

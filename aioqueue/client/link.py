@@ -48,6 +48,7 @@ from aioqueue.protocol.messages import (
     PROTOCOL_VERSION,
     PROTOCOL_VERSION_MIN,
     BrokerMessage,
+    Capability,
     ClientMessage,
     Closing,
     Goodbye,
@@ -63,6 +64,8 @@ from aioqueue.transport.stream import Stream
 
 _log = logging.getLogger(__name__)
 _CODEC = Codec()
+# What this side would use of a broker that is newer than version 1 had to be.
+_CAPABILITIES: Final = int(sum(Capability))
 # After this many doublings the cap has long been reached.
 _DOUBLINGS_MAX: Final = 16
 # Refusals that another attempt may heal: they tell of the broker's state, not of a mistake in the call.
@@ -116,6 +119,8 @@ class Link:
         self.url = url
         # Why the last attempt or connection failed; for those who wait for the first one.
         self.trouble: Exception | None = None
+        # What the broker of the last connection can do.
+        self.capabilities = Capability(0)
         self._open_stream = open_stream
         self._role, self._namespace, self._name, self._secret = role, namespace, name, secret
         self._on_welcome, self._on_messages, self._on_lost = on_welcome, on_messages, on_lost
@@ -233,7 +238,7 @@ class Link:
         connection.send_nowait(
             Hello(
                 PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, self._role, self._secret, self._namespace, self._name,
-                journal_id=self._journal_id, position_seen=self._position,
+                capabilities=_CAPABILITIES, journal_id=self._journal_id, position_seen=self._position,
             )
         )  # fmt: skip
         try:
@@ -260,6 +265,7 @@ class Link:
             self._journal_id, self._position = welcome.journal_id, 0
         self._position = max(self._position, welcome.position)
         _log.info("connected to the broker at %s as session %d", self.url, welcome.session)
+        self.capabilities = Capability(welcome.capabilities)
         self._connection = connection
         self._on_welcome(welcome)
         while True:

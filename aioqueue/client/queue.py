@@ -10,12 +10,13 @@ import importlib
 import os
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar, overload
 
 from aioqueue.client.declare import Declares
+from aioqueue.client.filters import Moment, make_filter
 from aioqueue.client.ids import JobIds
 from aioqueue.client.info import JobInfo, friendly
 from aioqueue.client.job import Job, Results, result_of
@@ -35,12 +36,10 @@ from aioqueue.limits import (
     EMBEDDED_SLOTS,
     FRAME_BYTES_MAX,
     KIB,
-    PAGE_JOBS_MAX,
     SLOTS_MAX,
 )
 from aioqueue.model.ids import id_bytes, own_id
 from aioqueue.model.names import check_name
-from aioqueue.model.states import JobState
 from aioqueue.model.views import Statistics
 from aioqueue.protocol.messages import SubmitFlag, SubmitItem
 from aioqueue.transport.address import Address, TcpAddress, parse_address
@@ -345,28 +344,30 @@ class Queue(Declares):
         state: str | Iterable[str] | None = None,
         queue: str | None = None,
         task: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        id: str | None = None,
+        error: str | None = None,
         limit: int | None = None,
     ) -> AsyncGenerator[JobInfo, None]:
         """Jobs in these states (`ready`, `dead`, …), of this lane and of this task, newest first, at most `limit`.
 
-        Raises `BadOption` for a state that there is not, and `BadName`.
+        `since` and `until` (a `datetime` with a time zone, ISO 8601 text, or how long ago, such as `"2h"`) are about
+        the moment that the list is ordered by: the submit of a living job, the end of a finished one. `id` is how the
+        id begins. `error` stands in the last failure as it is listed, `Type: text`, in this very case.
+
+        The living come first. A job that ends while the list is read may appear in both parts.
+
+        Raises `BadOption` for what cannot be, and `BadName`.
         """
-        states = _states(state)
-        for what, name in (("queue", queue), ("task", task)):
-            if name:
-                check_name(what, name)
-        session = self.session()
-        rest = limit
-        after = b""
-        while rest is None or rest > 0:
-            size = PAGE_JOBS_MAX if rest is None else min(rest, PAGE_JOBS_MAX)
-            page = await session.questions.page(states, queue or "", task or "", size, after)
-            for info in page.jobs:
-                yield friendly(info)
-            after = page.next
-            if not after:
-                return
-            rest = None if rest is None else rest - len(page.jobs)
+        where = make_filter(
+            self._clock.now().wall_ms,
+            state=state, queue=queue, task=task, since=since, until=until, id=id, error=error,
+        )  # fmt: skip
+        async with aclosing(self.session().questions.pages(where, limit)) as pages:
+            async for page in pages:
+                for info in page.jobs:
+                    yield friendly(info)
 
     async def statistics(self) -> AsyncGenerator[Statistics, None]:
         """What the broker does, about once a second, as long as it is iterated. Outlives a restart of the broker."""
@@ -408,14 +409,3 @@ def _atomic_bytes(items: list[SubmitItem]) -> int:
     else:
         return frame
     raise BulkTooLarge(jobs=len(items), size=size, jobs_max=ATOMIC_JOBS_MAX, size_max=size_max)
-
-
-def _states(state: str | Iterable[str] | None) -> list[int]:
-    if state is None:
-        return []
-    labels = {found.label: int(found) for found in JobState}
-    wanted = [state] if isinstance(state, str) else list(state)
-    for label in wanted:
-        if label not in labels:
-            raise BadOption(option="state", value=label, reason=f"it must be one of {', '.join(labels)}")
-    return [labels[label] for label in dict.fromkeys(wanted)]

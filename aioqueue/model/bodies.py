@@ -51,6 +51,18 @@ def unpack_failure(body: bytes) -> Failure:
         return Failure("UnreadableError", f"the worker's error could not be read: {error}")
 
 
+def failure_line(body: bytes) -> str:
+    """The failure in an error's body on one line, `Type: text`, as lists show it and searches read it."""
+    failure = unpack_failure(body)
+    return f"{failure.type}: {failure.text}"
+
+
+# How a job died that its worker's process never outlived: there is no error to tell.
+CRASHED: Final = pack_failure(
+    Failure("WorkerCrashed", "the worker's process ended without a word each time it ran this job", "", False)
+)
+
+
 def pack_headers(headers: dict[str, str]) -> bytes:
     """Headers as they travel; nothing at all for none."""
     return _encoder.encode(headers) if headers else b""

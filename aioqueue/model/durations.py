@@ -79,6 +79,22 @@ def to_instant_ms(value: datetime | int, *, option: str) -> int:
     return ms
 
 
+def past_ms(value: datetime | Duration, now_ms: int, *, option: str) -> int:
+    """A point of time as milliseconds UTC. Raises `BadOption`, naming `option`.
+
+    `value` is a `datetime` or ISO 8601 text with a time zone, or a duration before `now_ms`.
+    """
+    if isinstance(value, str) and "-" in value:
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError:
+            reason = "a point of time is written like '2026-03-01T08:00:00Z', or as how long ago, like '2h'"
+            raise BadOption(option=option, value=value, reason=reason) from None
+    if isinstance(value, datetime):
+        return to_instant_ms(value, option=option)
+    return now_ms - to_ms(value, option=option)
+
+
 def _float_ms(value: float, option: str) -> int:
     if not math.isfinite(value):
         raise BadOption(option=option, value=value, reason="a duration must be a finite number of seconds")

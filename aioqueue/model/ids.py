@@ -24,6 +24,7 @@ HASH_VERSION: Final = 1
 
 _VARIANT: Final = 0b10 << 62
 _RANDOM_MASK: Final = (1 << 62) - 1
+_DIGITS: Final = frozenset("0123456789abcdef")
 _own_id_encoder = msgspec.msgpack.Encoder()
 
 
@@ -76,6 +77,14 @@ def is_own_id(job_id: bytes) -> bool:
 def id_text(job_id: bytes) -> str:
     """The id as a person reads it."""
     return str(uuid.UUID(bytes=job_id))
+
+
+def id_range(prefix: str) -> tuple[bytes, bytes]:
+    """The lowest and the highest id whose text begins so, dashes left out; `BadOption` for what no id begins with."""
+    digits = prefix.replace("-", "").lower()
+    if not digits or len(digits) > 2 * JOB_ID_BYTES or not set(digits) <= _DIGITS:
+        raise BadOption(option="id", value=prefix, reason="it must be the beginning of a job's id, such as 01a200bc")
+    return bytes.fromhex(digits.ljust(2 * JOB_ID_BYTES, "0")), bytes.fromhex(digits.ljust(2 * JOB_ID_BYTES, "f"))
 
 
 def id_bytes(text: str) -> bytes:

@@ -45,6 +45,31 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     failure: Failure | None = None
 
 
+class Run(msgspec.Struct, frozen=True, array_like=True):
+    """One run of a job: one lease of it by one worker. Times are milliseconds UTC.
+
+    `outcome` is `succeeded`, `failed`, `crashed`, `released` or `cancelled`, and `running` for the one that is on.
+    `run` counts the runs of a generation, `attempt` those of them that were not released or crashed. `queued_ms` is
+    since when the job waited for it, a back-off included: its submit, or the end of the run before; 0 where that is not
+    known any more. `ended_ms` is 0 while it runs.
+    """
+
+    run: int
+    generation: int
+    attempt: int
+    outcome: str
+    worker: str
+    queued_ms: int
+    started_ms: int
+    ended_ms: int
+    failure: Failure | None = None
+
+    @property
+    def duration_ms(self) -> int | None:
+        """How long it took; None while it runs."""
+        return self.ended_ms - self.started_ms if self.ended_ms else None
+
+
 class Block(msgspec.Struct, frozen=True, array_like=True):
     """What the event loop of a worker stands still in, and for how long.
 

@@ -20,6 +20,7 @@ from msgspec import Meta, Struct
 from aioqueue.limits import (
     BODY_BYTES_MAX,
     ERROR_BYTES_MAX,
+    ERROR_CHARACTERS_MAX,
     HEADERS_BYTES_MAX,
     ITEMS_A_FRAME_MAX,
     JOB_ID_BYTES,
@@ -31,7 +32,7 @@ from aioqueue.limits import (
     SPEC_BYTES_MAX,
     TEXT_CHARACTERS_MAX,
 )
-from aioqueue.model.views import Block, JobInfo, Statistics
+from aioqueue.model.views import Block, JobInfo, Run, Statistics
 
 PROTOCOL_VERSION: Final = 1
 PROTOCOL_VERSION_MIN: Final = 1
@@ -47,6 +48,7 @@ Text = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)]
 # An option that is not built yet costs nobody a new field: its key is a small number, its value packed msgpack.
 Extra = Annotated[dict[int, Annotated[bytes, Meta(max_length=SPEC_BYTES_MAX)]], Meta(max_length=_SHORT)]
 Number = Annotated[int, Meta(ge=0)]
+Runs = Annotated[list[Run], Meta(max_length=ITEMS_A_FRAME_MAX)]
 # An error's numbers and names; plain values only, so that a refusal cannot smuggle a tree of objects.
 Fields = Annotated[dict[str, str | int | float | bool | None], Meta(max_length=_SHORT)]
 
@@ -57,6 +59,16 @@ class Role(IntEnum):
     CLIENT = 1
     WORKER = 2
     HEARTBEAT = 3
+
+
+class Capability(IntFlag):
+    """What a broker may be able to do beyond the beginnings of version 1.
+
+    `FILTERS`: pages by time, id and error, and pages that are short and not the last. `RUNS`: tells all runs of a job.
+    """
+
+    FILTERS = 1
+    RUNS = 2
 
 
 class SubmitFlag(IntFlag):
@@ -249,19 +261,27 @@ class Ended(Struct, array_like=True, tag=31, gc=False):
 
 
 class GetJob(Struct, array_like=True, tag=32, gc=False):
+    """With `runs` the answer holds every run of the job."""
+
     request: Number
     job: JobId
+    runs: bool = False
 
 
 class JobRecord(Struct, array_like=True, tag=33, gc=False):
-    """The answer to `GetJob`."""
+    """The answer to `GetJob`; `runs` oldest first, of all generations, where they were asked for."""
 
     request: Number
     info: JobInfo
+    runs: Runs = []
 
 
 class FindJobs(Struct, array_like=True, tag=34, gc=False):
-    """One page of jobs, newest first; an empty `states`, `queue` or `task` means any. `after` is the page's cursor."""
+    """One page of jobs, newest first; an empty field means any. `after` is the page's cursor.
+
+    `since_ms` and `until_ms` (not itself included) are UTC: of the submit of a living job, the end of a finished one.
+    `id_prefix` is how the id begins, in hexadecimal digits; `error` stands in the failure, written as `Type: text`.
+    """
 
     request: Number
     states: Annotated[list[int], Meta(max_length=_SHORT)] = []
@@ -269,14 +289,20 @@ class FindJobs(Struct, array_like=True, tag=34, gc=False):
     task: Name = ""
     limit: Number = 50
     after: Annotated[bytes, Meta(max_length=64)] = b""
+    since_ms: Number = 0
+    until_ms: Number = 0
+    id_prefix: Annotated[str, Meta(max_length=2 * JOB_ID_BYTES)] = ""
+    error: Annotated[str, Meta(max_length=ERROR_CHARACTERS_MAX)] = ""
+    runs: bool = False
 
 
 class JobPage(Struct, array_like=True, tag=35, gc=False):
-    """The answer to `FindJobs`; an empty `next` says that this was the last page."""
+    """The answer to `FindJobs`; an empty `next` says that this was the last page. `runs` has a list for each job."""
 
     request: Number
     jobs: Annotated[list[JobInfo], Meta(max_length=PAGE_JOBS_MAX)]
     next: bytes = b""
+    runs: Annotated[list[Runs], Meta(max_length=PAGE_JOBS_MAX)] = []
 
 
 class CancelJob(Struct, array_like=True, tag=36, gc=False):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from aioqueue.archive.base import Archive, JobFilter, Tombstone
-from aioqueue.archive.shelves import print_of
+from aioqueue.archive.shelves import matches, print_of
 from aioqueue.errors import ArchiveFailed, BadOption
 from aioqueue.limits import KEEP_DEAD_MS, KEEP_SUCCEEDED_MS, TOMBSTONE_MS
+from aioqueue.model.bodies import pack_failure
 from aioqueue.model.records import FinishedJob
 from aioqueue.model.states import TERMINAL, JobState
+from aioqueue.model.views import Failure
 from tests.support.finished import DAY_MS, HOUR_MS, START_MS, ended, finished, job_id
 
 ANY = JobFilter("default")
@@ -238,6 +240,76 @@ async def test_a_filter_of_names_and_states_finds_exactly_those(archive: Archive
         assert await all_pages(archive, where, 1_000) == wanted
 
 
+DISK = pack_failure(Failure("OSError", "disk full: /tmp", "a traceback with stock in it"))
+STOCK = pack_failure(Failure("ValueError", "no stock"))
+
+
+@pytest.mark.parametrize("page_jobs", [1, 3, 1_000])
+async def test_a_page_holds_just_the_jobs_that_its_filter_asks_for(archive: Archive, page_jobs: int) -> None:
+    bodies = {JobState.DEAD: (DISK, STOCK, b""), JobState.EXPIRED: (STOCK, b"")}
+    jobs = [
+        finished(
+            number,
+            state,
+            queue=f"queue-{number % 2}",
+            body=bodies[state][number % len(bodies[state])] if state in bodies else b"",
+        )
+        for number in range(120)
+        for state in [sorted(TERMINAL)[number % len(TERMINAL)]]
+    ]
+    await archive.write(jobs, [], [], 1)
+    by_id = sorted(jobs, key=lambda job: job.id, reverse=True)
+    begin = START_MS + 20
+    for changes in (
+        {"since_ms": begin},
+        {"until_ms": begin},
+        {"since_ms": begin, "until_ms": begin + 1},
+        {"since_ms": START_MS + 999},
+        {"error": "no stock"},
+        {"error": "ValueError: no"},
+        {"error": "Error: disk full: /"},
+        {"error": "stock in it"},
+        {"error": "without a word"},
+        {"error": "o", "states": (JobState.DEAD,), "queue": "queue-1", "since_ms": begin},
+        {"error": "o", "states": (JobState.SUCCEEDED,)},
+        {"ids": (jobs[7].id, jobs[90].id)},
+        {"ids": (jobs[7].id, jobs[7].id)},
+        {"ids": (b"\xff" * 16, b"\xff" * 16)},
+        {"ids": (jobs[7].id, b"\xff" * 16), "states": (JobState.DEAD,), "until_ms": begin + 50, "error": "stock"},
+    ):
+        where = JobFilter("default", **changes)
+        wanted = [job for job in (by_id if where.ids else jobs[::-1]) if matches(where, job)]
+        if where.ids is not None:
+            wanted = [job for job in wanted if where.ids[0] <= job.id <= where.ids[1]]
+        assert await all_pages(archive, where, page_jobs) == wanted, changes
+
+
+@pytest.mark.parametrize("ids", [None, (b"\x00" * 16, b"\xff" * 16)])
+async def test_a_page_looks_at_few_jobs_and_goes_on_where_it_found_none(
+    archive: Archive, ids: tuple[bytes, bytes] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("memory", "pages"):
+        monkeypatch.setattr(f"aioqueue.archive.{module}.LOOK_ROWS_MAX", 10)
+    dead = [finished(number, JobState.DEAD, body=DISK if number % 25 else STOCK) for number in range(60)]
+    await archive.write(dead, [], [], 1)
+    where = JobFilter("default", ids=ids, error="stock")
+    after, pages, found = b"", 0, []
+    while pages == 0 or after:
+        page, after = await archive.page(where, 1, after)
+        pages, found = pages + 1, found + page
+    assert found == [dead[50], dead[25], dead[0]]
+    assert pages >= 6
+
+
+async def test_a_cursor_of_a_list_by_id_is_none_of_a_list_by_end(archive: Archive) -> None:
+    await archive.write([finished(number) for number in range(4)], [], [], 1)
+    by_id = JobFilter("default", ids=(b"\x00" * 16, b"\xff" * 16))
+    for one, other in ((ANY, by_id), (by_id, ANY)):
+        _, after = await archive.page(one, 2, b"")
+        with pytest.raises(BadOption):
+            await archive.page(other, 2, after)
+
+
 async def test_states_that_are_no_end_have_no_page(archive: Archive) -> None:
     await archive.write([finished(1)], [], [], 1)
     assert await archive.page(JobFilter("default", (JobState.READY, JobState.RUNNING)), 5, b"") == ([], b"")
@@ -263,7 +335,7 @@ async def test_a_rare_job_behind_thousands_of_others_is_found(archive: Archive) 
     rare = [finished(0, queue="rare"), finished(1, queue="rare")]
     await archive.write(rare + [finished(number) for number in range(2, 4_000)], [], [], 1)
     assert await all_pages(archive, JobFilter("default", queue="rare"), 1) == rare[::-1]
-    assert await archive.page(JobFilter("default", queue="none"), 5, b"") == ([], b"")
+    assert await all_pages(archive, JobFilter("default", queue="none"), 5) == []
 
 
 async def test_jobs_that_end_between_two_pages_appear_in_no_later_one(archive: Archive) -> None:

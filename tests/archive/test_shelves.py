@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from aioqueue.archive.base import JobFilter
-from aioqueue.archive.lookup import _newest
+from aioqueue.archive.pages import _highest, _newest
 from aioqueue.archive.retention import _OLDEST, _OWN_TIME, _RULED
 from aioqueue.archive.rows import job_columns
 from aioqueue.archive.schema import _TABLES
@@ -61,7 +61,7 @@ def test_the_print_of_what_matches_is_always_wanted(namespace: str, queue: str, 
 
 @pytest.mark.parametrize("place", [(0, 0, 0), (1_700_000_000_000, 2**48 - 1, 7), (-5, 3, 2**62), NEWEST])
 def test_a_cursor_is_the_place_it_was_made_of(place: tuple[int, int, int]) -> None:
-    assert unpack_cursor(pack_cursor(place)) == place
+    assert unpack_cursor(JobFilter("default"), pack_cursor(place)) == place
 
 
 def test_no_question_of_the_archive_reads_or_sorts_a_whole_table() -> None:
@@ -70,6 +70,7 @@ def test_no_question_of_the_archive_reads_or_sorts_a_whole_table() -> None:
         for sql, count in (
             (_newest(1, " LIMIT ?", " AND names & ? = ?"), 10),
             (_newest(8, " LIMIT 1 OFFSET ?"), 57),
+            (_newest(8, " LIMIT ?", " AND names & ? = ? AND instr(row, ?) > 0"), 81),
             (_OWN_TIME, 2),
             (_RULED, 3),
             (_OLDEST, 2),
@@ -77,3 +78,10 @@ def test_no_question_of_the_archive_reads_or_sorts_a_whole_table() -> None:
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", [1] * count)]
             assert not [step for step in plan if "SCAN" in step or "TEMP B-TREE" in step]
             assert any("jobs_by_end" in step or "jobs_by_expiry" in step for step in plan)
+        for sql, count in (
+            (_highest("", " LIMIT 1 OFFSET ?"), 3),
+            (_highest(" AND names & ? = ? AND shelf IN (14, 15) AND ended_ms >= ? AND ended_ms < ?", " LIMIT ?"), 7),
+        ):
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", [1] * count)]
+            assert len(plan) == 1
+            assert "(id>? AND id<?)" in plan[0]

@@ -46,6 +46,33 @@ def test_ls_finds_by_state_lane_and_task_and_counts_what_it_left_out(at_shop: Sh
     assert waiting in [info["id"] for info in at_shop.run("ls", "--limit", "0", "--json").json]
 
 
+def test_ls_finds_by_time_id_and_error(at_shop: Shell, waiting: str, dead: str) -> None:
+    def found(*options: str) -> set[str]:
+        return {info["id"] for info in at_shop.run("ls", "--limit", "0", "--json", *options).json}
+
+    assert {waiting, dead} <= found("--since", "10m")
+    assert not {waiting, dead} & found("--until", "10m")
+    assert not found("--since", "2100-01-01T00:00:00Z")
+    assert found("--id", dead) == {dead}
+    assert {waiting, dead} <= found("--id", dead[:2])
+    assert dead in found("--error", "ValueError: no")
+    assert dead not in found("--error", "no such thing")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "fragment"),
+    [
+        ("--since", "soon", "a duration is written like"),
+        ("--since", "2026-13-01", "a point of time is written like '2026-03-01T08:00:00Z'"),
+        ("--until", "2026-03-01T08:00:00", "it has no time zone"),
+        ("--id", "invoice-42", "the beginning of a job's id"),
+        ("--error", "x" * 257, "at most 256 characters"),
+    ],
+)
+def test_a_filter_that_cannot_be_is_one_sentence(at_shop: Shell, option: str, value: str, fragment: str) -> None:
+    assert fragment in at_shop.run("ls", option, value).refused()
+
+
 def test_ls_of_nothing_is_an_empty_list(at_shop: Shell) -> None:
     assert at_shop.run("ls", "--queue", "never", "--json") == (0, "[]\n", "")
     assert len(at_shop.run("ls", "--queue", "never").out.splitlines()) == 1
@@ -63,6 +90,26 @@ def test_show_tells_attempts_and_traceback_without_control_characters(at_shop: S
     assert r"ValueError: no\x1b[2Jstock" in told
     assert "Traceback (most recent call last):" in told
     assert "\x1b" not in told
+
+
+def test_show_lists_every_run_also_those_before_a_retry(at_shop: Shell) -> None:
+    job_id = at_shop.run("submit", "shop:fail", "stock", "--wait", "--json").json["id"]
+    at_shop.run("retry", job_id)
+    while at_shop.run("show", job_id, "--json").json["state"] != "dead":
+        pass
+
+    runs = at_shop.run("show", job_id, "--json").json["history"]
+    lines = at_shop.run("show", job_id).out.splitlines()
+
+    assert [(run["generation"], run["run"], run["attempt"], run["outcome"]) for run in runs] == [
+        (0, 1, 1, "failed"),
+        (1, 1, 1, "failed"),
+    ]
+    assert all(run["started_ms"] <= run["ended_ms"] and run["failure"]["text"] == "stock" for run in runs)
+    (head,) = [index for index, line in enumerate(lines) if line.startswith("RUN  ATTEMPT  STARTED")]
+    assert "failed" in lines[head + 1]
+    assert "ValueError: stock" in lines[head + 1]
+    assert lines[head + 2] == "retried by hand (1):"
 
 
 def test_show_as_json_has_the_attempts_as_objects(at_shop: Shell, dead: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from aioqueue.client.filters import Filter
 from aioqueue.client.session import Session
 from aioqueue.errors import BadOption, DeadlineExceeded, JobNotFound, NotRetryable, QueueClosed
 from aioqueue.model.ids import id_text
@@ -90,7 +91,7 @@ async def test_a_reason_that_cannot_be_sent_is_refused_here(session_of: Opened, 
 async def test_a_question_that_cannot_be_packed_is_not_asked_again(session_of: Opened, broker: FakeBroker) -> None:
     session, peer = await session_of()
     with pytest.raises(UnicodeEncodeError):
-        await session.questions.page([], "\udcff", "", 1, b"")
+        await session.questions.page(Filter(queue="\udcff"), 1, b"")
     peer.abort()
     await broker.welcome()
     assert len(session.questions) == 0

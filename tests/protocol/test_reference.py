@@ -16,7 +16,7 @@ from aioqueue.model.spec import Spec
 from aioqueue.model.states import JobState
 from aioqueue.protocol.codec import BROKER_KINDS, CLIENT_KINDS, Codec
 from aioqueue.protocol.conversation import BROKER_SAYS, CLIENT_SAYS, State
-from aioqueue.protocol.messages import RESERVED_KINDS, Closing, Message, Ping, Pong, Refusal, SubmitFlag
+from aioqueue.protocol.messages import RESERVED_KINDS, Capability, Closing, Message, Ping, Pong, Refusal, SubmitFlag
 from tests.support.examples import DIALOGUE, SPEC
 from tests.support.reference import rows_of, sections_of, structs_within, table_of
 
@@ -24,7 +24,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "protocol.md").read_t
 SECTIONS = sections_of(PAGE)
 
 STRUCTS: dict[str, type[Any]] = {}
-ENUMS: dict[str, EnumMeta] = {"SubmitFlag": SubmitFlag}
+ENUMS: dict[str, EnumMeta] = {"Capability": Capability, "SubmitFlag": SubmitFlag}
 for kind in (*get_args(Message), Spec):
     structs_within(inspect.type_info(kind), STRUCTS, ENUMS)
 

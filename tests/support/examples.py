@@ -16,6 +16,7 @@ from aioqueue.model.views import (
     JobInfo,
     QueueStatistics,
     RecentFailure,
+    Run,
     RunningJob,
     Statistics,
     WorkerStatistics,
@@ -46,6 +47,9 @@ INFO: Final = JobInfo(
     1_700_000_000_002, 1, 0, 1, 0, "worker-1", {"trace": "x"}, FAILURE,
     [Attempt(1, "failed", 1_700_000_000_001, 1_700_000_000_002, "worker-1", FAILURE)], BLOCK,
 )  # fmt: skip
+RUN: Final = Run(
+    1, 0, 1, "failed", "worker-1", 1_700_000_000_000, 1_700_000_000_001, 1_700_000_000_002, FAILURE
+)  # fmt: skip
 STATISTICS: Final = Statistics(
     1_700_000_000_000, 1_699_999_000_000, 77, 2,
     [QueueStatistics("default", "mail", 3, 2, 1, 10, 3, 1, 1)],
@@ -69,10 +73,12 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     ),
     m.Wait([JOB, OTHER]),
     m.Ended([m.EndedItem(JOB, 7, b"\x01\xc0"), m.EndedItem(OTHER, 0, b"", "job_not_found")], 43),
-    m.GetJob(3, JOB),
-    m.JobRecord(3, INFO),
-    m.FindJobs(4, [8], "mail", "app.send", 20, b"cursor"),
-    m.JobPage(4, [INFO], b"next"),
+    m.GetJob(3, JOB, True),
+    m.JobRecord(3, INFO, [RUN]),
+    m.FindJobs(
+        4, [8], "mail", "app.send", 20, b"cursor", 1_700_000_000_000, 1_700_000_060_000, "385ef8", "Error: no", True
+    ),
+    m.JobPage(4, [INFO], b"next", [[RUN]]),
     m.CancelJob(5, JOB, "not needed"),
     m.Cancelled(5, "cancelled", 44),
     m.RetryJob(6, JOB, 2),
