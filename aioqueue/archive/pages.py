@@ -110,7 +110,8 @@ def _by_id(
     end = found[0] if found is not None else None
     also, values = _conditions(where)
     oldest, newest = bounds_of(where)
-    also += f" AND shelf IN ({', '.join(map(str, shelves))}) AND ended_ms >= ? AND ended_ms < ?"
+    # The plus signs keep SQLite to the order of ids: another index would have it sort all that matches.
+    also += f" AND +shelf IN ({', '.join(map(str, shelves))}) AND +ended_ms >= ? AND +ended_ms < ?"
     bounds = (before, end or lowest, *values, oldest[0], newest[0], wanted)
     rows = gather(connection, _ID_CELLS, _highest(also, " LIMIT ?"), bounds)
     return end, [_Likely(bytes.fromhex(row[0]), int(row[1])) for row in rows]

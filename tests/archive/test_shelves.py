@@ -80,7 +80,7 @@ def test_no_question_of_the_archive_reads_or_sorts_a_whole_table() -> None:
             assert any("jobs_by_end" in step or "jobs_by_expiry" in step for step in plan)
         for sql, count in (
             (_highest("", " LIMIT 1 OFFSET ?"), 3),
-            (_highest(" AND names & ? = ? AND shelf IN (14, 15) AND ended_ms >= ? AND ended_ms < ?", " LIMIT ?"), 7),
+            (_highest(" AND names & ? = ? AND +shelf IN (14, 15) AND +ended_ms >= ? AND +ended_ms < ?", " LIMIT ?"), 7),
         ):
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", [1] * count)]
             assert len(plan) == 1
