@@ -130,37 +130,41 @@ class Engine:
         self.partition.begin(now)
         more, busy, started = True, False, 0.0
         while True:
-            if not more and not self._line:
-                now = await self._rest(now)
+            rested_ms = 0 if more or self._line else await self._rest(now)
             if busy:
                 pause = started + BUSY_GAP_MS / 1000 - loop.time()
                 if pause > 0:
                     await asyncio.sleep(pause)
             await self._overlay.room()
+            last, now = now, self._clock.now()
+            await self._forgive(now.mono_ms - last.mono_ms - rested_ms)
             started = loop.time()
-            taken, more = await self._batch(now := self._clock.now())
+            taken, more = await self._batch(now)
             busy = taken >= BUSY_COMMANDS
 
-    async def _rest(self, now: Now) -> Now:
-        """Sleep until a command arrives or something is due by itself.
-
-        If the sleep took longer than it should have by more than a heartbeat, this process was stopped or stalled, and
-        no session is to blame for what could not be read meanwhile.
-        """
+    async def _rest(self, now: Now) -> int:
+        """Sleep until a command arrives or something is due by itself; how much of that was meant, in milliseconds."""
         self._wake.clear()
         wait_ms = self.partition.next_due(now)
+        began_ms = self._clock.now().mono_ms
         try:
             async with asyncio.timeout(None if wait_ms is None else wait_ms / 1000):
                 await self._wake.wait()
         except TimeoutError:
             pass
-        woke = self._clock.now()
-        late_ms = woke.mono_ms - now.mono_ms - (wait_ms or 0)
-        if wait_ms is not None and late_ms > self.partition.session_ttl_ms // HEARTBEATS_A_TTL:
+        slept_ms = self._clock.now().mono_ms - began_ms
+        return slept_ms if wait_ms is None else min(slept_ms, wait_ms)
+
+    async def _forgive(self, late_ms: int) -> None:
+        """Move every session's deadline by a gap: so much time passed since the last batch began, and not in rest.
+
+        More than a heartbeat means that this process was stopped or suspended, or that storage stalled, wherever in the
+        loop that was; no session is to blame for what could not be read or decided meanwhile.
+        """
+        if late_ms > self.partition.session_ttl_ms // HEARTBEATS_A_TTL:
             self._line.appendleft((c.SkipTime(late_ms), _nobody, None, None))
             # What arrived while this process stood still is read before anything is judged by the clock.
             await asyncio.sleep(0)
-        return woke
 
     async def _batch(self, now: Now) -> tuple[int, bool]:
         """One batch, from the line to the replies; how many commands it took, and whether more is to do at once."""

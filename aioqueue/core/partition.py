@@ -86,6 +86,9 @@ class Partition:
                 continue
             batch.add_all(decision.events)
             replies.append(decision.reply)
+        if commands and type(commands[0]) is c.SkipTime:
+            # What was said while the broker stood still may not have been read yet.
+            self._expiry_due_ms = now.mono_ms + self._expiry_step_ms
         # Silence is judged when all that was said has been heard.
         if now.mono_ms >= self._expiry_due_ms:
             more |= self._end_silent(batch, now, commands)

@@ -14,7 +14,7 @@ import pytest
 from aioqueue.archive.base import Archive
 from aioqueue.archive.memory import MemoryArchive
 from aioqueue.broker.broker import Broker
-from aioqueue.clock import SystemClock
+from aioqueue.clock import Clock, SystemClock
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.journal.memory import Faults, MemoryJournal, MemoryStore
 from aioqueue.model.ids import generated_id
@@ -135,6 +135,7 @@ async def running(
     faults: Faults | None = None,
     session_ttl_ms: int = 10_000,
     limits: BacklogLimits = USUAL_LIMITS,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Running]:
     journal = MemoryJournal(house.store, faults)
     async with AsyncExitStack() as stack:
@@ -142,7 +143,7 @@ async def running(
             Broker.open(
                 journal,
                 house.keep_archive,
-                clock=SystemClock(),
+                clock=clock or SystemClock(),
                 path="memory:",
                 session_ttl_ms=session_ttl_ms,
                 limits=limits,

@@ -1,12 +1,16 @@
 """Connections that stand and carry nothing, in one direction or in both, are noticed by both ends and made again.
 
+A broker that was stopped is no such thing: it says nothing for a while, and blames nobody for it.
+
 Broker and worker are those that users run; a proxy makes the hole. Nothing may be lost, doubled, or counted as a crash.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
@@ -166,3 +170,31 @@ async def test_statistics_that_flow_do_not_hide_that_the_broker_hears_nothing(st
         street.clients.clear()
         await anext(updates)
         assert await queue.run(step, 21) == 42
+
+
+async def test_a_busy_broker_that_was_stopped_for_longer_than_a_ttl_blames_nobody(street: Street) -> None:
+    async with Queue(street.broker.url) as queue, aclosing(queue.statistics()) as updates:
+        job, rung = await street.held(queue)
+        before = {worker.session for worker in (await anext(updates)).workers}
+        over = asyncio.Event()
+
+        async def submit() -> int:
+            number = 0
+            while not over.is_set():
+                number += await queue.run(step, 1)
+            return number
+
+        busy = [asyncio.create_task(submit()) for _ in range(20)]
+        for _ in range(2):
+            await queue.run(step, 1)
+            os.kill(street.broker.pid, signal.SIGSTOP)
+            # The stop itself is what is tested; nothing tells of its end.
+            await asyncio.sleep(1.5)
+            os.kill(street.broker.pid, signal.SIGCONT)
+        await queue.run(step, 1)
+        over.set()
+        assert all(await asyncio.gather(*busy))
+        assert {worker.session for worker in (await anext(updates)).workers} == before
+        rung.go()
+        assert await job.result(30) == 42
+        await assert_ran_once(job)

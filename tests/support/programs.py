@@ -53,6 +53,10 @@ class BrokerProgram:
         assert line, (self._folder / "broker.err").read_text()
         self.port = json.loads(line)["port"]
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self) -> None:
         self._process.kill()
 
