@@ -112,6 +112,11 @@ RESEND_SECONDS: Final = 3_600.0
 
 # --- the journal --------------------------------------------------------------------------------------------------
 
+# With less than this free on the broker's disk no new jobs come in: more than a second of the fastest submits, for that
+# is how often it is looked at. An app that owns its journal itself is smaller, and so may its disk be.
+DISK_RESERVE_BYTES: Final = 256 * MIB
+EMBEDDED_DISK_RESERVE_BYTES: Final = 64 * MIB
+DISK_LOOK_SECONDS: Final = 1.0
 # Larger batches brought 12-19 ms tails.
 BATCH_BYTES_TARGET: Final = 256 * KIB
 BATCH_EVENTS_TARGET: Final = 1_000

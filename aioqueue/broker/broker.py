@@ -16,6 +16,7 @@ from itertools import count
 from typing import Any, Final
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from aioqueue.archive.base import Archive
@@ -23,6 +24,7 @@ from aioqueue.broker import translate as t
 from aioqueue.broker.backlog import Backlog
 from aioqueue.broker.beats import Beats
 from aioqueue.broker.bodies import Bodies
+from aioqueue.broker.disk import DiskWatch
 from aioqueue.broker.engine import Engine, Query
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.pages import Listings
@@ -40,6 +42,7 @@ from aioqueue.core.partition import Partition
 from aioqueue.errors import ConnectionLost, HistoryLost, JournalError, PeerMisbehaved, Refused
 from aioqueue.journal.base import Journal, Leadership
 from aioqueue.limits import (
+    DISK_LOOK_SECONDS,
     FRAME_BYTES_TARGET,
     HANDSHAKE_MS,
     HEARTBEATS_A_TTL,
@@ -76,6 +79,7 @@ class Broker:
         self.listings = Listings(partition.state)
         self.waiters: Waiters[Peer] = Waiters()
         self.recovered = Recovered(0, 0)
+        self.disk: DiskWatch | None = None
         self._archive = archive
         self._beats = Beats()
         self._statistician = Statistician(partition.state, self._beats, clock.now())
@@ -100,12 +104,16 @@ class Broker:
         owner: str = "broker",
         session_ttl_ms: int = SESSION_TTL_MS,
         limits: BacklogLimits = USUAL_LIMITS,
+        disk: DiskWatch | None = None,
     ) -> AsyncIterator[Broker]:
         """Lead the journal, recover, and run until the block is left; both files are closed then.
 
         Raises `JournalError` for what cannot be opened or replayed, and out of the block when the journal fails later.
         """
         try:
+            if disk is not None:
+                # Before the first append, which a reserve that was left behind may have to make room for.
+                await anyio.to_thread.run_sync(disk.look)
             leadership = await journal.lead(owner, clock.now().wall_ms)
             archive = await open_archive(leadership.journal_id)
             try:
@@ -115,11 +123,16 @@ class Broker:
                 recovered = await recover(journal, archive, overlay, bodies, partition, leadership.position, path)
                 broker = cls((partition, journal, leadership), archive, overlay, bodies, clock, path)
                 broker.recovered = recovered
+                broker.disk = disk
+                if disk is not None and disk.low is not None:
+                    broker.engine.post(c.LimitAdmission(disk.low), _nothing)
                 async with broker._running():
                     yield broker
             finally:
                 with anyio.CancelScope(shield=True):
                     await archive.aclose()
+                    if disk is not None:
+                        disk.close()
         finally:
             with anyio.CancelScope(shield=True):
                 await journal.aclose()
@@ -133,6 +146,8 @@ class Broker:
                 self._task_group.start_soon(self.overlay.run)
                 self._task_group.start_soon(self._tell_watchers)
                 self._task_group.start_soon(self._notice_silence)
+                if self.disk is not None:
+                    self._task_group.start_soon(self._watch_disk, self.disk)
                 try:
                     yield
                 finally:
@@ -154,6 +169,12 @@ class Broker:
             with anyio.CancelScope(shield=True):
                 await self._close_peers(t.refusal(0, error))
             raise
+
+    async def _watch_disk(self, disk: DiskWatch) -> None:
+        while True:
+            await anyio.sleep(DISK_LOOK_SECONDS)
+            if await anyio.to_thread.run_sync(disk.look):
+                self.engine.post(c.LimitAdmission(disk.low), _nothing)
 
     def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
         """Run something beside the engine, for as long as the broker lives."""

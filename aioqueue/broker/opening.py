@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 from aioqueue.archive.memory import MemoryArchive
 from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.broker.broker import Broker
+from aioqueue.broker.disk import DiskWatch
 from aioqueue.clock import Clock
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.journal.batch import JOURNAL_ID_BYTES
 from aioqueue.journal.memory import MemoryJournal, MemoryStore
 from aioqueue.journal.sqlite import SqliteJournal
-from aioqueue.limits import SESSION_TTL_MS
+from aioqueue.limits import EMBEDDED_DISK_RESERVE_BYTES, SESSION_TTL_MS
 from aioqueue.transport.address import MemoryAddress, SqliteAddress
 
 
@@ -35,8 +36,10 @@ async def open_broker(
     clock: Clock,
     session_ttl_ms: int = SESSION_TTL_MS,
     limits: BacklogLimits = USUAL_LIMITS,
+    disk_reserve: int = EMBEDDED_DISK_RESERVE_BYTES,
 ) -> AsyncIterator[Broker]:
-    """A broker on the storage that the address names, running until the block is left.
+    """A broker on the storage that the address names, running until the block is left. With less than `disk_reserve`
+    bytes free it takes no new jobs; 0 is not to look.
 
     Raises `JournalInUse`, `JournalNewer`, `NotAJournal`, `JournalDamaged`, `HistoryLost`, `ArchiveFailed` at the
     beginning, and `JournalFailed` or `ArchiveFailed` out of the block when storage fails later.
@@ -59,8 +62,10 @@ async def open_broker(
             return await SqliteArchive.open(f"{path}-archive", journal_id=journal_id)
 
         journal = await SqliteJournal.open(path, clock)
+        disk = DiskWatch(path, disk_reserve, [f"{path}-archive"]) if disk_reserve else None
         opening = Broker.open(
-            journal, sqlite_archive, clock=clock, path=path, owner=owner, session_ttl_ms=session_ttl_ms, limits=limits
-        )
+            journal, sqlite_archive, clock=clock, path=path, owner=owner, session_ttl_ms=session_ttl_ms, limits=limits,
+            disk=disk,
+        )  # fmt: skip
     async with opening as broker:
         yield broker

@@ -98,7 +98,7 @@ async def salvage(path: str, destination: str, clock: Clock) -> SalvageReport:
         report.lost_jobs = [id_text(job_id) for job_id in sorted(rescue.lost)]
     # Once as a broker: it proves that one starts from this, and brings the archive up to the journal's end before
     # anybody asks. An end that only the archive knows is then told as it was, and not as the cancellation made for it.
-    async with open_broker(SqliteAddress(target), clock=clock):
+    async with open_broker(SqliteAddress(target), clock=clock, disk_reserve=0):
         pass
     report.ok = not report.lost
     return report

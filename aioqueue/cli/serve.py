@@ -25,6 +25,9 @@ def serve(
     max_backlog_bytes: Annotated[
         str, typer.Option(metavar="SIZE", help="The same, in bytes of their arguments and headers.")
     ] = "2GiB",
+    disk_reserve: Annotated[
+        str, typer.Option(metavar="SIZE", help="With less than this free on its disk, new jobs are refused; 0 never.")
+    ] = "256MiB",
     log_level: LogLevel = "info",
     json: Json = False,
 ) -> None:
@@ -33,6 +36,6 @@ def serve(
     from aioqueue.cli.running import run_long
     from aioqueue.cli.serving import Place, checked, serve_until_stopped
 
-    place = checked(Place(host, port, journal, session_ttl, max_backlog_jobs, max_backlog_bytes))
+    place = checked(Place(host, port, journal, session_ttl, max_backlog_jobs, max_backlog_bytes, disk_reserve))
     logs.set_up(log_level)
     run_long(serve_until_stopped(place, json=json))

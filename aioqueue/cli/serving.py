@@ -42,6 +42,7 @@ class Place(NamedTuple):
     session_ttl: str
     max_backlog_jobs: int
     max_backlog_bytes: str
+    disk_reserve: str
 
 
 def checked(place: Place) -> Place:
@@ -49,6 +50,7 @@ def checked(place: Place) -> Place:
     _address(place)
     _session_ttl_ms(place)
     _limits(place)
+    _disk_reserve(place)
     return place
 
 
@@ -78,7 +80,13 @@ async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json
         # A taken port is told before a journal is made or replayed. Nobody finds the port open until that is done.
         await (await listen(place.host, place.port)).aclose()
     async with (
-        open_broker(address, clock=SystemClock(), session_ttl_ms=session_ttl_ms, limits=_limits(place)) as broker,
+        open_broker(
+            address,
+            clock=SystemClock(),
+            session_ttl_ms=session_ttl_ms,
+            limits=_limits(place),
+            disk_reserve=_disk_reserve(place),
+        ) as broker,
         _beside(address, broker, connections),
     ):
         listener = await listen(place.host, place.port)
@@ -181,6 +189,10 @@ def _limits(place: Place) -> BacklogLimits:
         reason = f"it must be at least {size_text(BACKLOG_BYTES_MAX_MIN)}"
         raise BadOption(option="max-backlog-bytes", value=place.max_backlog_bytes, reason=reason)
     return BacklogLimits(place.max_backlog_jobs, bytes_max)
+
+
+def _disk_reserve(place: Place) -> int:
+    return to_bytes(place.disk_reserve, option="disk-reserve")
 
 
 def _session_ttl_ms(place: Place) -> int:

@@ -7,6 +7,7 @@ is what replay gives, for it is counted from events.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Final, NamedTuple
 
 from aioqueue.errors import DiskLow, QueueFull, Refused
@@ -43,6 +44,7 @@ class Admission:
     def refusal(self, living: int, more_bytes: int = 0) -> Refused:
         """Why nothing more comes in; `more_bytes` were just let in and are not counted yet."""
         if self.disk_low is not None:
-            return self.disk_low
+            # Each asker gets its own, for a traceback grows where an exception is raised.
+            return copy(self.disk_low)
         jobs_max, size_max = self.limits
         return QueueFull(jobs=living, size=self.size + more_bytes, jobs_max=jobs_max, size_max=size_max)

@@ -14,6 +14,7 @@ import pytest
 from aioqueue.archive.base import Archive
 from aioqueue.archive.memory import MemoryArchive
 from aioqueue.broker.broker import Broker
+from aioqueue.broker.disk import DiskWatch
 from aioqueue.clock import Clock, SystemClock
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.journal.memory import Faults, MemoryJournal, MemoryStore
@@ -136,6 +137,7 @@ async def running(
     session_ttl_ms: int = 10_000,
     limits: BacklogLimits = USUAL_LIMITS,
     clock: Clock | None = None,
+    disk: DiskWatch | None = None,
 ) -> AsyncIterator[Running]:
     journal = MemoryJournal(house.store, faults)
     async with AsyncExitStack() as stack:
@@ -147,6 +149,7 @@ async def running(
                 path="memory:",
                 session_ttl_ms=session_ttl_ms,
                 limits=limits,
+                disk=disk,
             )
         )
         async with anyio.create_task_group() as tasks:

@@ -242,3 +242,12 @@ def test_a_full_broker_tells_whoever_submits_what_to_do(folder: Path) -> None:
 
     assert "the broker holds 1 jobs" in sentence
     assert "--max-backlog-jobs" in sentence
+
+
+def test_a_disk_reserve_that_no_disk_has_refuses_jobs_and_leaves_no_file_behind(folder: Path) -> None:
+    with serving(folder, "--disk-reserve", "900TiB") as served:
+        sentence = served.run("submit", "shop.add", "[1]").refused()
+        assert served.stop() == 0
+
+    assert "bytes are free on the disk of jobs.db" in sentence
+    assert not (folder / "jobs.db.reserve").exists()

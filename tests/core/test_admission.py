@@ -101,7 +101,9 @@ def test_a_dead_job_lives_again_only_where_there_is_room() -> None:
 def test_while_the_disk_is_low_new_jobs_are_refused_with_its_numbers_and_then_no_more() -> None:
     scene = Scene()
     scene.ask(c.LimitAdmission(LOW))
-    assert scene.submit(new_job(1)) == [LOW]
+    [refusal] = scene.submit(new_job(1))
+    assert isinstance(refusal, DiskLow)
+    assert refusal.fields == LOW.fields
     scene.ask(c.LimitAdmission(None))
 
     assert kinds(scene.submit(new_job(1))) == [ACCEPTED]

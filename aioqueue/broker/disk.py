@@ -1,0 +1,113 @@
+"""The space that is left on the disk, looked at before it is used up.
+
+Below the low-water mark no new jobs come in (`DiskLow`), while settles and the archive go on with what is left; far
+below it a file that was laid down beforehand is given up for them. With a quarter more than the mark free, all is as
+before: a disk that hovers about the mark does not flap. Looking is all that this module does by itself; the broker
+tells core, and an append that fails for want of space still stops the broker.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from aioqueue.errors import DiskLow
+from aioqueue.model.sizes import size_text
+
+log = logging.getLogger(__name__)
+
+RESERVE_SUFFIX: Final = ".reserve"
+# Of the low-water mark: what must be free beyond it before new jobs come in again; what the reserve has; and below
+# which that is given up.
+_AGAIN: Final = 4
+_RESERVED: Final = 16
+_CRITICAL: Final = 4
+
+
+def free_bytes(paths: Sequence[str]) -> int:
+    """What this user may still write to the fullest of the disks that these files are on."""
+    return min(shutil.disk_usage(os.path.dirname(os.path.realpath(path))).free for path in paths)
+
+
+class Reserve:
+    """A file of real blocks that is deleted when space is needed most; one that a killed broker left is taken over."""
+
+    def __init__(self, path: str, size: int) -> None:
+        self.path = path
+        self.size = size
+        self.held = os.path.exists(path)
+
+    def take(self) -> None:
+        """Lay the file down; where the system or the disk will not, there is none."""
+        if not hasattr(os, "posix_fallocate"):
+            return
+        try:
+            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(handle, 0, self.size)
+            finally:
+                os.close(handle)
+            self.held = True
+        except OSError as error:
+            log.info("no reserve of %s at %s: %s", size_text(self.size), self.path, error)
+            self.release()
+
+    def release(self) -> None:
+        """Give the space back to the disk."""
+        self.held = False
+        try:
+            os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.warning("the reserve %s cannot be removed: %s", self.path, error)
+
+
+class DiskWatch:
+    """What was last seen: `free` bytes, and `low` while they are too few. `needed` is the low-water mark.
+
+    `look` reads the disk and may wait for it, so it belongs into a thread.
+    """
+
+    def __init__(
+        self, path: str, needed: int, others: Sequence[str] = (), free: Callable[[Sequence[str]], int] = free_bytes
+    ) -> None:
+        self.path = path
+        self.needed = needed
+        self.free = 0
+        self.low: DiskLow | None = None
+        self._paths = (path, *others)
+        self._read = free
+        self._reserve = Reserve(path + RESERVE_SUFFIX, needed // _RESERVED)
+
+    def look(self) -> bool:
+        """Look at the disk; whether the door has to be opened or shut."""
+        try:
+            self.free = self._read(self._paths)
+        except OSError as error:
+            log.warning("the free space of %s cannot be read: %s", self.path, error)
+            return False
+        was_low = self.low is not None
+        if was_low and self.free >= self.needed + self.needed // _AGAIN:
+            self.low = None
+            log.warning("%s are free on the disk of %s: new jobs are taken again", size_text(self.free), self.path)
+        elif not was_low and self.free < self.needed:
+            self.low = DiskLow(free=self.free, needed=self.needed, path=self.path)
+            log.warning("%s", self.low)
+        self._keep_reserve()
+        return was_low != (self.low is not None)
+
+    def _keep_reserve(self) -> None:
+        reserve = self._reserve
+        if reserve.held and self.free < self.needed // _CRITICAL:
+            log.warning("giving up %s of %s, for what runs to come to its end", size_text(reserve.size), reserve.path)
+            reserve.release()
+        elif not reserve.held and self.low is None and self.free >= self.needed + reserve.size:
+            reserve.take()
+
+    def close(self) -> None:
+        """The broker ends in good order, and leaves no reserve behind."""
+        self._reserve.release()
