@@ -7,7 +7,7 @@ decided here, so that a run costs little more than its own call.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from aioqueue.client.task import Task, TaskRegistry
 from aioqueue.model.bodies import unpack_headers
 from aioqueue.protocol.messages import DeliverItem
 from aioqueue.worker.processes import Processes, allows
+from aioqueue.worker.stacks import place_of, place_of_task
 from aioqueue.worker.threads import Threads
 
 AnyTask = Task[..., Any]
@@ -56,6 +57,16 @@ class Calls(dict[str, TaskCall]):
         self._threads = threads
         self._processes = processes
 
+    @property
+    def left(self) -> int:
+        """How many threads do what nobody waits for any more."""
+        return self._threads.left
+
+    def place_of(self, task: asyncio.Task[Any]) -> str:
+        """Where the run is that this task does: file, line and function, or nothing that its author would know."""
+        thread = self._threads.ident_of(task)
+        return place_of_task(task) if thread is None else place_of(thread)
+
     def __missing__(self, name: str) -> TaskCall:
         task = self._registry.get(name)
         call = self[name] = TaskCall(task, self._threads, self._processes)
@@ -83,21 +94,10 @@ def _starter(task: AnyTask, threads: Threads) -> Callable[[DeliverItem], Awaitab
 
     def start_in_thread_with_context(item: DeliverItem) -> Awaitable[Any]:
         args, kwargs = unpack(item.args)
-        return _heeding(threads, fn, context_of(item), args, kwargs)
+        context = context_of(item)
+        return threads.call(fn, (context, *args), kwargs, partial(ask_to_stop, context))
 
     return start_with_context if task.is_async else start_in_thread_with_context
-
-
-async def _heeding(
-    threads: Threads, fn: Callable[..., Any], context: Context, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> Any:
-    """A call that can be asked to stop: after the first cancellation it is waited for, to the second."""
-    call = asyncio.ensure_future(threads.call(fn, (context, *args), kwargs))
-    try:
-        return await asyncio.shield(call)
-    except asyncio.CancelledError:
-        ask_to_stop(context)
-        return await call
 
 
 def context_of(item: DeliverItem) -> Context:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Final
@@ -24,7 +24,7 @@ from aioqueue.errors import Refused, UnknownTask
 from aioqueue.model.ids import id_text
 from aioqueue.protocol.messages import DeliverItem, SettleItem
 from aioqueue.worker import endings
-from aioqueue.worker.calls import TaskCall
+from aioqueue.worker.calls import Calls, TaskCall
 from aioqueue.worker.deadlines import Deadline, Deadlines
 from aioqueue.worker.endings import Stop
 from aioqueue.worker.failures import line_of, type_of
@@ -55,7 +55,7 @@ class Runners:
     def __init__(
         self,
         slots: int,
-        calls: Mapping[str, TaskCall],
+        calls: Calls,
         settle: Callable[[SettleItem], None],
         deadlines: Deadlines,
         cancel_grace_ms: int,
@@ -85,6 +85,11 @@ class Runners:
     def held(self) -> list[DeliverItem]:
         """Every run that has begun or waits, and whose end was not settled."""
         return [item for slot in self._slots if (item := slot.run) is not None] + list(self._waiting)
+
+    @property
+    def lost(self) -> int:
+        """How many runs heeded no cancellation and still go on."""
+        return len(self._lost) + self._calls.left
 
     @property
     def running(self) -> int:
@@ -285,14 +290,17 @@ class Runners:
 
     def _give_up(self, slot: Slot, item: DeliverItem) -> None:
         """The run heeds no cancellation: tell its end without it, and let another runner have its place."""
+        place = self._calls.place_of(slot.task)
         _log.error(
-            "job %s of task %s was cancelled twice (%s) and does not stop; it goes on unseen",
-            id_text(item.job), item.task, slot.stop.value if slot.stop else "",
+            "job %s of task %s was cancelled twice (%s) and does not stop; it goes on unseen%s",
+            id_text(item.job), item.task, slot.stop.value if slot.stop else "", f" at {place}" if place else "",
         )  # fmt: skip
         slot.lost = True
         slot.run = None
         self._slots.discard(slot)
         self._lost.add(slot)
+        # A call in a thread is waited for no longer, and another thread may take its place.
+        slot.task.cancel()
         if slot.stop is not None:
             self._report(endings.stopped(item, slot.stop, None, self._calls[item.task].retries(TimeoutError())))
         if self._waiting:

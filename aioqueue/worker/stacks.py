@@ -12,10 +12,16 @@ import sys
 import sysconfig
 from asyncio.base_events import BaseEventLoop
 from types import FrameType
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import aioqueue
 from aioqueue.limits import PLACE_CHARACTERS_MAX
+
+
+class _Waiting(NamedTuple):
+    frame: str
+    waits_for: str
+
 
 _WORKER: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # The longest first: installed packages lie within the standard library.
@@ -26,13 +32,37 @@ _LIBRARIES: Final = (*_FOLDERS, os.path.dirname(os.path.abspath(aioqueue.__file_
 _LOOP: Final = frozenset({asyncio.Handle._run.__code__, asyncio.Runner.run.__code__})
 # Directly above this one, the loop waits for something to happen.
 _TURN: Final = BaseEventLoop._run_once.__code__  # type: ignore[attr-defined]
+# What can be awaited and has a frame.
+_WAITING: Final = (
+    _Waiting("cr_frame", "cr_await"),
+    _Waiting("gi_frame", "gi_yieldfrom"),
+    _Waiting("ag_frame", "ag_await"),
+)
 # A stack may be as deep as recursion goes.
 _FRAMES_MAX: Final = 200
 
 
 def place_of(thread: int) -> str:
     """Where this thread is now, in at most `PLACE_CHARACTERS_MAX` characters; empty if it is in nobody's code."""
-    frames = _frames(sys._current_frames().get(thread))
+    return _place(_frames(sys._current_frames().get(thread)))
+
+
+def place_of_task(task: asyncio.Task[Any]) -> str:
+    """Where this task, which does not run at the moment, waits."""
+    frames: list[FrameType] = []
+    waits: Any = task.get_coro()
+    while waits is not None and len(frames) < _FRAMES_MAX:
+        # A coroutine, a generator of the old kind, or an asynchronous generator.
+        kind = next((kind for kind in _WAITING if hasattr(waits, kind.frame)), None)
+        if kind is None:
+            break
+        frame, waits = getattr(waits, kind.frame), getattr(waits, kind.waits_for)
+        if frame is not None and not frame.f_code.co_filename.startswith(_WORKER):
+            frames.append(frame)
+    return _place(frames[::-1])
+
+
+def _place(frames: list[FrameType]) -> str:
     if not frames:
         return ""
     own = next((frame for frame in frames if not frame.f_code.co_filename.startswith(_LIBRARIES)), frames[-1])

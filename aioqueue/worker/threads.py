@@ -1,34 +1,66 @@
-"""Plain functions as something to await: each call runs in a thread of the worker's own pool.
+"""Plain functions as something to await: each call runs in a thread of the worker's own.
 
 A call's exception comes back as it was raised, `SystemExit` and `StopIteration` included, none of which may pass
-through a future. A call cannot be stopped: whoever stops waiting for it leaves its thread to finish alone, and its
-outcome is dropped.
+through a future. A call cannot be stopped. So it is waited for when its caller is cancelled, and once more when it is
+cancelled again; a third time its thread is left to finish alone, its outcome is dropped, and another thread may take
+its place.
+
+Only the event loop's thread changes anything here: threads take their calls from an inbox of their own and hand the
+outcome to the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, Final
 
 _Outcome = tuple[Any, BaseException | None]
+_Work = Callable[[], _Outcome]
+# Cancellations that a call is waited for after.
+_PATIENCE: Final = 2
 
 
 class Threads:
-    """At most `threads` calls at once; more wait for a free thread. No thread is started before the first call."""
+    """At most `threads` calls at once, not counting those that were left; more wait for a free thread.
+
+    No thread is started before the first call.
+    """
 
     def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._pool: ThreadPoolExecutor | None = None
+        self._threads_max = threads
+        self._threads = 0
+        # Threads that are still in a call which nobody waits for.
+        self.left = 0
+        self._free: list[_Thread] = []
+        self._waiting: deque[asyncio.Future[_Thread]] = deque()
+        self._busy: dict[asyncio.Task[Any] | None, _Thread] = {}
+        self._closed = False
 
-    async def call(self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """The function's value, or what it raised; it sees a copy of the caller's context variables."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="aioqueue-job")
-        loop = asyncio.get_running_loop()
-        value, error = await loop.run_in_executor(self._pool, _outcome, copy_context(), fn, args, kwargs)
+    async def call(
+        self,
+        fn: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        on_cancel: Callable[[], None] | None = None,
+    ) -> Any:
+        """The function's value, or what it raised; it sees a copy of the caller's context variables.
+
+        `on_cancel` is called at the first cancellation while it runs.
+        """
+        context = copy_context()
+        thread = await self._take()
+        task = asyncio.current_task()
+        self._busy[task] = thread
+        try:
+            value, error = await self._outcome(thread, lambda: _outcome(context, fn, args, kwargs), on_cancel)
+        finally:
+            del self._busy[task]
         if error is not None:
             try:
                 raise error
@@ -37,11 +69,105 @@ class Threads:
                 del error
         return value
 
+    def ident_of(self, task: asyncio.Task[Any]) -> int | None:
+        """The thread that a task waits for."""
+        thread = self._busy.get(task)
+        return None if thread is None else thread.ident
+
     def close(self) -> None:
         """Take no further calls. Threads that still run are left to end by themselves."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+        self._closed = True
+        for thread in self._free:
+            thread.end()
+        self._free.clear()
+
+    async def _outcome(self, thread: _Thread, work: _Work, on_cancel: Callable[[], None] | None) -> _Outcome:
+        future = thread.do(work)
+        cancelled = 0
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError:
+                cancelled += 1
+                if cancelled == 1 and on_cancel is not None:
+                    on_cancel()
+                if cancelled > _PATIENCE:
+                    self._leave(thread, future)
+                    raise
+        self._give_back(thread)
+        return future.result()
+
+    async def _take(self) -> _Thread:
+        if self._free:
+            return self._free.pop()
+        if self._threads < self._threads_max:
+            return self._new()
+        waiter: asyncio.Future[_Thread] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._give_back(waiter.result())
+            raise
+
+    def _new(self) -> _Thread:
+        self._threads += 1
+        thread = _Thread(asyncio.get_running_loop())
+        thread.start()
+        return thread
+
+    def _give_back(self, thread: _Thread) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(thread)
+                return
+        if self._closed:
+            thread.end()
+        else:
+            self._free.append(thread)
+
+    def _leave(self, thread: _Thread, future: asyncio.Future[_Outcome]) -> None:
+        self._threads -= 1
+        self.left += 1
+        future.add_done_callback(self._ended)
+        thread.end()
+        if any(not waiter.done() for waiter in self._waiting):
+            self._give_back(self._new())
+
+    def _ended(self, future: asyncio.Future[_Outcome]) -> None:
+        self.left -= 1
+
+
+class _Thread(threading.Thread):
+    """One thread, which does one call after another until it is told to end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        # A program that ends must not wait for a call that nobody waits for.
+        super().__init__(name="aioqueue job", daemon=True)
+        self._loop = loop
+        self._inbox: SimpleQueue[tuple[_Work, asyncio.Future[_Outcome]] | None] = SimpleQueue()
+
+    def do(self, work: _Work) -> asyncio.Future[_Outcome]:
+        """Begin a call; called in the event loop, one at a time."""
+        future: asyncio.Future[_Outcome] = self._loop.create_future()
+        self._inbox.put((work, future))
+        return future
+
+    def end(self) -> None:
+        """End after the call that it does."""
+        self._inbox.put(None)
+
+    def run(self) -> None:
+        while (call := self._inbox.get()) is not None:
+            work, future = call
+            outcome = work()
+            # The loop may be closed by now: then nobody waits for the outcome.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(future.set_result, outcome)
+            # An idle thread must not keep the last call's arguments and result alive.
+            del call, work, future, outcome
 
 
 def _outcome(context: Context, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Outcome:

@@ -451,10 +451,49 @@ async def test_a_job_that_heeds_no_cancellation_is_reported_and_its_slot_replace
     assert result_in(await slots.end()) == "fine"
     assert slots.runners.held() == []
     assert "does not stop" in caplog.text
+    assert "test_runners.py" in caplog.text
+    assert f" in {deaf.fn.__qualname__}" in caplog.text
+    assert slots.runners.lost == 1
     may_end.set()
     await ended.wait()
     await asyncio.sleep(0)
     assert slots.ended() == 0
+    assert slots.runners.lost == 0
+
+
+async def test_a_thread_that_never_ends_is_reported_and_its_thread_and_slot_are_replaced(
+    queue: Queue, slots_of: SlotsOf, run_of: RunOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    may_end = threading.Event()
+    begun: list[int] = []
+
+    @queue.task(name="plain")
+    def plain() -> None:
+        begun.append(threading.get_ident())
+        may_end.wait()
+
+    @queue.task(name="fine")
+    def fine() -> str:
+        return "fine"
+
+    slots = slots_of(4, cancel_grace_ms=20)
+    # As many as there are threads, so that a thread lost would be missed.
+    held = [run_of("plain") for _ in range(4)]
+    slots.offer(*held)
+    while len(begun) < 4:  # noqa: ASYNC110 (threads ring no bell here)
+        await asyncio.sleep(0.001)
+    for item in held:
+        slots.runners.stop(item, Stop.CANCEL)
+    assert slots.ended() == 0
+    assert {(await slots.end()).end for _ in held} == {m.RunEnd.RELEASED}
+    assert f" in {plain.fn.__qualname__}" in caplog.text
+    while slots.runners.lost != 4:  # noqa: ASYNC110 (a turn of the loop each)
+        await asyncio.sleep(0)
+    slots.offer(run_of("fine"))
+    assert result_in(await slots.end()) == "fine"
+    may_end.set()
+    while slots.runners.lost:  # noqa: ASYNC110 (threads ring no bell here)
+        await asyncio.sleep(0.001)
 
 
 async def test_a_job_that_ends_well_in_spite_of_its_timeout_has_succeeded(
