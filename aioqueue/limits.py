@@ -110,6 +110,22 @@ BACKLOG_BYTES_MAX_MIN: Final = 4 * MIB
 # How long a client repeats a submit whose answer it did not get.
 RESEND_SECONDS: Final = 3_600.0
 
+# --- arguments in memory ------------------------------------------------------------------------------------------
+
+# What a broker holds of the arguments of jobs that wait or run; a million of 200 bytes fit into it.
+BODY_CACHE_BYTES: Final = 256 * MIB
+# What holding one costs beside its own bytes: a dict's entry and an object's head.
+BODY_OVERHEAD_BYTES: Final = 140
+# A tenth of a second's worth of jobs at 20,000 a second are read ahead of their leases; to look through more of the
+# lines would hold the engine up.
+AHEAD_JOBS: Final = 2_048
+AHEAD_BYTES_MAX: Final = 16 * MIB
+# One go at the journal, which an append may have to wait for.
+GET_BYTES_MAX: Final = 1 * MIB
+GET_EXTENTS_MAX: Final = 64
+# Two bodies of a batch this near to each other are read together with what lies between them.
+GET_GAP_BYTES: Final = 4 * KIB
+
 # --- the journal --------------------------------------------------------------------------------------------------
 
 # With less than this free on the broker's disk no new jobs come in: more than a second of the fastest submits, for that

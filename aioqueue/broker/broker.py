@@ -42,6 +42,7 @@ from aioqueue.core.partition import Partition
 from aioqueue.errors import ConnectionLost, HistoryLost, JournalError, PeerMisbehaved, Refused
 from aioqueue.journal.base import Journal, Leadership
 from aioqueue.limits import (
+    BODY_CACHE_BYTES,
     DISK_LOOK_SECONDS,
     FRAME_BYTES_TARGET,
     HANDSHAKE_MS,
@@ -74,6 +75,7 @@ class Broker:
         self.path = path
         self.clock = clock
         self.overlay = overlay
+        self.bodies = bodies
         self.engine = Engine(partition, journal, leadership, overlay, bodies, self, clock)
         self.translator = Translator()
         self.listings = Listings(partition.state)
@@ -105,9 +107,11 @@ class Broker:
         session_ttl_ms: int = SESSION_TTL_MS,
         limits: BacklogLimits = USUAL_LIMITS,
         disk: DiskWatch | None = None,
+        body_cache_bytes: int | None = BODY_CACHE_BYTES,
     ) -> AsyncIterator[Broker]:
         """Lead the journal, recover, and run until the block is left; both files are closed then.
 
+        `body_cache_bytes` bounds what is held of the arguments of living jobs, None where the journal forgets them.
         Raises `JournalError` for what cannot be opened or replayed, and out of the block when the journal fails later.
         """
         try:
@@ -118,8 +122,8 @@ class Broker:
             archive = await open_archive(leadership.journal_id)
             try:
                 partition = Partition(session_ttl_ms, limits)
-                overlay = Overlay(archive, clock)
-                bodies = Bodies()
+                bodies = Bodies(journal, body_cache_bytes, path)
+                overlay = Overlay(archive, clock, bodies)
                 recovered = await recover(journal, archive, overlay, bodies, partition, leadership.position, path)
                 broker = cls((partition, journal, leadership), archive, overlay, bodies, clock, path)
                 broker.recovered = recovered

@@ -22,11 +22,13 @@ from aioqueue.broker.overlay import Overlay
 from aioqueue.clock import Clock, Now
 from aioqueue.core import commands as c
 from aioqueue.core.effects import Effect
+from aioqueue.core.leasing import upcoming
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import encode_events
+from aioqueue.core.state import Job
 from aioqueue.errors import JournalError, JournalUnavailable
 from aioqueue.journal.base import Journal, Leadership
-from aioqueue.limits import BUSY_COMMANDS, BUSY_GAP_MS, HEARTBEATS_A_TTL
+from aioqueue.limits import AHEAD_JOBS, BUSY_COMMANDS, BUSY_GAP_MS, HEARTBEATS_A_TTL
 
 # A journal on a cluster may be without a leader for some seconds.
 APPEND_PATIENCE_MS: Final = 30_000
@@ -87,6 +89,9 @@ class Engine:
         self._parked: dict[bytes, list[Entry]] = {}
         # Commands that were looked up and not decided yet, by identity: their ids stay pinned in the overlay.
         self._looked: dict[int, Sequence[bytes]] = {}
+        # Arguments that are being read ahead; `_fetched` says that some have come since the last batch.
+        self._fetching: asyncio.Task[None] | None = None
+        self._fetched = False
         self.failure: JournalError | None = None
 
     # --- asking -----------------------------------------------------------------------------------------------------
@@ -121,8 +126,8 @@ class Engine:
             self._moved.set()
             raise
         finally:
-            for lookup in self._lookups:
-                lookup.cancel()
+            for task in (*self._lookups, *filter(None, (self._fetching,))):
+                task.cancel()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -130,7 +135,7 @@ class Engine:
         self.partition.begin(now)
         more, busy, started = True, False, 0.0
         while True:
-            rested_ms = 0 if more or self._line else await self._rest(now)
+            rested_ms = 0 if more or self._line or self._fetched else await self._rest(now)
             if busy:
                 pause = started + BUSY_GAP_MS / 1000 - loop.time()
                 if pause > 0:
@@ -170,7 +175,9 @@ class Engine:
         """One batch, from the line to the replies; how many commands it took, and whether more is to do at once."""
         asked = self._take()
         commands = [entry[0] for entry in asked if type(entry[0]) is not Query]
-        step = self.partition.step(commands, now, self.position + 1)  # type: ignore[arg-type]
+        self._end_fetch()
+        held = None if self._bodies.are_complete(len(self.partition.state.jobs)) else self._bodies
+        step = self.partition.step(commands, now, self.position + 1, held)  # type: ignore[arg-type]
         replies = iter(step.replies)
         answers: list[tuple[Handler, Any, Any, Any]] = []
         self._bodies.take(step.arguments, step.effects)
@@ -201,6 +208,8 @@ class Engine:
             handler(asker, question, reply)
         if step.effects:
             self._outlet.carry_out(step.effects, self.position)
+        if held is not None:
+            self._read_ahead(step.missing)
         return len(asked), step.more
 
     async def _append(self, data: bytes) -> int:
@@ -228,10 +237,36 @@ class Engine:
             if self._looked and (ids := self._looked.get(id(entry[0]))) is not None:
                 # It waited its turn since it was looked up: what ended meanwhile is still pinned in the overlay.
                 ended = {job_id: row for job_id in ids if (row := self._overlay.find(job_id)) is not None}
+                if not all(map(self._bodies.is_read, ended.values())):
+                    # A requeue would submit it without its arguments: it is looked up again, and then they are read.
+                    self._overlay.unpin(self._looked.pop(id(entry[0])))
+                    self._look_up(ids, entry)
+                    continue
                 if ended:
                     tell(entry[0], ended, ended)
             taken.append(entry)
         return taken
+
+    # --- reading ahead ----------------------------------------------------------------------------------------------
+
+    def _read_ahead(self, missing: Sequence[Job]) -> None:
+        """Fetch the arguments that leases wait for, and those that come next, unless a fetch is under way."""
+        if self._fetching is None and (missing or self._bodies.runs_low):
+            plan = self._bodies.plan(missing, upcoming(self.partition.state, AHEAD_JOBS))
+            if plan.jobs:
+                self._fetching = asyncio.get_running_loop().create_task(self._bodies.fetch(plan))
+                self._fetching.add_done_callback(self._fetch_ended)
+
+    def _fetch_ended(self, fetching: asyncio.Task[None]) -> None:
+        self._fetched = True
+        self._wake.set()
+
+    def _end_fetch(self) -> None:
+        """What was fetched is at hand. A failure is met here, where all failures of the journal are met."""
+        self._fetched = False
+        if self._fetching is not None and self._fetching.done():
+            fetching, self._fetching = self._fetching, None
+            fetching.result()
 
     # --- looking beside core ----------------------------------------------------------------------------------------
 

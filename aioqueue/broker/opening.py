@@ -16,7 +16,7 @@ from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.journal.batch import JOURNAL_ID_BYTES
 from aioqueue.journal.memory import MemoryJournal, MemoryStore
 from aioqueue.journal.sqlite import SqliteJournal
-from aioqueue.limits import EMBEDDED_DISK_RESERVE_BYTES, SESSION_TTL_MS
+from aioqueue.limits import BODY_CACHE_BYTES, EMBEDDED_DISK_RESERVE_BYTES, SESSION_TTL_MS
 from aioqueue.transport.address import MemoryAddress, SqliteAddress
 
 
@@ -37,9 +37,11 @@ async def open_broker(
     session_ttl_ms: int = SESSION_TTL_MS,
     limits: BacklogLimits = USUAL_LIMITS,
     disk_reserve: int = EMBEDDED_DISK_RESERVE_BYTES,
+    body_cache_bytes: int = BODY_CACHE_BYTES,
 ) -> AsyncIterator[Broker]:
     """A broker on the storage that the address names, running until the block is left. With less than `disk_reserve`
-    bytes free it takes no new jobs; 0 is not to look.
+    bytes free it takes no new jobs; 0 is not to look. With `memory:` all arguments stay in memory, whatever
+    `body_cache_bytes` says.
 
     Raises `JournalInUse`, `JournalNewer`, `NotAJournal`, `JournalDamaged`, `HistoryLost`, `ArchiveFailed` at the
     beginning, and `JournalFailed` or `ArchiveFailed` out of the block when storage fails later.
@@ -54,6 +56,7 @@ async def open_broker(
             # An id of its own each time: clients of the one before must not take this for a history that was lost.
             ForgetfulJournal(MemoryStore(os.urandom(JOURNAL_ID_BYTES))), memory_archive,
             clock=clock, path="memory:", owner=owner, session_ttl_ms=session_ttl_ms, limits=limits,
+            body_cache_bytes=None,
         )  # fmt: skip
     else:
         path = address.path
@@ -66,6 +69,7 @@ async def open_broker(
         opening = Broker.open(
             journal, sqlite_archive, clock=clock, path=path, owner=owner, session_ttl_ms=session_ttl_ms, limits=limits,
             disk=disk,
+            body_cache_bytes=body_cache_bytes,
         )  # fmt: skip
     async with opening as broker:
         yield broker

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from aioqueue.archive.base import Archive, JobFilter, Tombstone
+from aioqueue.broker.bodies import Bodies
 from aioqueue.clock import Clock
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, DeliverJob, Effect, ReviveJob
 from aioqueue.limits import OVERLAY_BYTES_MAX, OVERLAY_JOBS_MAX
@@ -30,8 +31,9 @@ ARCHIVE_BYTES_MAX: Final = 10 * 1024**3
 class Overlay:
     """What ended and is not in the archive yet."""
 
-    def __init__(self, archive: Archive, clock: Clock) -> None:
+    def __init__(self, archive: Archive, clock: Clock, bodies: Bodies | None = None) -> None:
         self._archive = archive
+        self._bodies = Bodies() if bodies is None else bodies
         self._clock = clock
         self._finished: dict[bytes, FinishedJob] = {}
         # Runs and requeues of the batch that is not durable yet, then those that may be archived.
@@ -80,11 +82,15 @@ class Overlay:
     def _drop(self, finished: FinishedJob | None) -> None:
         if finished is not None and self._finished.get(finished.id) is finished:
             del self._finished[finished.id]
-            self._bytes -= len(finished.body) + len(finished.args)
+            self._bytes -= self._size(finished)
+
+    def _size(self, finished: FinishedJob) -> int:
+        """What the end weighs; arguments that are not read yet count as if they were."""
+        return len(finished.body) + len(finished.args) + self._bodies.unread_bytes(finished)
 
     def _add(self, finished: FinishedJob) -> None:
         self._finished[finished.id] = finished
-        self._bytes += len(finished.body) + len(finished.args)
+        self._bytes += self._size(finished)
         if finished.id in self._pins:
             self._pinned_rows[finished.id] = finished
 
@@ -144,7 +150,10 @@ class Overlay:
                 self._pinned_rows.pop(job_id, None)
 
     async def look_up(self, ids: Sequence[bytes]) -> dict[bytes, FinishedJob | Tombstone]:
-        """What is known of jobs that do not live: overlay first, then the archive."""
+        """What is known of jobs that do not live: overlay first, then the archive.
+
+        The arguments of what is durable are with it; of what is not they may still have to be read.
+        """
         found: dict[bytes, FinishedJob | Tombstone] = {}
         missing: list[bytes] = []
         for job_id in ids:
@@ -162,6 +171,8 @@ class Overlay:
                     found[job_id] = here
                 elif job_id in archived and not self.is_revived(job_id):
                     found[job_id] = archived[job_id]
+        ends = [end for end in found.values() if isinstance(end, FinishedJob) and end.position <= self._position]
+        await self._bodies.fill(ends)
         return found
 
     async def runs(self, job_id: bytes) -> list[EndedRun]:
@@ -211,13 +222,32 @@ class Overlay:
         if not (finished or runs or revived):
             return
         self._writing_runs, self._writing_revived = runs, revived
-        await self._archive.write(finished, runs, list(revived), position)
-        self._writing_runs, self._writing_revived = [], {}
-        for row in finished:
-            self._drop(row)
-        self._bytes -= _run_bytes(runs)
+        parts = list(self._parts(finished))
+        for part in parts:
+            await self._bodies.fill(part)
+            # Until the last one is there, the archive does not have everything up to the position.
+            synced = position if part is parts[-1] else self._archive.synced
+            await self._archive.write(part, self._writing_runs, list(self._writing_revived), synced)
+            if self._writing_runs or self._writing_revived:
+                self._bytes -= _run_bytes(runs)
+                self._writing_runs, self._writing_revived = [], {}
+            for row in part:
+                self._drop(row)
         if not self._full:
             self._room.set()
+
+    def _parts(self, finished: Sequence[FinishedJob]) -> Iterator[list[FinishedJob]]:
+        """The ends in bulks of a good size, an empty one for none: their arguments may have to be read first."""
+        part: list[FinishedJob] = []
+        room = BULK_BYTES
+        for row in finished:
+            size = self._size(row)
+            if part and room < size:
+                yield part
+                part, room = [], BULK_BYTES
+            room -= size
+            part.append(row)
+        yield part
 
 
 def _run_bytes(runs: Iterable[EndedRun]) -> int:

@@ -46,10 +46,11 @@ async def recover(
             owed = partition.replay(decoded, batch.bodies, batch.position, batch.wall_ms)
         except (IllegalChange, ValueError, KeyError) as error:
             raise JournalDamaged(path=path, where=f"batch {batch.position}", reason=str(error)) from None
-        bodies.take(owed.arguments, owed.effects)
         batches += 1
         events += len(decoded)
-        if batch.position > archive.synced:
+        is_owed = batch.position > archive.synced
+        bodies.take_replayed(owed.arguments, owed.effects, owed=is_owed)
+        if is_owed:
             overlay.take(owed.effects)
             overlay.release(batch.position)
             await overlay.room_for_replay()

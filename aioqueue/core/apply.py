@@ -444,13 +444,13 @@ def _job_carried(state: State, event: e.JobCarried, body: bytes | None, at: Mome
         if not state.partial or event.state not in _LIVING:
             raise IllegalChange(f"job {event.id.hex()} is carried as {event.state.label}, and is not known")
         _heard_of(state, told)
+        at.arguments[event.id] = body or b""
     else:
         was = replace(job, home=at.position, place=place)
         if was != told or not same_body(job.place, place):
             raise IllegalChange(f"job {event.id.hex()} is carried with another record than it has")
         state.homes.remove(job.home, job_bytes(job))
         job.home, job.place = at.position, place
-    at.arguments[event.id] = body or b""
     state.homes.add(at.position, job_bytes(told))
 
 

@@ -8,7 +8,7 @@ and shares no code with `decide`, `apply` and the lanes, so that it cannot make 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
 from typing import Any, Final
@@ -31,11 +31,12 @@ _LEASED: Final = frozenset({JobState.RUNNING, JobState.STOPPING})
 # --- one state ----------------------------------------------------------------------------------------------------
 
 
-def check_state(state: State, *, settled: bool = True) -> list[str]:
+def check_state(state: State, *, settled: bool = True, held: Container[bytes] | None = None) -> list[str]:
     """Every promise that one state can break; empty if it keeps them all.
 
     `settled` says that the step that led here left nothing to do (`more` was False), so that no free capacity may
-    stand beside a ready job.
+    stand beside a ready job. `held` are the jobs whose arguments are at hand (None for all); a line waits for those of
+    its head.
     """
     found = [f"I2: job {key.hex()} is kept under another id" for key, job in state.jobs.items() if job.id != key]
     for job in state.jobs.values():
@@ -50,7 +51,7 @@ def check_state(state: State, *, settled: bool = True) -> list[str]:
     found += check_terms(state, settled=settled)
     if settled:
         for (namespace, queues), pool in state.pools.items():
-            if _idle_beside_work(state, pool):
+            if _idle_beside_work(state, pool) and not (held is not None and _waits_for_arguments(pool, held)):
                 found.append(f"liveness: a ready job of {namespace}/{','.join(queues)} stands beside a free slot")
     return found
 
@@ -68,6 +69,14 @@ def _idle_beside_work(state: State, pool: Pool) -> bool:
             and sum(session.suspect is None for session in hungry) > spare
         )
     )
+
+
+def _waits_for_arguments(pool: Pool, held: Container[bytes]) -> bool:
+    """Whether one that stands at a head has its arguments in the journal only."""
+    suspects = [queue.suspects for queue in pool.queues]
+    heads = [line[0] for each in suspects for line in (each.among_others, each.solitary) if line]
+    plain = pool_head(pool)
+    return any(job.id not in held for job in (heads if plain is None else [plain, *heads]))
 
 
 class _Name:

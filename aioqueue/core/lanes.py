@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush, merge
+from heapq import heappop, heappush, merge, nsmallest
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from aioqueue.model.states import JobState
@@ -38,6 +39,10 @@ class Lane(Protocol):
 
     def forget(self, job: Job) -> None:
         """The job is not ready any more (cancelled); its state says so already."""
+
+    def upcoming(self, jobs_max: int) -> Iterator[Job]:
+        """The first ready jobs in the order in which they would be leased, the head first and at most so many."""
+        ...
 
     def in_order(self) -> Iterator[Job]:
         """All ready jobs, in the order in which they would be leased; for whoever looks, not for the hot path."""
@@ -122,6 +127,20 @@ class PriorityLane:
         # Cancelled jobs that nobody comes to lease must not pile up: sweep when they are the majority.
         if self._forgotten > self.depth + 1_000:
             self._sweep()
+
+    def upcoming(self, jobs_max: int) -> Iterator[Job]:
+        for fifo in self._ordered:
+            head = fifo.head()
+            if head is None:
+                continue
+            line: Iterator[Job] = islice(_ready(fifo.line), jobs_max)
+            if fifo.returned:
+                # Few of them as a rule, and a hundred thousand when a large worker is gone.
+                returned = nsmallest(jobs_max, fifo.returned)
+                line = merge(line, _ready(job for _, _, job in returned), key=_seq)
+            for job in islice(line, jobs_max):
+                yield job
+                jobs_max -= 1
 
     def in_order(self) -> Iterator[Job]:
         for fifo in self._ordered:

@@ -1,9 +1,15 @@
-"""Who gets the next job, and what is due by itself."""
+"""Who gets the next job, and what is due by itself.
+
+A job is leased only when its arguments are at hand. Where those of the next one are not, nothing is leased of its line
+until they are: nobody overtakes it. The shell is told which they are, and reads them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from functools import partial
+from heapq import merge
+from itertools import islice
 
 from aioqueue.clock import Now
 from aioqueue.core import events as e
@@ -17,8 +23,29 @@ from aioqueue.core.terms import instead_of_lease
 Leasing = e.SessionOpened | e.JobLeased | e.JobExpired | e.JobCancelled
 
 
-def decide_leases(state: State, now: Now) -> Iterator[Leasing]:
-    """Leases for all free capacity, one at a time: the caller applies each before it asks for the next.
+class Hand:
+    """Which arguments the shell has at hand: `held` beside those of the batch in the making. `missing` are the jobs,
+    by id, that stood at the head of a line and could not be leased for that.
+    """
+
+    __slots__ = ("_held", "_new", "missing")
+
+    def __init__(self, held: Container[bytes], new: Container[bytes]) -> None:
+        self._held = held
+        self._new = new
+        self.missing: dict[bytes, Job] = {}
+
+    def has(self, job: Job) -> bool:
+        """Whether the job may be leased; if not, that is noted."""
+        if job.id in self._new or job.id in self._held:
+            return True
+        self.missing[job.id] = job
+        return False
+
+
+def decide_leases(state: State, now: Now, hand: Hand | None = None) -> Iterator[Leasing]:
+    """Leases for all free capacity, one at a time: the caller applies each before it asks for the next. Without a
+    `hand` all arguments are there.
 
     Sessions with the same queues share what is ready: the one with the fewest leases comes first, and each takes at
     most its part, so that one large worker does not starve a small one. A session is journaled just before its first
@@ -34,16 +61,20 @@ def decide_leases(state: State, now: Now) -> Iterator[Leasing]:
         again = False
         for pool in list(state.pools.values()):
             if state.suspects_ready and any(queue.suspects for queue in pool.queues):
-                while (chosen := _next_with_suspects(state, pool)) is not None:
+                while (chosen := _next_with_suspects(state, pool)) is not None and _at_hand(chosen[0], hand):
                     # Pools share queues: one that was drained for this job before may now go on.
                     again |= chosen[0].crashes >= CRASHES_ALONE
                     yield from _lease(state, *chosen, now)
                 continue
-            while pool.hungry and pool_head(pool) is not None:
-                yield from _share_out(state, pool, now)
+            while pool.hungry and (head := pool_head(pool)) is not None and _at_hand(head, hand):
+                yield from _share_out(state, pool, now, hand)
 
 
-def _share_out(state: State, pool: Pool, now: Now) -> Iterator[Leasing]:
+def _at_hand(job: Job, hand: Hand | None) -> bool:
+    return hand is None or hand.has(job)
+
+
+def _share_out(state: State, pool: Pool, now: Now, hand: Hand | None) -> Iterator[Leasing]:
     hungry = list(pool.hungry.values())
     if len(hungry) > 1:
         hungry.sort(key=lambda session: len(session.leases))
@@ -53,7 +84,7 @@ def _share_out(state: State, pool: Pool, now: Now) -> Iterator[Leasing]:
     for session in hungry:
         for _ in range(min(share, session.free)):
             job = head()
-            if job is None:
+            if job is None or (hand is not None and not hand.has(job)):
                 return
             if not session.journaled or job.rare is not None:
                 yield from _lease(state, job, session, now)
@@ -122,6 +153,14 @@ def pool_head(pool: Pool) -> Job | None:
         ):
             best = head
     return best
+
+
+def upcoming(state: State, jobs_max: int) -> Iterator[Job]:
+    """The ready jobs that stand first in the lines of each pool, at most so many, in the order of their leases."""
+    for pool in state.pools.values():
+        lines: list[Iterator[Job]] = [queue.lane.upcoming(jobs_max) for queue in pool.queues]
+        lines += [islice(queue.suspects.in_order(), jobs_max) for queue in pool.queues if queue.suspects]
+        yield from islice(merge(*lines, key=turn) if len(lines) > 1 else lines[0], jobs_max)
 
 
 def decide_due(state: State, now: Now) -> e.JobDue | None:

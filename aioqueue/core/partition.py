@@ -10,7 +10,7 @@ replies and carries out the effects. The shell does nothing else with the state.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from aioqueue.clock import Now
@@ -21,9 +21,9 @@ from aioqueue.core.apply import APPLY, Moment, apply, known_session
 from aioqueue.core.commands import NeedsLookup
 from aioqueue.core.decide import BodyArea, decide
 from aioqueue.core.effects import Effect
-from aioqueue.core.leasing import decide_due, decide_expired, decide_leases
+from aioqueue.core.leasing import Hand, decide_due, decide_expired, decide_leases
 from aioqueue.core.machine import IllegalChange
-from aioqueue.core.state import State
+from aioqueue.core.state import Job, State
 from aioqueue.core.terms import decide_doomed, decide_end
 from aioqueue.errors import PeerMisbehaved, Refused
 from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET, SESSION_TTL_MS
@@ -39,8 +39,11 @@ class Step(NamedTuple):
     A reply that is a `NeedsLookup` is no answer: the shell looks and gives the command again.
 
     `arguments` are those of the jobs that the batch submits, by id: the shell keeps them, or reads them again from the
-    journal. `taken` is how many commands were decided; the rest come again in the next step. `more` says that work is
-    left even without another command.
+    journal. `missing` are jobs that would have been leased, had their arguments been at hand; they and those behind
+    them wait for a step that finds them there.
+
+    `taken` is how many commands were decided; the rest come again in the next step. `more` says that work is left
+    even without another command.
     """
 
     taken: int
@@ -49,6 +52,7 @@ class Step(NamedTuple):
     bodies: list[bytes]
     effects: list[Effect]
     arguments: dict[bytes, bytes]
+    missing: list[Job]
     more: bool
 
 
@@ -65,10 +69,13 @@ class Partition:
         self._first = 1
         self._unknown_at = 0
 
-    def step(self, commands: Sequence[c.Command], now: Now, position: int) -> Step:
+    def step(
+        self, commands: Sequence[c.Command], now: Now, position: int, held: Container[bytes] | None = None
+    ) -> Step:
         """Decide and apply a batch that will be `position` in the journal.
 
-        Give it all that waits, taken or not: a session whose word stands in the line is not silent.
+        Give it all that waits, taken or not: a session whose word stands in the line is not silent. `held` are the ids
+        of the jobs whose arguments are at hand, None for all of them.
         """
         batch = _Batch(self.state, Moment(position, now.wall_ms))
         self.state.just_finished.clear()
@@ -94,13 +101,16 @@ class Partition:
             more |= self._end_silent(batch, now, commands)
         # However much was asked, leases have their part of every batch, or a flood of submits would starve the workers.
         leases_end = max(BATCH_EVENTS_TARGET, len(batch.events) + _PART)
-        for lease in decide_leases(self.state, now):
+        hand = None if held is None else Hand(held, batch.at.arguments)
+        for lease in decide_leases(self.state, now, hand):
             batch.add(lease, None)
             if len(batch.events) >= leases_end:
                 more = True
                 break
         more |= self._end_doomed(batch)
-        return Step(len(replies), replies, batch.events, batch.bodies.parts, batch.at.effects, batch.at.arguments, more)
+        missing = [] if hand is None else list(hand.missing.values())
+        parts, owed = batch.bodies.parts, batch.at
+        return Step(len(replies), replies, batch.events, parts, owed.effects, owed.arguments, missing, more)
 
     def _wake_due(self, batch: _Batch, now: Now) -> bool:
         # What is over before what begins: a job may be both.

@@ -1,4 +1,4 @@
-"""The seam between the broker and the bytes at rest: six calls, and what they promise.
+"""The seam between the broker and the bytes at rest: seven calls, and what they promise.
 
 One instance is one partition. Errors are facts, or say that they are not:
 
@@ -12,7 +12,7 @@ One instance is one partition. Errors are facts, or say that they are not:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
 from aioqueue.journal.batch import Batch, Chain
@@ -25,6 +25,14 @@ class Leadership(NamedTuple):
     epoch: int
     position: int
     chain: Chain
+
+
+class Extent(NamedTuple):
+    """`length` bytes from `offset` in the bodies of the batch at `position`."""
+
+    position: int
+    offset: int
+    length: int
 
 
 class Journal(Protocol):
@@ -59,6 +67,10 @@ class Journal(Protocol):
 
         No trim takes the batch while it is read. `HistoryLost` if it is not there, `JournalDamaged` if it is shorter.
         """
+        ...
+
+    async def get_many(self, extents: Sequence[Extent]) -> list[bytes]:
+        """The same for many, in their order, in one go: a writer waits for all of it, so ask for little at a time."""
         ...
 
     async def trim(self, before: int) -> None:

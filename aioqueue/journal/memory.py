@@ -8,11 +8,11 @@ at the same time where a fence is the subject. Its coroutines never suspend, unl
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from enum import Enum
 
 from aioqueue.errors import AppendUnknown, Fenced, HistoryLost, JournalDamaged, JournalUnavailable
-from aioqueue.journal.base import Leadership
+from aioqueue.journal.base import Extent, Leadership
 from aioqueue.journal.batch import JOURNAL_ID_BYTES, NO_BATCH, Batch, bodies_at, peek_header
 from aioqueue.journal.handle import Handle
 
@@ -122,6 +122,10 @@ class MemoryJournal:
                 path=NAME, where=f"batch {position}", reason=f"it has no {length} bytes at {offset} in its bodies"
             )
         return body
+
+    async def get_many(self, extents: Sequence[Extent]) -> list[bytes]:
+        """See `Journal.get_many`."""
+        return [await self.get(*extent) for extent in extents]
 
     async def trim(self, before: int) -> None:
         """See `Journal.trim`."""

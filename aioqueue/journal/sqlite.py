@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
 from aioqueue.clock import Clock
 from aioqueue.errors import AppendUnknown, HistoryLost, JournalDamaged, JournalError, JournalFailed
-from aioqueue.journal.base import Leadership
+from aioqueue.journal.base import Extent, Leadership
 from aioqueue.journal.batch import Batch, ChainReader, bodies_at, peek_header
 from aioqueue.journal.connection import Connection
 from aioqueue.journal.handle import Handle
@@ -34,7 +34,12 @@ from aioqueue.limits import (
 
 _INSERT: Final = "INSERT INTO batches VALUES (?, ?, ?)"
 _RANGE: Final = "SELECT position, data FROM batches WHERE position BETWEEN ? AND ? ORDER BY position"
-_BODY: Final = "SELECT substr(data, bodies_at + 1 + ?, ?) FROM batches WHERE position = ?"
+# Left, so that a batch that is not there is told from one that is too short.
+_BODIES: Final = (
+    "WITH wanted(place, batch, start, bytes) AS (VALUES {marks}) "
+    "SELECT position, substr(data, bodies_at + 1 + start, bytes) "
+    "FROM wanted LEFT JOIN batches ON position = batch ORDER BY place"
+)
 _TRIMMED: Final = "UPDATE journal SET first = ?, before = ?"
 _DELETE: Final = "DELETE FROM batches WHERE position BETWEEN ? AND ?"
 # What a row costs in the log beside its own bytes: a leaf, its parent, the first page and a map of pages.
@@ -120,18 +125,24 @@ class SqliteJournal:
             handle.check_usable()
 
     async def get(self, position: int, offset: int, length: int) -> bytes:
-        """See `Journal.get`: one statement, so nothing is trimmed meanwhile."""
+        """See `Journal.get`."""
+        return (await self.get_many((Extent(position, offset, length),)))[0]
+
+    async def get_many(self, extents: Sequence[Extent]) -> list[bytes]:
+        """See `Journal.get_many`: one statement, so nothing is trimmed meanwhile."""
         self._handle.check_usable()
-        self._handle.check_kept(position)
-        rows = await self._connection.fetch(_BODY, (offset, length, position))
-        if not rows:
-            raise HistoryLost(path=self.path, reason=f"batch {position} is missing")
-        body = rows[0][0]
-        if not isinstance(body, bytes) or len(body) != length:
-            raise JournalDamaged(
-                path=self.path, where=f"batch {position}", reason=f"it has no {length} bytes at {offset} in its bodies"
-            )
-        return body
+        for extent in extents:
+            self._handle.check_kept(extent.position)
+        marks = ", ".join(["(?, ?, ?, ?)"] * len(extents))
+        asked = [number for place, extent in enumerate(extents) for number in (place, *extent)]
+        rows = await self._connection.fetch(_BODIES.format(marks=marks), asked) if extents else []
+        for (found, body), (position, offset, length) in zip(rows, extents, strict=True):
+            if found is None:
+                raise HistoryLost(path=self.path, reason=f"batch {position} is missing")
+            if not isinstance(body, bytes) or len(body) != length:
+                reason = f"it has no {length} bytes at {offset} in its bodies"
+                raise JournalDamaged(path=self.path, where=f"batch {position}", reason=reason)
+        return [body for _, body in rows]
 
     async def trim(self, before: int) -> None:
         """See `Journal.trim`. In steps that appends go between; one that was interrupted is finished by the next."""

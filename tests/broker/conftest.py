@@ -18,6 +18,7 @@ from aioqueue.broker.disk import DiskWatch
 from aioqueue.clock import Clock, SystemClock
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.journal.memory import Faults, MemoryJournal, MemoryStore
+from aioqueue.limits import BODY_CACHE_BYTES
 from aioqueue.model.ids import generated_id
 from aioqueue.model.spec import Spec, pack_spec
 from aioqueue.protocol import messages as m
@@ -138,6 +139,7 @@ async def running(
     limits: BacklogLimits = USUAL_LIMITS,
     clock: Clock | None = None,
     disk: DiskWatch | None = None,
+    body_cache_bytes: int = BODY_CACHE_BYTES,
 ) -> AsyncIterator[Running]:
     journal = MemoryJournal(house.store, faults)
     async with AsyncExitStack() as stack:
@@ -150,6 +152,7 @@ async def running(
                 session_ttl_ms=session_ttl_ms,
                 limits=limits,
                 disk=disk,
+                body_cache_bytes=body_cache_bytes,
             )
         )
         async with anyio.create_task_group() as tasks:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from aioqueue.errors import BatchTooLarge, Fenced, HistoryLost, JournalDamaged, JournalFailed
+from aioqueue.journal.base import Extent
 from aioqueue.journal.batch import HEADER_BYTES, BatchKind
 from aioqueue.limits import BATCH_BYTES_MAX
 
@@ -155,6 +156,18 @@ async def test_a_body_is_read_by_its_place_in_the_batch(site, fill):
     assert await journal.get(2, 0, 5) == b"first"
     assert await journal.get(2, 5, 6) == b"second"
     assert await journal.get(2, 11, 0) == b""
+
+
+async def test_many_bodies_are_read_at_once_in_the_order_they_are_asked_for(site, fill):
+    journal = await site.open()
+    await fill(journal, 4)
+    found = await journal.get_many([Extent(4, 7, 6), Extent(2, 0, 6), Extent(4, 14, 0), Extent(3, 5, 9)])
+    assert found == [b"body 2", b"body 0", b"", b"1;body 1;"]
+    assert await journal.get_many([]) == []
+    with pytest.raises(HistoryLost):
+        await journal.get_many([Extent(2, 0, 5), Extent(99, 0, 5)])
+    with pytest.raises(JournalDamaged):
+        await journal.get_many([Extent(2, 0, 5), Extent(2, 10, 5)])
 
 
 async def test_a_body_beyond_its_batch_is_damage(site, fill):
