@@ -174,6 +174,10 @@ CHECK_PROBLEMS_MAX: Final = 100
 
 KEEP_SUCCEEDED_MS: Final = 86_400_000
 KEEP_DEAD_MS: Final = 30 * 86_400_000
+# What all jobs and their runs may have of the disk.
+ARCHIVE_BYTES_MAX: Final = 10 * 1024 * MIB
+# Less than one bulk would be forgotten as fast as it is written.
+ARCHIVE_BYTES_MAX_MIN: Final = 64 * MIB
 # After its retention a job's id is still known as "expired" for this long.
 TOMBSTONE_MS: Final = 86_400_000
 # Finished jobs that wait for the archive's commit; a fuller overlay slows the engine instead of growing.

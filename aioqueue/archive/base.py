@@ -13,7 +13,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from aioqueue.limits import KEEP_DEAD_MS, KEEP_SUCCEEDED_MS
+from aioqueue.limits import ARCHIVE_BYTES_MAX, KEEP_DEAD_MS, KEEP_SUCCEEDED_MS
 from aioqueue.model.records import EndedRun, FinishedJob
 from aioqueue.model.states import JobState
 
@@ -44,10 +44,16 @@ class JobFilter(Struct, frozen=True, gc=False):
 
 
 class KeepRule(Struct, frozen=True, gc=False):
-    """How long a job is kept after its end where it does not say so itself (`keep_ms` of -1), in milliseconds."""
+    """How long a job is kept after its end where it does not say so itself (`keep_ms` of -1), in milliseconds.
+
+    `bytes_max` is what all jobs and their runs may have of the disk, whatever they say.
+    """
 
     succeeded_ms: int = KEEP_SUCCEEDED_MS
-    others_ms: int = KEEP_DEAD_MS
+    dead_ms: int = KEEP_DEAD_MS
+    cancelled_ms: int = KEEP_DEAD_MS
+    expired_ms: int = KEEP_DEAD_MS
+    bytes_max: int = ARCHIVE_BYTES_MAX
 
 
 class Archive(Protocol):
@@ -56,6 +62,10 @@ class Archive(Protocol):
     @property
     def synced(self) -> int:
         """The journal's position up to which everything is durably here; never falls."""
+
+    @property
+    def keep(self) -> KeepRule:
+        """How long it was told to keep what it has, for those who call `retain`."""
 
     async def write(
         self, finished: Sequence[FinishedJob], runs: Sequence[EndedRun], requeued: Sequence[bytes], position: int
@@ -89,10 +99,14 @@ class Archive(Protocol):
         """One small step of retention; returns how many rows were removed, 0 when nothing is left to do.
 
         First by age: jobs past their own `keep_ms` or the archive's rule, then tombstones older than `TOMBSTONE_MS`.
-        Then by size while the archive holds more than `bytes_max`: the oldest succeeded jobs, then the oldest others.
+        Then by size while jobs and runs have more than `bytes_max`: the oldest succeeded jobs, then the oldest others.
+        Tombstones are not counted: their own time bounds them, and no job is forgotten early to remember others.
         At most `rows_max` rows go in one step (one job goes with all its runs, however many). A removed job leaves
         a `Tombstone`.
         """
+
+    async def shrink(self) -> bool:
+        """Give a few pages that nothing needs back to the disk; whether more are to be given back at once."""
 
     async def aclose(self) -> None:
         """Close the file; waits for a write in progress. May be called twice."""

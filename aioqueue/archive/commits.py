@@ -34,10 +34,11 @@ _COMMIT_OVERHEAD_BYTES: Final = 8 * _PAGE_BYTES
 _ROW_OVERHEAD_BYTES: Final = 220
 # A WAL this many times over its size is waited for: readers are short, but they could take turns for ever.
 _OVERGROWN: Final = 8
-# Freed pages are reused by the rows to come; only a file that is mostly holes gives some back. Few at a time: each
-# page is a step of SQLite, and each step gives up the interpreter's lock.
+# Freed pages are used again by the rows to come; what is more than a fourth of the file is given back. Few at a time:
+# each page is a step of SQLite, and each step gives up the interpreter's lock.
 _VACUUM_PAGES: Final = 64
 _HOLES_MIN_PAGES: Final = 2_000
+_HOLES_PART: Final = 4
 
 
 class Writer:
@@ -91,10 +92,28 @@ class Writer:
             removed = victims.rows + len(stale)
             if removed:
                 self._remove(connection, victims, stale, now_ms)
-            self._fill_holes(connection)
         except sqlite3.Error as error:
             raise self._failed(connection, error) from error
         return removed
+
+    def shrink(self, connection: sqlite3.Connection) -> bool:
+        """Cut some free pages off the file, if they are a large part of it; whether they still are."""
+        self._refuse_after_failure()
+        try:
+            if not self._has_holes(connection):
+                return False
+            # `execute` makes one step of a statement that returns nothing; a script runs to its end.
+            connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+            self._checkpoint(connection, _VACUUM_PAGES * _PAGE_BYTES, 0)
+            return self._has_holes(connection)
+        except sqlite3.Error as error:
+            raise self._failed(connection, error) from error
+
+    def _has_holes(self, connection: sqlite3.Connection) -> bool:
+        ((pages, holes),) = connection.execute(
+            "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count"
+        ).fetchall()
+        return bool(holes > max(_HOLES_MIN_PAGES, pages // _HOLES_PART))
 
     def _remove(self, connection: sqlite3.Connection, victims: Victims, stale: Sequence[int], now_ms: int) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -107,15 +126,6 @@ class Writer:
             connection.execute(*statement)
         connection.execute("COMMIT")
         self._checkpoint(connection, victims.bytes, victims.rows + len(stale))
-
-    def _fill_holes(self, connection: sqlite3.Connection) -> None:
-        ((pages, holes),) = connection.execute(
-            "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count"
-        ).fetchall()
-        if holes > max(_HOLES_MIN_PAGES, pages // 2):
-            # `execute` makes one step of a statement that returns nothing; a script runs to its end.
-            connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
-            self._checkpoint(connection, _VACUUM_PAGES * _PAGE_BYTES, 0)
 
     def _checkpoint(self, connection: sqlite3.Connection, row_bytes: int, rows: int) -> None:
         """Move the WAL into the file once it has grown to about `CHECKPOINT_PAGES`.

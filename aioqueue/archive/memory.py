@@ -38,7 +38,7 @@ class MemoryArchive:
     """Finished jobs in dictionaries, with one sorted list a shelf (ends arrive almost in order, so at its tail)."""
 
     def __init__(self, keep: KeepRule | None = None) -> None:
-        self._rule = keep or KeepRule()
+        self.keep = keep or KeepRule()
         self._synced = 0
         self._bytes = 0
         self._number = 0
@@ -118,6 +118,10 @@ class MemoryArchive:
             removed += step
         return removed
 
+    async def shrink(self) -> bool:
+        self._check_open()
+        return False
+
     async def aclose(self) -> None:
         self._closed = True
 
@@ -169,7 +173,7 @@ class MemoryArchive:
             if expires > now_ms:
                 break
             yield job_id
-        for shelf, keep_ms in ruled_shelves(self._rule):
+        for shelf, keep_ms in ruled_shelves(self.keep):
             last: _Entry = ((now_ms - keep_ms + 1, -1, -1), b"")
             entries = self._shelves[shelf]
             yield from [job_id for _, job_id in entries[: min(rows_max, bisect_right(entries, last))]]

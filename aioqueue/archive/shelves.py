@@ -59,7 +59,10 @@ def expires_ms(job: FinishedJob) -> int | None:
 def ruled_shelves(rule: KeepRule) -> list[tuple[int, int]]:
     """Every shelf that the rule clears, with how long its jobs are kept."""
     return [
-        (state * 2, rule.succeeded_ms if state is JobState.SUCCEEDED else rule.others_ms) for state in sorted(TERMINAL)
+        (JobState.SUCCEEDED * 2, rule.succeeded_ms),
+        (JobState.DEAD * 2, rule.dead_ms),
+        (JobState.CANCELLED * 2, rule.cancelled_ms),
+        (JobState.EXPIRED * 2, rule.expired_ms),
     ]
 
 

@@ -23,7 +23,8 @@ from aioqueue.model.records import EndedRun, FinishedJob
 class SqliteArchive:
     """An `Archive` in an SQLite file (WAL, every commit synced); see there for what each call promises."""
 
-    def __init__(self, path: str, writer: Writer, write_hop: Hop, read_hop: Hop) -> None:
+    def __init__(self, path: str, keep: KeepRule, writer: Writer, write_hop: Hop, read_hop: Hop) -> None:
+        self.keep = keep
         self._path = path
         self._writer = writer
         self._write_hop = write_hop
@@ -52,7 +53,8 @@ class SqliteArchive:
         except BaseException:
             await write_hop.aclose()
             raise
-        return cls(name, Writer(name, journal_id, synced, keep or KeepRule()), write_hop, read_hop)
+        keep = keep or KeepRule()
+        return cls(name, keep, Writer(name, journal_id, synced, keep), write_hop, read_hop)
 
     @property
     def synced(self) -> int:
@@ -85,6 +87,9 @@ class SqliteArchive:
 
     async def retain(self, now_ms: int, rows_max: int, bytes_max: int) -> int:
         return await self._write_hop.run(self._writer.retain, now_ms, rows_max, bytes_max)
+
+    async def shrink(self) -> bool:
+        return await self._write_hop.run(self._writer.shrink)
 
     async def aclose(self) -> None:
         # The last connection to close moves the WAL into the file, which is the writer's business alone.

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from aioqueue.archive.base import KeepRule
 from aioqueue.archive.memory import MemoryArchive
 from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.broker.broker import Broker
@@ -38,10 +39,11 @@ async def open_broker(
     limits: BacklogLimits = USUAL_LIMITS,
     disk_reserve: int = EMBEDDED_DISK_RESERVE_BYTES,
     body_cache_bytes: int = BODY_CACHE_BYTES,
+    keep: KeepRule | None = None,
 ) -> AsyncIterator[Broker]:
     """A broker on the storage that the address names, running until the block is left. With less than `disk_reserve`
     bytes free it takes no new jobs; 0 is not to look. With `memory:` all arguments stay in memory, whatever
-    `body_cache_bytes` says.
+    `body_cache_bytes` says. `keep` is how long it keeps what has ended.
 
     Raises `JournalInUse`, `JournalNewer`, `NotAJournal`, `JournalDamaged`, `HistoryLost`, `ArchiveFailed` at the
     beginning, and `JournalFailed` or `ArchiveFailed` out of the block when storage fails later.
@@ -50,7 +52,7 @@ async def open_broker(
     if isinstance(address, MemoryAddress):
 
         async def memory_archive(journal_id: bytes) -> MemoryArchive:
-            return MemoryArchive()
+            return MemoryArchive(keep)
 
         opening = Broker.open(
             # An id of its own each time: clients of the one before must not take this for a history that was lost.
@@ -62,7 +64,7 @@ async def open_broker(
         path = address.path
 
         async def sqlite_archive(journal_id: bytes) -> SqliteArchive:
-            return await SqliteArchive.open(f"{path}-archive", journal_id=journal_id)
+            return await SqliteArchive.open(f"{path}-archive", journal_id=journal_id, keep=keep)
 
         journal = await SqliteJournal.open(path, clock)
         disk = DiskWatch(path, disk_reserve, [f"{path}-archive"]) if disk_reserve else None

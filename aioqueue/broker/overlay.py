@@ -24,8 +24,8 @@ GATHER_SECONDS: Final = 0.1
 BULK_ROWS: Final = 1_000
 BULK_BYTES: Final = 8 * 1024 * 1024
 RETAIN_SECONDS: Final = 5.0
+RETAIN_AGAIN_SECONDS: Final = 0.05
 RETAIN_ROWS: Final = 500
-ARCHIVE_BYTES_MAX: Final = 10 * 1024**3
 
 
 class Overlay:
@@ -200,8 +200,11 @@ class Overlay:
                 async with asyncio.timeout_at(retain_at):
                     await self._wake.wait()
             except TimeoutError:
-                removed = await self._archive.retain(self._clock.now().wall_ms, RETAIN_ROWS, ARCHIVE_BYTES_MAX)
-                retain_at = loop.time() + (RETAIN_SECONDS if removed < RETAIN_ROWS else 0.05)
+                removed = await self._archive.retain(
+                    self._clock.now().wall_ms, RETAIN_ROWS, self._archive.keep.bytes_max
+                )
+                more = await self._archive.shrink() or removed >= RETAIN_ROWS
+                retain_at = loop.time() + (RETAIN_AGAIN_SECONDS if more else RETAIN_SECONDS)
                 continue
             if len(self._finished) < BULK_ROWS and self._bytes < BULK_BYTES:
                 await asyncio.sleep(GATHER_SECONDS)

@@ -28,14 +28,22 @@ def serve(
     disk_reserve: Annotated[
         str, typer.Option(metavar="SIZE", help="With less than this free on its disk, new jobs are refused; 0 never.")
     ] = "256MiB",
+    keep_succeeded: Annotated[str, typer.Option(metavar="DURATION", help="How long successes are kept.")] = "1d",
+    keep_dead: Annotated[str, typer.Option(metavar="DURATION", help="How long dead jobs are kept.")] = "30d",
+    keep_cancelled: Annotated[str, typer.Option(metavar="DURATION", help="How long cancelled jobs are kept.")] = "30d",
+    keep_expired: Annotated[str, typer.Option(metavar="DURATION", help="How long expired jobs are kept.")] = "30d",
+    archive_bound: Annotated[
+        str, typer.Option(metavar="SIZE", help="What ended jobs may have of the disk; the oldest successes go first.")
+    ] = "10GiB",
     log_level: LogLevel = "info",
     json: Json = False,
 ) -> None:
     """Run a broker. Prints one line when it listens; SIGTERM or Ctrl-C stops it in good order, a second one at once."""
     from aioqueue.cli import logs
     from aioqueue.cli.running import run_long
-    from aioqueue.cli.serving import Place, checked, serve_until_stopped
+    from aioqueue.cli.serving import Kept, Place, checked, serve_until_stopped
 
-    place = checked(Place(host, port, journal, session_ttl, max_backlog_jobs, max_backlog_bytes, disk_reserve))
+    kept = Kept(keep_succeeded, keep_dead, keep_cancelled, keep_expired, archive_bound)
+    place = checked(Place(host, port, journal, session_ttl, max_backlog_jobs, max_backlog_bytes, disk_reserve, kept))
     logs.set_up(log_level)
     run_long(serve_until_stopped(place, json=json))

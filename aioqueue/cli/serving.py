@@ -14,13 +14,14 @@ from typing import Final, NamedTuple
 import anyio
 from anyio.abc import TaskGroup
 
+from aioqueue.archive.base import KeepRule
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.opening import open_broker
 from aioqueue.cli.outcome import out, say
 from aioqueue.clock import SystemClock
 from aioqueue.core.admission import BacklogLimits
 from aioqueue.errors import AioqueueError, BadOption
-from aioqueue.limits import BACKLOG_BYTES_MAX_MIN, SESSION_TTL_MS_MIN
+from aioqueue.limits import ARCHIVE_BYTES_MAX_MIN, BACKLOG_BYTES_MAX_MIN, SESSION_TTL_MS_MIN
 from aioqueue.model.durations import to_ms
 from aioqueue.model.sizes import size_text, to_bytes
 from aioqueue.monitor.documents import json_text
@@ -33,6 +34,16 @@ log = logging.getLogger(__name__)
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
+class Kept(NamedTuple):
+    """How long the ends of jobs are kept, and in how much room at most, as it was written."""
+
+    succeeded: str = "1d"
+    dead: str = "30d"
+    cancelled: str = "30d"
+    expired: str = "30d"
+    archive_bound: str = "10GiB"
+
+
 class Place(NamedTuple):
     """Where a broker listens and keeps its journal, and its limits, as they were written."""
 
@@ -43,6 +54,7 @@ class Place(NamedTuple):
     max_backlog_jobs: int
     max_backlog_bytes: str
     disk_reserve: str
+    kept: Kept = Kept()
 
 
 def checked(place: Place) -> Place:
@@ -51,6 +63,7 @@ def checked(place: Place) -> Place:
     _session_ttl_ms(place)
     _limits(place)
     _disk_reserve(place)
+    _keep(place.kept)
     return place
 
 
@@ -86,6 +99,7 @@ async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json
             session_ttl_ms=session_ttl_ms,
             limits=_limits(place),
             disk_reserve=_disk_reserve(place),
+            keep=_keep(place.kept),
         ) as broker,
         _beside(address, broker, connections),
     ):
@@ -189,6 +203,17 @@ def _limits(place: Place) -> BacklogLimits:
         reason = f"it must be at least {size_text(BACKLOG_BYTES_MAX_MIN)}"
         raise BadOption(option="max-backlog-bytes", value=place.max_backlog_bytes, reason=reason)
     return BacklogLimits(place.max_backlog_jobs, bytes_max)
+
+
+def _keep(kept: Kept) -> KeepRule:
+    bytes_max = to_bytes(kept.archive_bound, option="archive-bound")
+    if bytes_max < ARCHIVE_BYTES_MAX_MIN:
+        reason = f"it must be at least {size_text(ARCHIVE_BYTES_MAX_MIN)}"
+        raise BadOption(option="archive-bound", value=kept.archive_bound, reason=reason)
+    return KeepRule(
+        to_ms(kept.succeeded, option="keep-succeeded"), to_ms(kept.dead, option="keep-dead"),
+        to_ms(kept.cancelled, option="keep-cancelled"), to_ms(kept.expired, option="keep-expired"), bytes_max,
+    )  # fmt: skip
 
 
 def _disk_reserve(place: Place) -> int:

@@ -486,6 +486,15 @@ async def test_by_size_the_oldest_succeeded_go_first_and_no_more_than_must(archi
     assert 50 <= len(kept) <= 110
 
 
+async def test_no_job_is_forgotten_early_because_many_others_are_remembered(archive: Archive) -> None:
+    await archive.write([finished(number, keep_ms=0) for number in range(3_000)], [], [], 1)
+    assert await retain_all(archive, START_MS + 3_000, rows_max=1_000) == 3_000
+    kept = [finished(number) for number in range(4_000, 4_020)]
+    await archive.write(kept, [], [], 2)
+    assert await retain_all(archive, START_MS + 3_000, bytes_max=120_000) == 0
+    assert await all_pages(archive, ANY, 50) == kept[::-1]
+
+
 async def test_by_size_others_go_when_no_succeeded_job_is_left(archive: Archive) -> None:
     body = b"\x01" + b"x" * 4_000
     dead = [finished(number, sorted(TERMINAL - {JobState.SUCCEEDED})[number % 3], body=body) for number in range(200)]
@@ -521,6 +530,7 @@ async def test_a_closed_archive_refuses_every_call(archive: Archive) -> None:
         archive.runs(job_id(1)),
         archive.page(ANY, 5, b""),
         archive.retain(START_MS, 10, PLENTY),
+        archive.shrink(),
     ):
         with pytest.raises(ArchiveFailed):
             await call

@@ -102,7 +102,7 @@ async def test_the_cursor_of_a_page_outlives_a_restart(path: Path) -> None:
 
 async def test_the_archives_own_rule_decides_how_long(path: Path) -> None:
     await fill(path)
-    archive = await opened(path, keep=KeepRule(succeeded_ms=10, others_ms=5))
+    archive = await opened(path, keep=KeepRule(succeeded_ms=10, dead_ms=5))
     assert await archive.retain(START_MS + 10, 100, PLENTY) == 3 * 2 + 1
     left = {job.finished_ms - START_MS for job in (await archive.page(ANY, 100, b""))[0]}
     assert left == set(range(20)) - {0, 1, 3, 5}
