@@ -11,7 +11,7 @@ import copy
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from aioqueue.client.asking import Questions
 from aioqueue.client.link import Link
@@ -30,12 +30,14 @@ from aioqueue.protocol.messages import (
     Requeued,
     Role,
     StatisticsUpdate,
+    SubmitFlag,
     Submitted,
     Welcome,
 )
 from aioqueue.transport.stream import Stream
 
 _log = logging.getLogger(__name__)
+_WANT_RESULT: Final = int(SubmitFlag.WANT_RESULT)
 
 
 class Session:
@@ -143,10 +145,14 @@ class Session:
     def _welcomed(self, welcome: Welcome) -> None:
         if not self._first.done():
             self._first.set_result(None)
-        # The submits first: a job must be known before its end is asked for.
+        # The submits first: a job must be known before its end is asked for. Of a caller's own id there may be several;
+        # one that is still on its way then asks for the end that another one's caller waits for.
         unanswered = self.submitter.unanswered()
+        for item in unanswered:
+            if item.job in self.endings:
+                item.flags |= _WANT_RESULT
         self.submitter.connected()
-        self.endings.ask_all(unanswered)
+        self.endings.ask_all({item.job for item in unanswered})
         self.questions.connected()
         self.watchers.connected()
 

@@ -107,10 +107,10 @@ class Submitter:
         self._queue(Parcel(items, [receipt], size, True))
         self._send_more()
 
-    def unanswered(self) -> set[bytes]:
-        """The jobs whose submit the broker has not answered."""
+    def unanswered(self) -> list[SubmitItem]:
+        """The items that the broker has not answered."""
         parcels = [*self._in_flight.values(), *self._waiting]
-        return {item.job for parcel in parcels for item in parcel.items} | {item.job for item in self._items}
+        return [item for parcel in parcels for item in parcel.items] + self._items
 
     # --- what the session calls ---
 

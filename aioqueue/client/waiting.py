@@ -69,6 +69,10 @@ class Endings:
     def __len__(self) -> int:
         return len(self._table)
 
+    def __contains__(self, key: bytes) -> bool:
+        """Whether somebody waits for the end of this job."""
+        return key in self._table
+
     def expect(self, key: bytes) -> Ending:
         """The end of a job whose submit asks for it."""
         ending = self._table.get(key)

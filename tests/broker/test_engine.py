@@ -10,6 +10,7 @@ import pytest
 from anyio import EndOfStream
 
 from aioqueue.archive.base import Tombstone
+from aioqueue.clock import ManualClock
 from aioqueue.errors import ArchiveFailed, ConnectionLost, JournalError
 from aioqueue.journal.memory import Faults, Loss
 from aioqueue.model.ids import own_id
@@ -324,3 +325,24 @@ async def test_an_end_found_beside_the_engine_is_not_told_before_it_is_durable(
         durable.set()
         assert (await client.hear(m.Ended)).items[0].state == JobState.CANCELLED
         assert (await client.hear(m.JobRecord)).info.state == "cancelled"
+
+
+async def test_a_stop_of_the_process_in_the_middle_of_an_append_ends_no_session(house: House) -> None:
+    clock, faults = ManualClock(), Faults()
+    async with running(house, faults, session_ttl_ms=1_000, clock=clock) as system:
+        await system.worker(1)
+        client = await system.peer()
+
+        async def stand_still() -> None:
+            faults.delay = None
+            clock.advance(60_000)
+            # Asked before anybody could rest: the next batch follows this one at once.
+            client.say(m.Submit(client.ask(), [item()]))
+            while not system.broker.engine._line:
+                await asyncio.sleep(0)
+
+        faults.delay = stand_still
+        sessions = set(system.broker.engine.partition.state.sessions)
+        await client.submit(item())
+        await client.hear(m.Submitted)
+        assert set(system.broker.engine.partition.state.sessions) == sessions

@@ -187,7 +187,7 @@ async def test_a_frame_of_cancelled_callers_is_not_sent(session_of: Opened) -> N
     await asyncio.sleep(0)
     session.link.send_nowait(m.Watch())
     await peer.expect(m.Watch)
-    assert session.submitter.unanswered() == set()
+    assert session.submitter.unanswered() == []
 
 
 async def test_a_caller_cancelled_after_the_frame_left_leaves_nothing_behind(session_of: Opened) -> None:
@@ -197,7 +197,7 @@ async def test_a_caller_cancelled_after_the_frame_left_leaves_nothing_behind(ses
     first.cancel()
     peer.send(m.Submitted(submit.request, 1))
     await second
-    assert session.submitter.unanswered() == set()
+    assert session.submitter.unanswered() == []
 
 
 async def test_a_submit_that_is_never_answered_ends_with_an_unknown_outcome(session_of: Opened) -> None:
@@ -206,7 +206,7 @@ async def test_a_submit_that_is_never_answered_ends_with_an_unknown_outcome(sess
     await peer.expect(m.Submit)
     with pytest.raises(OutcomeUnknown):
         await future
-    assert session.submitter.unanswered() == set()
+    assert session.submitter.unanswered() == []
 
 
 async def test_a_submit_that_was_never_sent_has_a_known_outcome(session_of: Opened, broker: FakeBroker) -> None:

@@ -139,6 +139,22 @@ async def test_a_job_whose_submit_was_answered_is_asked_for(session_of: Opened, 
     assert await session.endings.reached(ending) == end(1)
 
 
+async def test_an_end_is_asked_for_though_another_submit_of_its_id_is_on_its_way(
+    session_of: Opened, broker: FakeBroker
+) -> None:
+    session, peer = await session_of()
+    ending = session.endings.ask(key(1))
+    await waits_of(peer)
+    session.submitter.add(m.SubmitItem(key(1), b"spec", b"\x01", int(m.SubmitFlag.OWN_ID)), Acceptance())
+    await peer.expect(m.Submit)
+    peer.abort()
+    peer = await broker.welcome()
+    submit = await peer.accept_submit()
+    assert submit.items[0].flags & WANT_RESULT
+    peer.send(m.Ended([end(1)]))
+    assert await session.endings.reached(ending) == end(1)
+
+
 async def test_a_wait_made_without_a_connection_leaves_with_the_next(session_of: Opened, broker: FakeBroker) -> None:
     session, peer = await session_of()
     peer.abort()
