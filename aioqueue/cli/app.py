@@ -12,7 +12,7 @@ from aioqueue import __version__
 from aioqueue.cli.bench import bench
 from aioqueue.cli.check import check
 from aioqueue.cli.demo import demo
-from aioqueue.cli.jobs import cancel, ls, retry, show
+from aioqueue.cli.jobs import cancel, export, ls, retry, show
 from aioqueue.cli.outcome import (
     DONE,
     FAILED,
@@ -39,7 +39,7 @@ app: Final = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (serve, worker, submit, ls, show, cancel, retry, top, check, bench, demo):
+for _command in (serve, worker, submit, ls, export, show, cancel, retry, top, check, bench, demo):
     app.command()(_command)
 
 # The base of what the parser raises; typer does not name it, and has moved it between versions.

@@ -1,4 +1,4 @@
-"""`aioqueue ls`, `show`, `cancel` and `retry`: looking at jobs and deciding about them."""
+"""`aioqueue ls`, `export`, `show`, `cancel` and `retry`: looking at jobs and deciding about them."""
 
 from __future__ import annotations
 
@@ -40,6 +40,30 @@ def ls(
 
     wanted = Wanted(tuple(state or ()), queue, task, since, until, job_id, error, limit)
     run_short(list_jobs(queue_at(url, namespace), wanted, json=json))
+
+
+def export(
+    out: Annotated[
+        str, typer.Option(metavar="FILE", show_default=False, help="A new file to write to. [default: stdout]")
+    ] = "",
+    state: States = None,
+    queue: Lane = "",
+    task: TaskName = "",
+    since: Since = "",
+    until: Until = "",
+    job_id: IdPrefix = "",
+    error: ErrorText = "",
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 is all.")] = 0,
+    url: Url = "",
+    namespace: Namespace = "default",
+) -> None:
+    """Write jobs with all their runs as JSON lines. The living come before the finished, the newest first."""
+    from aioqueue.cli.exporting import export_jobs
+    from aioqueue.cli.listing import Wanted
+    from aioqueue.cli.running import queue_at, run_short
+
+    wanted = Wanted(tuple(state or ()), queue, task, since, until, job_id, error, limit)
+    run_short(export_jobs(queue_at(url, namespace), wanted, out))
 
 
 def show(job: JobIdArgument, url: Url = "", namespace: Namespace = "default", json: Json = False) -> None:

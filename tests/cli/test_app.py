@@ -42,7 +42,7 @@ def test_the_version_is_printed(shell: Shell) -> None:
     ("words", "sentence"),
     [
         (["nope"], "no such command 'nope'; see aioqueue --help"),
-        (["ls", "--nope"], "no such option: --nope; see aioqueue ls --help"),
+        (["ls", "--xyzzy"], "no such option: --xyzzy; see aioqueue ls --help"),
         (["show"], "missing argument 'ID'; see aioqueue show --help"),
         (["show", "a", "b"], "got unexpected extra argument"),
         (["ls", "--limit", "many"], "invalid value for '--limit'"),

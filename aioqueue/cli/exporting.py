@@ -1,0 +1,82 @@
+"""Jobs with all their runs as JSON lines: the history, for programs that keep or count it elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from aioqueue.cli.listing import Wanted
+from aioqueue.cli.outcome import say
+from aioqueue.client.asking import Questions
+from aioqueue.client.info import friendly
+from aioqueue.client.queue import Queue
+from aioqueue.errors import AlreadyThere, BadOption, JobNotFound, ResultExpired
+from aioqueue.model.views import JobInfo, Run
+from aioqueue.monitor.documents import document, json_text
+
+_UNFINISHED: Final = ".unfinished"
+# What a line does not have: its runs say more than attempts, and what blocks a worker is of this moment only.
+_LEFT_OUT: Final = ("attempts", "blocked")
+
+
+async def export_jobs(queue: Queue, wanted: Wanted, path: str) -> None:
+    """Write one line a job to the file at `path`, or to stdout where that is empty.
+
+    The file is there when it is whole. Raises `AlreadyThere`, `BadOption` for a file that cannot be written, and what `Wanted.filter` raises.
+    """
+    where = wanted.filter()
+    count = 0
+    with _output(path) as file:
+        async with queue:
+            questions = queue.session().questions
+            async with aclosing(questions.pages(where, wanted.limit or None, runs=True)) as pages:
+                async for page in pages:
+                    async for info, runs in _with_all_runs(questions, page.jobs, page.runs):
+                        file.write(json_text(line(info, runs)) + "\n")
+                        count += 1
+    if path:
+        say(f"{count:,} job{'' if count == 1 else 's'} exported to {path}")
+
+
+def line(info: JobInfo, runs: list[Run]) -> dict[str, Any]:
+    """What one job's line says."""
+    known: dict[str, Any] = document(friendly(info))
+    for name in _LEFT_OUT:
+        del known[name]
+    return {**known, "history": document(runs)}
+
+
+async def _with_all_runs(
+    questions: Questions, infos: list[JobInfo], runs: list[list[Run]]
+) -> AsyncIterator[tuple[JobInfo, list[Run]]]:
+    """The jobs of a page; one with more runs than a page has room for is asked for by itself."""
+    for info, told in zip(infos, runs, strict=True):
+        if sum(run.generation == info.generation for run in told) < info.runs:
+            # It may have been forgotten meanwhile.
+            with suppress(JobNotFound, ResultExpired):
+                told = list((await questions.history(info.id))[1])
+        yield info, told
+
+
+@contextmanager
+def _output(path: str) -> Iterator[TextIO]:
+    if not path:
+        yield sys.stdout
+        return
+    if os.path.lexists(path):
+        raise AlreadyThere(path=path)
+    unfinished = path + _UNFINISHED
+    try:
+        with open(unfinished, "w", encoding="utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(unfinished, path)
+    except OSError as error:
+        raise BadOption(option="out", value=path, reason=f"it cannot be written: {error.strerror}") from error
+    finally:
+        Path(unfinished).unlink(missing_ok=True)

@@ -1,0 +1,53 @@
+"""`aioqueue export`: the history as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aioqueue.model.views import JobInfo
+from tests.support.shell import Shell
+
+
+def lines_of(text: str) -> dict[str, dict[str, Any]]:
+    documents = [json.loads(line) for line in text.splitlines()]
+    return {document["id"]: document for document in documents}
+
+
+def test_every_job_is_a_line_with_its_runs(at_shop: Shell) -> None:
+    waiting = at_shop.run("submit", "shop:wait_elsewhere").out.strip()
+    done = at_shop.run("submit", "shop:add", "1", "--wait", "--json").json["id"]
+    dead = at_shop.run("submit", "shop:fail", "no\x1b[2Jstock", "--wait", "--json").json["id"]
+
+    told = at_shop.run("export")
+    exported = lines_of(told.out)
+
+    assert "\x1b" not in told.out
+    assert [exported[job]["state"] for job in (waiting, done, dead)] == ["ready", "succeeded", "dead"]
+    outcomes = [[run["outcome"] for run in exported[job]["history"]] for job in (waiting, done, dead)]
+    assert outcomes == [[], ["succeeded"], ["failed"]]
+    assert set(exported[dead]) == {*JobInfo.__struct_fields__, "history"} - {"attempts", "blocked"}
+    shown = at_shop.run("show", done, "--json").json
+    assert exported[done]["history"] == shown["history"]
+
+
+def test_a_file_is_whole_or_not_there_and_never_written_over(at_shop: Shell, tmp_path: Path) -> None:
+    at_shop.run("submit", "shop:wait_elsewhere")
+    path = tmp_path / "jobs.jsonl"
+
+    assert "2 jobs exported" in at_shop.run("export", "--limit", "2", "--out", str(path)).err
+    assert len(lines_of(path.read_text())) == 2
+    assert "exists already" in at_shop.run("export", "--out", str(path)).refused()
+    assert "no broker" in at_shop.run("export", "--url", "tcp://127.0.0.1:1", "--out", str(tmp_path / "new")).refused()
+    assert "No such file" in at_shop.run("export", "--out", str(tmp_path / "missing" / "jobs")).refused()
+    assert sorted(path.name for path in tmp_path.iterdir() if "jobs" in path.name or "new" in path.name) == [
+        "jobs.jsonl"
+    ]
+
+
+@pytest.mark.parametrize("option", [("--since", "soon"), ("--state", "nope"), ("--queue", "a b")])
+def test_a_filter_that_cannot_be_is_one_sentence(at_shop: Shell, option: tuple[str, str]) -> None:
+    assert "cannot" in at_shop.run("export", *option).refused()
