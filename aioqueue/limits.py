@@ -89,6 +89,8 @@ SESSION_TTL_MS_MIN: Final = 300
 LOOP_BLOCKED_MS: Final = 1_000
 # How often the watchdog looks in that time. Four looks a second cost an idle worker 0.1 % of a core.
 LOOP_LOOKS_A_BLOCK: Final = 4
+# No worker is connected and idle beside work that it may have for longer than this; it is watched for, at both ends.
+IDLE_MS: Final = 1_000
 # Two lines of code by file, number and function; longer paths are cut.
 PLACE_CHARACTERS_MAX: Final = 512
 

@@ -26,6 +26,7 @@ from aioqueue.broker.beats import Beats
 from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.disk import DiskWatch
 from aioqueue.broker.engine import Engine, Query
+from aioqueue.broker.idleness import IdleWatch
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.pages import Listings
 from aioqueue.broker.peer import Peer, check_witness
@@ -47,6 +48,7 @@ from aioqueue.limits import (
     FRAME_BYTES_TARGET,
     HANDSHAKE_MS,
     HEARTBEATS_A_TTL,
+    IDLE_MS,
     ITEMS_A_FRAME_MAX,
     SESSION_TTL_MS,
     STATISTICS_MS,
@@ -62,6 +64,10 @@ log = logging.getLogger(__name__)
 
 # How long a last word (a refusal, "closing") may take to leave before the connection is cut.
 LAST_WORD_SECONDS: Final = 2.0
+IDLE_SENTENCE: Final = (
+    "worker %s (session %d) has %d free slots beside %d ready jobs for more than %d ms; this is a defect of aioqueue, "
+    "please report it"
+)
 
 
 class Broker:
@@ -84,7 +90,8 @@ class Broker:
         self.disk: DiskWatch | None = None
         self._archive = archive
         self._beats = Beats()
-        self._statistician = Statistician(partition.state, self._beats, clock.now())
+        self._idleness = IdleWatch(partition.state)
+        self._statistician = Statistician(partition.state, self._beats, self._idleness, clock.now())
         self._decode = Codec().decode_client
         self._peers: set[Peer] = set()
         self._links = count(1)
@@ -150,6 +157,7 @@ class Broker:
                 self._task_group.start_soon(self.overlay.run)
                 self._task_group.start_soon(self._tell_watchers)
                 self._task_group.start_soon(self._notice_silence)
+                self._task_group.start_soon(self._notice_idleness)
                 if self.disk is not None:
                     self._task_group.start_soon(self._watch_disk, self.disk)
                 try:
@@ -236,6 +244,14 @@ class Broker:
                 log.warning("%s: nothing came for %d ms: the connection is closed", peer.connection.peer, ttl_ms)
                 peer.send(m.Closing(f"nothing came over this connection for {ttl_ms} ms"))
                 self.dismiss(peer)
+
+    async def _notice_idleness(self) -> None:
+        while True:
+            await anyio.sleep(IDLE_MS / 1000)
+            for idle in self._idleness.look(self.engine.settled):
+                log.error(IDLE_SENTENCE, idle.name, idle.session, idle.free, idle.ready, IDLE_MS)
+                # Any command makes a batch, and each batch gives out what it can.
+                self.engine.post(Query(lambda: None), _nothing)
 
     async def _last_word(self, peer: Peer, message: m.BrokerMessage) -> None:
         with anyio.move_on_after(LAST_WORD_SECONDS):

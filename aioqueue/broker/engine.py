@@ -81,6 +81,8 @@ class Engine:
         # looked up, or wait for one that is.
         self.posted = 0
         self._aside = 0
+        # Whether the last batch left nothing to do: then no free slot stands beside a ready job.
+        self.settled = False
         self._line: deque[Entry] = deque()
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
@@ -178,6 +180,7 @@ class Engine:
         self._end_fetch()
         held = None if self._bodies.are_complete(len(self.partition.state.jobs)) else self._bodies
         step = self.partition.step(commands, now, self.position + 1, held)  # type: ignore[arg-type]
+        self.settled = not step.more and not step.missing
         replies = iter(step.replies)
         answers: list[tuple[Handler, Any, Any, Any]] = []
         self._bodies.take(step.arguments, step.effects)

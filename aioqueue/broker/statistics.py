@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from aioqueue.broker.beats import Beats
+from aioqueue.broker.idleness import IdleWatch
 from aioqueue.clock import Now
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, Effect
 from aioqueue.core.state import Job, State
@@ -26,8 +27,9 @@ TEXT_SHOWN: Final = 500
 class Statistician:
     """Remembers recent failures, and draws the whole view when it is asked."""
 
-    def __init__(self, state: State, beats: Beats, now: Now) -> None:
+    def __init__(self, state: State, beats: Beats, idleness: IdleWatch, now: Now) -> None:
         self._state = state
+        self._idleness = idleness
         self._beats = beats
         self._started_ms = now.wall_ms
         self._failures: deque[RecentFailure] = deque(maxlen=FAILURES_SHOWN)
@@ -94,4 +96,5 @@ class Statistician:
                 for job in running
             ],
             failures=list(reversed(self._failures)),
+            idle_found=self._idleness.found,
         )  # fmt: skip

@@ -17,7 +17,7 @@ from aioqueue.core import events as e
 from aioqueue.core import homes
 from aioqueue.core.commands import SessionEnd
 from aioqueue.core.invariants_terms import Bounds, check_heap, check_terms
-from aioqueue.core.leasing import pool_head
+from aioqueue.core.leasing import idle_beside_work, pool_head
 from aioqueue.core.state import Job, Pool, State
 from aioqueue.limits import CRASHES_MAX
 from aioqueue.model.spec import RetryPolicy, Spec, unpack_spec
@@ -50,6 +50,10 @@ def check_state(state: State, *, settled: bool = True, held: Container[bytes] | 
     found += _check_homes(state)
     found += check_terms(state, settled=settled)
     if settled:
+        found += [
+            f"liveness: session {session.number} could have one of {ready} ready jobs"
+            for session, ready in idle_beside_work(state)
+        ]
         for (namespace, queues), pool in state.pools.items():
             if _idle_beside_work(state, pool) and not (held is not None and _waits_for_arguments(pool, held)):
                 found.append(f"liveness: a ready job of {namespace}/{','.join(queues)} stands beside a free slot")

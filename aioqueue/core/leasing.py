@@ -138,6 +138,28 @@ def _drained(state: State, pool: Pool) -> Session | None:
     return min(members, key=lambda session: (len(session.leases), session.number))
 
 
+def idle_beside_work(state: State) -> Iterator[tuple[Session, int]]:
+    """Sessions with a free slot beside a ready job that they may have, each with how many jobs are ready there.
+
+    After a step that left nothing to do there is none. Judged by the sessions themselves, not by who is listed as
+    hungry; for whoever watches, not for the hot path.
+    """
+    for session in state.sessions.values():
+        if not (session.link.connected and session.hungry):
+            continue
+        pool = state.pools.get((session.namespace, session.link.queues))
+        names = [(session.namespace, name) for name in session.link.queues]
+        queues = pool.queues if pool is not None else [state.queues[name] for name in names if name in state.queues]
+        solitary = [queue.suspects.solitary[0] for queue in queues if queue.suspects.solitary]
+        if solitary and pool is not None and _drained(state, pool) is session and session.leases:
+            # What stands behind such a job waits for it on purpose.
+            continue
+        others = [queue.suspects.among_others[0] for queue in queues if queue.suspects.among_others]
+        heads = [head for queue in queues if (head := queue.lane.head()) is not None]
+        if any(_may_have(session, job) for job in (*heads, *others, *solitary)):
+            yield session, sum(queue.lane.depth + len(queue.suspects) for queue in queues)
+
+
 def pool_head(pool: Pool) -> Job | None:
     """The queues of a worker act as one: highest priority first, then lowest sequence."""
     queues = pool.queues

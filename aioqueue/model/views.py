@@ -164,7 +164,11 @@ class RecentFailure(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Statistics(msgspec.Struct, frozen=True, array_like=True):
-    """The whole broker at one moment: what `aioqueue top` draws. Computed once for all who watch."""
+    """The whole broker at one moment: what `aioqueue top` draws. Computed once for all who watch.
+
+    `idle_found` is how often a worker was found idle beside work that it might have had, since the broker's start: more
+    than 0 is a defect of the broker.
+    """
 
     at_ms: int
     started_ms: int
@@ -174,3 +178,4 @@ class Statistics(msgspec.Struct, frozen=True, array_like=True):
     workers: Annotated[list[WorkerStatistics], Meta(max_length=ITEMS_A_FRAME_MAX)]
     running: Annotated[list[RunningJob], Meta(max_length=ITEMS_A_FRAME_MAX)]
     failures: Annotated[list[RecentFailure], Meta(max_length=ITEMS_A_FRAME_MAX)]
+    idle_found: int = 0

@@ -123,6 +123,17 @@ class Runners:
         self._waiting.clear()
         return items
 
+    def stuck(self) -> str:
+        """Which run waits beside a free slot; empty where none does."""
+        free = len(self._idle) + self._slots_max - len(self._slots)
+        if self._waiting and free > 0 and not self._closed:
+            return f"job {id_text(self._waiting[0].job)} waits beside {free} free slots"
+        return ""
+
+    def nudge(self) -> None:
+        """Let a free slot look at what waits."""
+        self._wake()
+
     async def wait_quiet(self) -> None:
         """Wait until nothing runs or waits."""
         while self._waiting or self.running:

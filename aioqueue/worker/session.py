@@ -68,6 +68,8 @@ class Session:
         self.welcomed = asyncio.Event()
         self._slots = slots
         self._queues = list(queues)
+        # Whether this connection was told of the slots.
+        self._offered = False
         self._runners: Runners
         # What was named as held, by the number of the Resume that named it.
         self._resuming: dict[int, list[DeliverItem]] = {}
@@ -120,6 +122,7 @@ class Session:
 
     def _lost(self, reason: Exception) -> None:
         """Runs go on: their ends are kept, and told when the connection stands again."""
+        self._offered = False
         self.box.lost()
 
     # --- what the broker says ---
@@ -149,4 +152,17 @@ class Session:
                 self._runners.stop(item, why)
 
     def _tell_capacity(self) -> None:
+        self._offered = self.link.connected
         self.link.send_nowait(Capacity(self._slots, self._queues))
+
+    # --- what the watch of idleness asks ---
+
+    def stuck(self) -> str:
+        """Why nothing can come although there are slots; empty where something can."""
+        if self._slots and self.link.connected and not self._offered:
+            return f"it is connected, and has not told the broker of its {self._slots} slots"
+        return ""
+
+    def nudge(self) -> None:
+        """Tell the broker of the slots."""
+        self._tell_capacity()

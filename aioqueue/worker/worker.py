@@ -27,6 +27,7 @@ from aioqueue.worker.calls import Calls
 from aioqueue.worker.deadlines import Deadlines
 from aioqueue.worker.endings import Stop
 from aioqueue.worker.heartbeat import Heartbeat
+from aioqueue.worker.idleness import IdleWatch
 from aioqueue.worker.processes import Processes
 from aioqueue.worker.pulse import Pulse
 from aioqueue.worker.runners import Runners
@@ -107,6 +108,7 @@ class Worker:
         """
         work = _Work(self)
         work.watchdog.start()
+        work.idleness.start()
         link = asyncio.create_task(work.session.link.run(), name=f"aioqueue worker's link to {self._queue.url}")
         try:
             await work.until_stopped(link)
@@ -122,6 +124,7 @@ class Worker:
                     await work.end(link)
                 finally:
                     work.watchdog.stop()
+                    work.idleness.stop()
                 self._reset()
 
     def stop(self, *, hurry: bool = False) -> None:
@@ -193,6 +196,7 @@ class _Work:
         if worker._secret is None and not isinstance(address, MemoryAddress):
             self._heartbeat = Heartbeat(address, secret, namespace=queue.namespace, name=worker._name)
         tell = worker._on_pulse or (self._heartbeat.feel if self._heartbeat is not None else None)
+        self.idleness = IdleWatch(self.session, self._runners)
         self.watchdog = Watchdog(self._runners.run_of, tell)
 
     async def until_stopped(self, link: asyncio.Task[None]) -> None:

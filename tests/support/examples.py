@@ -56,6 +56,7 @@ STATISTICS: Final = Statistics(
     [WorkerStatistics(4, "worker-1", ["mail"], 100, 1, True, 20, 3, BLOCK)],
     [RunningJob(JOB, "app.send", "mail", "worker-1", 1, 15, BLOCK)],
     [RecentFailure(OTHER, "app.send", "mail", 1_700_000_000_000, "ValueError", "no", True)],
+    1,
 )  # fmt: skip
 
 EXAMPLES: Final[tuple[m.Message, ...]] = (
