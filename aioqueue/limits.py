@@ -72,6 +72,8 @@ ASK_SECONDS: Final = 60.0
 IN_FLIGHT_BYTES_MAX: Final = 4 * MIB
 # What a frame spends on one item beside its body, spec and headers, rounded up.
 ITEM_OVERHEAD_BYTES: Final = 64
+# The ends of jobs that ran are worth waiting for a broker that is being restarted just now.
+LAST_ENDS_SECONDS: Final = 5.0
 # A goodbye is a courtesy; a broker that does not read does not hold up the end of a program.
 GOODBYE_SECONDS: Final = 1.0
 

@@ -61,6 +61,12 @@ class Ready(Struct, tag="ready", frozen=True):
     """Child to supervisor: the broker said Welcome."""
 
 
+class Leaving(Struct, tag="leaving", frozen=True):
+    """Child to supervisor: nothing runs any more, and the goodbye follows; `untold` ends the broker did not take."""
+
+    untold: int
+
+
 class Failed(Struct, tag="failed", frozen=True):
     """Child to supervisor, last: why it cannot be this worker, as an error's code and sentence, in valid UTF-8."""
 
@@ -69,7 +75,7 @@ class Failed(Struct, tag="failed", frozen=True):
 
 
 ToChild = Work | Stop
-ToSupervisor = Connecting | Ready | Failed | Pulse
+ToSupervisor = Connecting | Ready | Leaving | Failed | Pulse
 
 _encoder = msgspec.json.Encoder()
 _child_decoder = msgspec.json.Decoder(ToChild)

@@ -20,7 +20,7 @@ from typing import Final
 from aioqueue.client.queue import Queue
 from aioqueue.errors import AioqueueError, BadUrl, BrokerUnavailable
 from aioqueue.transport.address import TcpAddress
-from aioqueue.worker.channel import LINE_BYTES_MAX, ChildEnd, Connecting, Failed, Ready, Stop, Work
+from aioqueue.worker.channel import LINE_BYTES_MAX, ChildEnd, Connecting, Failed, Leaving, Ready, Stop, Work
 from aioqueue.worker.failures import bounded
 from aioqueue.worker.loading import load_queue
 from aioqueue.worker.logs import log_to_stderr
@@ -100,6 +100,7 @@ class Child:
             name=work.name,
             secret=work.secret,
             on_pulse=channel.send,
+            on_leaving=lambda untold: channel.send(Leaving(untold)),
         )
         self._stopping = asyncio.Event()
 

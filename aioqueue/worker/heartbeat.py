@@ -69,6 +69,7 @@ class Heartbeat:
         self._hello = Hello(PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, Role.HEARTBEAT, secret, namespace, name)
         self._vitals = Vitals()
         self._stopping = False
+        self._leaving = False
         # A connection that outlived one heartbeat was a good one: the next wait is short again.
         self._proved = False
         self._death: str | None = None
@@ -97,6 +98,10 @@ class Heartbeat:
         """Beat no more. Any thread may call this, at any time and more than once."""
         self._stopping = True
         self._wake()
+
+    def leaving(self) -> None:
+        """The worker is about to say goodbye: that the broker closes this connection then is no news."""
+        self._leaving = True
 
     def died(self, reason: str) -> None:
         """Tell the broker that the worker's process is gone, and beat no more; tried for one `session_ttl`."""
@@ -128,6 +133,8 @@ class Heartbeat:
                     if self._connect_and_serve():
                         return
                 except (OSError, AioqueueError) as error:
+                    if self._leaving and self._death is None:
+                        return
                     if str(error) != told:
                         told = str(error)
                         _log.warning("heartbeats do not reach %s: %s", self._url, told)

@@ -123,7 +123,6 @@ class Session:
     def _lost(self, reason: Exception) -> None:
         """Runs go on: their ends are kept, and told when the connection stands again."""
         self._offered = False
-        self.box.lost()
 
     # --- what the broker says ---
 

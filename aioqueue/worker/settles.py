@@ -102,15 +102,10 @@ class SettleBox:
         self._tell_if_empty()
 
     async def wait_empty(self) -> None:
-        """Wait until everything has been answered, or nothing can be because the connection is lost."""
-        while (self._fresh or self._sent) and self._outlet.connected:
+        """Wait until everything has been answered, over as many connections as it takes."""
+        while self._fresh or self._sent:
             self._empty = asyncio.get_running_loop().create_future()
             await self._empty
-
-    def lost(self) -> None:
-        """The connection is lost; whoever waits is told."""
-        if self._empty is not None and not self._empty.done():
-            self._empty.set_result(None)
 
     def _answered(self, request: int, answers: list[SettleAnswer]) -> None:
         items = self._sent.pop(request, None)

@@ -19,7 +19,7 @@ from typing import Final
 from aioqueue.clock import mono_ns
 from aioqueue.errors import AioqueueError, CrashLoop, from_wire
 from aioqueue.transport.address import TcpAddress
-from aioqueue.worker.channel import Connecting, Failed, Ready, Stop, SupervisorEnd, Work, WorkerOptions
+from aioqueue.worker.channel import Connecting, Failed, Leaving, Ready, Stop, SupervisorEnd, Work, WorkerOptions
 from aioqueue.worker.child import EXIT_SECONDS
 from aioqueue.worker.failures import death_of
 from aioqueue.worker.heartbeat import Heartbeat
@@ -53,9 +53,14 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._was_ready = False
         self._error: AioqueueError | None = None
+        # What the stop left undone, for people; nothing else is a reason for another exit code than 0.
+        self._left: list[str] = []
 
     async def run(self) -> int:
-        """Work until stopped; 0. Raises the error by which no child can begin."""
+        """Work until stopped; 0 if all jobs were settled or given back by then, else 1.
+
+        Raises the error by which no child can begin.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
@@ -69,7 +74,9 @@ class Supervisor:
             await self._finish_telling()
         if self._error is not None:
             raise self._error
-        return 0
+        for left in self._left:
+            _log.error("%s", left)
+        return 1 if self._left else 0
 
     async def _finish_telling(self) -> None:
         ended = [await asyncio.to_thread(heartbeat.join, _TELL_SECONDS) for heartbeat in self._telling]
@@ -90,9 +97,17 @@ class Supervisor:
         quick = 0
         while not self._stopping.is_set():
             started_ns = mono_ns()
-            child = await _Child.start(self._options, f"{socket.gethostname()}:{os.getpid()}/{index + 1}")
+            try:
+                child = await _Child.start(self._options, f"{socket.gethostname()}:{os.getpid()}/{index + 1}")
+            except OSError as trouble:
+                quick += 1
+                wait = min(_WAIT_SECONDS_MAX, _WAIT_SECONDS * 2**quick)
+                _log.error("no worker process can be started: %s; the next attempt is in %.1f s", trouble, wait)
+                await self._pause(wait)
+                continue
             end = await self._watch(child)
             if self._stopping.is_set():
+                self._left += child.left_behind(end)
                 return
             self._was_ready |= child.ready
             starts = 0 if child.ready else starts + 1
@@ -144,6 +159,8 @@ class _Child:
         self, process: asyncio.subprocess.Process, channel: SupervisorEnd, options: WorkerOptions, work: Work
     ) -> None:
         self.ready = False
+        # How many ends it could not tell; None as long as it has not said that it leaves.
+        self._untold: int | None = None
         self.failure: Failed | None = None
         self._process = process
         self._channel = channel
@@ -159,9 +176,13 @@ class _Child:
         near, far = socket.socketpair()
         with far:
             channel = await SupervisorEnd.open(near)
-            process = await asyncio.create_subprocess_exec(
-                *_command(far.fileno()), stdin=asyncio.subprocess.DEVNULL, pass_fds=[far.fileno()]
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *_command(far.fileno()), stdin=asyncio.subprocess.DEVNULL, pass_fds=[far.fileno()]
+                )
+            except BaseException:
+                await channel.aclose()
+                raise
         child = cls(process, channel, options, Work(options, os.urandom(16), name))
         channel.send(child._work)
         return child
@@ -199,11 +220,19 @@ class _Child:
         code = await self._process.wait()
         await self._channel.aclose()
         for heartbeat in self.heartbeats:
-            if code:
+            # A task may have ended the process with any code; the word that it leaves is the child's own.
+            if self._untold is None:
                 heartbeat.died(death_of(code))
             else:
-                # It said goodbye itself.
                 heartbeat.stop()
+
+    def left_behind(self, end: str) -> list[str]:
+        """What of its jobs was neither settled nor given back when it ended."""
+        if self._untold:
+            return [f"worker process {self.pid} could not tell the ends of {self._untold} jobs; they will run again"]
+        if self.ready and self._untold is None:
+            return [f"worker process {self.pid} {end} before it had given its jobs back; they will run again"]
+        return []
 
     def _end_it(self) -> None:
         if self._process.returncode is None:
@@ -221,6 +250,10 @@ class _Child:
                 case Ready():
                     self.ready = True
                     _log.info("worker process %d is ready", self.pid)
+                case Leaving(untold):
+                    self._untold = untold
+                    for heartbeat in self.heartbeats:
+                        heartbeat.leaving()
                 case Failed():
                     self.failure = message
                 case Pulse():

@@ -19,7 +19,7 @@ import anyio
 
 from aioqueue.client.queue import OpenStream, Queue
 from aioqueue.errors import AioqueueError, BadOption
-from aioqueue.limits import GOODBYE_SECONDS, QUEUES_A_WORKER_MAX, SLOTS_MAX
+from aioqueue.limits import GOODBYE_SECONDS, LAST_ENDS_SECONDS, QUEUES_A_WORKER_MAX, SLOTS_MAX
 from aioqueue.model.durations import Duration, to_ms
 from aioqueue.model.names import check_name
 from aioqueue.transport.address import MemoryAddress, SqliteAddress
@@ -57,6 +57,8 @@ class Worker:
     without one, it beats from a thread of its own, save for a `memory:` broker. `open_stream` opens a stream to the
     broker; by default as the queue does, which must then be entered. `on_pulse` is called a few times a second, in a
     thread, with how the event loop fares, for a supervisor to tell the broker; a worker that beats itself tells it too.
+    `on_leaving` is called when nothing runs any more, before the goodbye, with the number of ends of jobs that the
+    broker did not take.
 
     Raises `BadOption` or `BadName`.
     """
@@ -75,6 +77,7 @@ class Worker:
         secret: bytes | None = None,
         open_stream: OpenStream | None = None,
         on_pulse: Callable[[Pulse], None] | None = None,
+        on_leaving: Callable[[int], None] | None = None,
     ) -> None:
         self._queue = queue
         self._queues = None if queues is None else _checked_queues(queues)
@@ -91,6 +94,7 @@ class Worker:
             raise BadOption(option="secret", value="...", reason=f"it must be {SECRET_BYTES} bytes")
         self._secret = secret
         self._on_pulse = on_pulse
+        self._on_leaving = on_leaving
         self._task: asyncio.Task[None] | None = None
         self._reset()
 
@@ -249,16 +253,22 @@ class _Work:
             hurry.cancel()
 
     async def _say_goodbye(self, link: asyncio.Task[None]) -> None:
-        if link.done():
-            return
-        if self.session.link.connected:
-            with anyio.move_on_after(GOODBYE_SECONDS):
-                await self.session.box.wait_empty()
-        unanswered = len(self.session.box)
-        if unanswered:
-            _log.warning("the ends of %d jobs could not be told to the broker; it will run them again", unanswered)
-        await self.session.link.aclose()
-        await asyncio.wait({link})
+        told = asyncio.create_task(self.session.box.wait_empty())
+        patience = LAST_ENDS_SECONDS
+        if self._worker._hurrying.is_set():
+            patience = GOODBYE_SECONDS if self.session.link.connected else 0
+        await asyncio.wait({told, link}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        untold = len(self.session.box)
+        if untold:
+            _log.warning("the ends of %d jobs could not be told to the broker; it will run them again", untold)
+        if self._heartbeat is not None:
+            self._heartbeat.leaving()
+        if self._worker._on_leaving is not None:
+            self._worker._on_leaving(untold)
+        if not link.done():
+            await self.session.link.aclose()
+            await asyncio.wait({link})
 
 
 def _checked_queues(queues: Sequence[str]) -> list[str]:

@@ -182,6 +182,18 @@ async def test_stopping_ends_the_thread_in_whatever_it_does(broker: FakeBroker, 
     assert await ended(refused)
 
 
+async def test_the_end_that_a_goodbye_brings_is_no_news(
+    broker: FakeBroker, beating: Beating, caplog: pytest.LogCaptureFixture
+) -> None:
+    heartbeat = beating()
+    peer = await broker.welcome()
+    await peer.expect(m.Beat)
+    heartbeat.leaving()
+    peer.close()
+    assert await ended(heartbeat)
+    assert caplog.text == ""
+
+
 def test_one_that_never_began_can_be_stopped() -> None:
     heartbeat = Heartbeat(TcpAddress("127.0.0.1", 1), SECRET, namespace="shop", name="")
     heartbeat.died("gone")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 from aioqueue.protocol import messages as m
 from aioqueue.worker.channel import WorkerOptions
+from aioqueue.worker.supervisor import Supervisor
 from tests.support.fake_broker import FakeBroker, FakePeer
 from tests.support.runs import result_in
 
@@ -197,12 +199,74 @@ async def test_a_killed_child_is_told_of_at_once_and_replaced(supervised: Superv
 
 
 async def test_a_child_that_exits_by_itself_is_told_of_and_replaced(supervised: Supervised, run_of: RunOf) -> None:
-    app = APP + "\n@queue.task(name='leave')\ndef leave() -> None:\n    os._exit(7)\n"
+    app = APP + "\n@queue.task(name='leave')\ndef leave(code: int) -> None:\n    os._exit(code)\n"
     running = await supervised(app)
-    child = await running.child()
-    child.worker.send(m.Deliver([run_of("leave")]))
-    assert await child.death() == m.WorkerDied("ended with exit code 7")
+    for code in (7, 0):
+        # No code is a goodbye: a task may have chosen it.
+        child = await running.child()
+        child.worker.send(m.Deliver([run_of("leave", code)]))
+        assert await child.death() == m.WorkerDied(f"ended with exit code {code}")
     await running.child()
+
+
+async def test_a_child_that_dies_before_its_welcome_is_replaced(
+    supervised: Supervised, broker: FakeBroker, run_of: RunOf, tmp_path: Path
+) -> None:
+    running = await supervised(APP + "\nopen('pids', 'a').write(f'{os.getpid()}\\n')\n")
+    running._greeting.cancel()
+    await (await broker.accept()).expect(m.Hello)
+    (pid,) = (tmp_path / "pids").read_text().split()
+    os.kill(int(pid), signal.SIGKILL)
+    running._greeting = asyncio.create_task(running._greet())
+    child = await running.child()
+    assert await child.result(run_of("pid")) != int(pid)
+
+
+async def test_a_child_that_dies_while_it_is_stopped_is_told_by_the_exit_code(
+    supervised: Supervised, run_of: RunOf, tmp_path: Path
+) -> None:
+    running = await supervised(grace_ms=86_400_000)
+    child = await running.child()
+    child.worker.send(m.Deliver([run_of("endless", str(tmp_path / "begun"))]))
+    pid = await child.result(run_of("pid"))
+    running.process.terminate()
+    await child.worker.expect(m.Capacity)
+    os.kill(pid, signal.SIGKILL)
+    assert await child.death() == m.WorkerDied("was killed by SIGKILL")
+    assert await running.process.wait() == 1
+
+
+async def test_ends_that_no_broker_takes_are_told_by_the_exit_code(
+    supervised: Supervised, broker: FakeBroker, run_of: RunOf, tmp_path: Path
+) -> None:
+    running = await supervised(grace_ms=86_400_000)
+    child = await running.child()
+    child.worker.send(m.Deliver([run_of("endless", str(tmp_path / "begun"))]))
+    await child.result(run_of("pid"))
+    running._greeting.cancel()
+    await broker.stop()
+    # Two signals of one kind may become one.
+    running.process.send_signal(signal.SIGTERM)
+    running.process.send_signal(signal.SIGINT)
+    assert await running.process.wait() == 1
+
+
+async def test_a_process_that_the_system_refuses_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor = Supervisor(WorkerOptions(target="shop:queue"))
+    attempts = 0
+
+    async def refuse(*words: str, **options: object) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 2:
+            supervisor.stop()
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
+    assert await supervisor.run() == 0
+    assert "no worker process can be started: [Errno 11]" in caplog.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
