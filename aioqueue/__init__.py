@@ -23,6 +23,7 @@ from aioqueue.errors import (
     BatchTooLarge,
     BrokerUnavailable,
     BulkTooLarge,
+    BulkUnknown,
     CapabilityMissing,
     ConnectionLost,
     CrashLoop,
@@ -59,6 +60,7 @@ from aioqueue.errors import (
     ResultExpired,
     SessionOver,
     TaskExists,
+    TooManyBulks,
     TooManySessions,
     UnexpectedMessage,
     UnknownTask,
@@ -68,6 +70,7 @@ from aioqueue.errors import (
 )
 
 if TYPE_CHECKING:
+    from aioqueue.client.bulk import Jobs
     from aioqueue.client.context import Context
     from aioqueue.client.info import JobInfo
     from aioqueue.client.job import Job
@@ -93,6 +96,7 @@ __all__ = [
     "BatchTooLarge",
     "BrokerUnavailable",
     "BulkTooLarge",
+    "BulkUnknown",
     "Call",
     "CapabilityMissing",
     "ConnectionLost",
@@ -110,6 +114,7 @@ __all__ = [
     "JobFailed",
     "JobInfo",
     "JobNotFound",
+    "Jobs",
     "JournalDamaged",
     "JournalError",
     "JournalFailed",
@@ -136,6 +141,7 @@ __all__ = [
     "SessionOver",
     "Task",
     "TaskExists",
+    "TooManyBulks",
     "TooManySessions",
     "UnexpectedMessage",
     "UnknownTask",
@@ -152,6 +158,7 @@ _HOMES: Final = {
     "Call": "aioqueue.client.task",
     "Context": "aioqueue.client.context",
     "Job": "aioqueue.client.job",
+    "Jobs": "aioqueue.client.bulk",
     "JobInfo": "aioqueue.client.info",
     "Queue": "aioqueue.client.queue",
     "Retry": "aioqueue.client.options",

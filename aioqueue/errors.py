@@ -106,6 +106,21 @@ class BulkTooLarge(Refused):
     )
 
 
+class BulkUnknown(Refused):
+    """Parts of a bulk are not at the broker: it forgot them, or was told to."""
+
+    code = "bulk_unknown"
+    sentence = (
+        "the broker does not have all parts of the bulk {bulk}: it was dropped, or nothing was heard of it for too "
+        "long; none of its jobs runs, so submit them again"
+    )
+
+
+class TooManyBulks(Refused):
+    code = "too_many_bulks"
+    sentence = "{bulks} bulks are being staged already, the limit is {limit}; wait until one is committed"
+
+
 class UnknownTask(Refused):
     code = "unknown_task"
     sentence = "no task is called {task!r} here; known tasks: {known}"

@@ -38,6 +38,15 @@ FAILURE_TEXT_BYTES_MAX: Final = 8 * KIB
 # An atomic submit is one batch of the journal, which is bounded by BATCH_BYTES_MAX.
 ATOMIC_BYTES_MAX: Final = 3 * MIB
 ATOMIC_JOBS_MAX: Final = 10_000
+# A larger bulk is staged in parts, each a batch of the journal, and committed at the end.
+BULK_PART_JOBS_MAX: Final = 1_000
+BULK_ID_BYTES: Final = 16
+# Each holds its jobs back; nobody stages so many at once by intent.
+BULKS_MAX: Final = 100
+# A client repeats what was not answered for an hour; a bulk of which nothing is heard for twice that has no client.
+BULK_OPEN_MS: Final = 2 * 3_600_000
+# Jobs of a bulk that become ready in one step: as many as of those that are due, for the same reason.
+BULK_FREED_MAX: Final = 333
 # Elements of one frame's list: each becomes an object of some 200 bytes.
 ITEMS_A_FRAME_MAX: Final = 10_000
 # A sender closes a frame when it has grown to this, so that one frame never delays the others much.

@@ -32,6 +32,8 @@ CODES = {
     "BatchTooLarge": "batch_too_large",
     "BrokerUnavailable": "broker_unavailable",
     "BulkTooLarge": "bulk_too_large",
+    "BulkUnknown": "bulk_unknown",
+    "TooManyBulks": "too_many_bulks",
     "CapabilityMissing": "capability_missing",
     "ConnectionLost": "connection_lost",
     "CrashLoop": "crash_loop",

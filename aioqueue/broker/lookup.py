@@ -8,6 +8,7 @@ from typing import Any
 from aioqueue.archive.base import Tombstone
 from aioqueue.core import commands as c
 from aioqueue.model.records import FinishedJob
+from aioqueue.model.states import JobState
 
 Found = Mapping[bytes, FinishedJob | Tombstone]
 
@@ -21,7 +22,7 @@ def ids_of(command: Any) -> Iterable[bytes]:
             return [run.id for run in runs]
         case c.ResumeSession(held=held, settles=runs):
             return [*(run.id for run in held), *(run.id for run in runs)]
-        case c.CancelJob(id=job_id) | c.RequeueJob(id=job_id):
+        case c.CancelJob(id=job_id) | c.RequeueJob(id=job_id) | c.CommitBulk(first=job_id):
             return (job_id,)
         case _:
             return ()
@@ -43,4 +44,11 @@ def tell(command: Any, ids: Iterable[bytes], found: Found) -> None:
         case c.CancelJob() | c.RequeueJob():
             end = found.get(command.id)
             command.found = end if isinstance(end, FinishedJob) else None
+            command.looked = True
+        case c.CommitBulk():
+            first = found.get(command.first)
+            # Those of a bulk that was dropped never ran and are cancelled. So may be one that was committed; but then
+            # somebody wanted it so, and a loss that is told is better than one that is not.
+            never_ran = first is not None and first.state is JobState.CANCELLED and not getattr(first, "runs", 0)
+            command.known = first is not None and not never_ran
             command.looked = True

@@ -179,11 +179,33 @@ class Peer:
     def submit_atomic(self, message: m.SubmitAtomic) -> None:
         submission = self._broker.translator.submission(message.items, self.namespace)
         if submission.refused:
-            first = submission.refused[0]
-            answer = m.Refusal(message.request, first.code, f"item {first.index}: {first.message}", first.fields)
-            self._post(Query(lambda: answer), Peer._send_reply, None)
+            self._refuse_whole(message.request, submission.refused[0])
             return
         self._post(c.SubmitJobs(submission.jobs, atomic=True), Peer._submitted, (message, []))
+
+    def bulk_stage(self, message: m.BulkStage) -> None:
+        submission = self._broker.translator.submission(message.items, self.namespace)
+        if submission.refused:
+            self._refuse_whole(message.request, submission.refused[0])
+            return
+        command = c.StageBulk(message.bulk, self.namespace, message.part, submission.jobs)
+        self._post(command, Peer._bulk_went_on, message)
+
+    def _refuse_whole(self, request: int, first: m.ItemRefused) -> None:
+        answer = m.Refusal(request, first.code, f"item {first.index}: {first.message}", first.fields)
+        self._post(Query(lambda: answer), Peer._send_reply, None)
+
+    def bulk_commit(self, message: m.BulkCommit) -> None:
+        command = c.CommitBulk(message.bulk, self.namespace, message.parts, message.first)
+        self._post(command, Peer._bulk_went_on, message)
+
+    def bulk_drop(self, message: m.BulkDrop) -> None:
+        self._post(c.DropBulk(message.bulk, self.namespace), _nothing, None)
+
+    def _bulk_went_on(self, message: m.BulkStage | m.BulkCommit, reply: Any) -> None:
+        position = self._broker.engine.position
+        refused = isinstance(reply, Exception)
+        self.send(t.refusal(message.request, reply) if refused else m.Submitted(message.request, position))
 
     def _submitted(self, question: tuple[m.Submit | m.SubmitAtomic, list[m.ItemRefused]], reply: Any) -> None:
         message, refused = question
@@ -442,6 +464,9 @@ _DISPATCH: Final[dict[type[Any], Callable[[Peer, Any], None]]] = {
     m.WorkerDied: Peer.worker_died,
     m.Submit: Peer.submit,
     m.SubmitAtomic: Peer.submit_atomic,
+    m.BulkStage: Peer.bulk_stage,
+    m.BulkCommit: Peer.bulk_commit,
+    m.BulkDrop: Peer.bulk_drop,
     m.Wait: Peer.wait,
     m.GetJob: Peer.get_job,
     m.FindJobs: Peer.find_jobs,

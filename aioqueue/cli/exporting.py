@@ -26,7 +26,8 @@ _LEFT_OUT: Final = ("attempts", "blocked")
 async def export_jobs(queue: Queue, wanted: Wanted, path: str) -> None:
     """Write one line a job to the file at `path`, or to stdout where that is empty.
 
-    The file is there when it is whole. Raises `AlreadyThere`, `BadOption` for a file that cannot be written, and what `Wanted.filter` raises.
+    The file is there when it is whole. Raises `AlreadyThere`, `BadOption` for a file that cannot be written, and what
+    `Wanted.filter` raises.
     """
     where = wanted.filter()
     count = 0

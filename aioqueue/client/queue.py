@@ -9,12 +9,13 @@ from __future__ import annotations
 import importlib
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar, overload
 
+from aioqueue.client.bulk import BulkSubmit, Jobs, Progress
 from aioqueue.client.declare import Declares
 from aioqueue.client.filters import Moment, make_filter
 from aioqueue.client.ids import JobIds
@@ -24,20 +25,12 @@ from aioqueue.client.named import NamedTask
 from aioqueue.client.options import TaskOptions
 from aioqueue.client.session import Session
 from aioqueue.client.signature import pack_arguments
-from aioqueue.client.submitting import Acceptance, item_bytes
+from aioqueue.client.submitting import Acceptance
 from aioqueue.client.task import Call, Task
 from aioqueue.client.waiting import Ending
 from aioqueue.clock import Clock, SystemClock
-from aioqueue.errors import BadOption, BulkTooLarge, NotEntered
-from aioqueue.limits import (
-    ATOMIC_BYTES_MAX,
-    ATOMIC_JOBS_MAX,
-    CONNECT_SECONDS,
-    EMBEDDED_SLOTS,
-    FRAME_BYTES_MAX,
-    KIB,
-    SLOTS_MAX,
-)
+from aioqueue.errors import BadOption, NotEntered
+from aioqueue.limits import CONNECT_SECONDS, EMBEDDED_SLOTS, SLOTS_MAX
 from aioqueue.model.ids import id_bytes, own_id
 from aioqueue.model.names import check_name
 from aioqueue.model.views import Statistics
@@ -59,8 +52,6 @@ EMBEDDED: Final = {"memory": "aioqueue.embedded", "sqlite": "aioqueue.embedded"}
 _WORKER: Final = "aioqueue.worker"
 _WANT_RESULT: Final = int(SubmitFlag.WANT_RESULT)
 _OWN_ID: Final = int(SubmitFlag.OWN_ID)
-# An atomic submit is one frame; this is left for what the frame itself needs.
-_ATOMIC_FRAME_BYTES: Final = FRAME_BYTES_MAX - 4 * KIB
 
 # Set while a job's own process imports the program's main module: what it runs at its top would run once more.
 importing_main = False
@@ -234,29 +225,36 @@ class Queue(Declares):
         await acceptance.future
         return Job(self.session, item.job, _results(task))
 
-    async def submit_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
+    @overload
+    async def submit_many(
+        self, calls: Iterable[Call[R]], *, atomic: bool = True, progress: Progress | None = None
+    ) -> list[Job[R]]: ...
+    @overload
+    async def submit_many(
+        self, calls: AsyncIterable[Call[R]], *, atomic: bool = True, progress: Progress | None = None
+    ) -> Jobs[R]: ...
+    async def submit_many(
+        self, calls: Any, *, atomic: bool = True, progress: Progress | None = None
+    ) -> Sequence[Job[Any]]:
         """Submit all of the calls or none; the jobs are in their order. Returns when the broker has them durably.
 
-        Raises what `submit` raises, and `BulkTooLarge` above `ATOMIC_JOBS_MAX` jobs or `ATOMIC_BYTES_MAX` bytes,
-        before anything is sent.
+        There may be millions: they are taken from `calls`, an iterable or an async one, as fast as the broker takes
+        them, and never held all at once; `progress` is called with how many it has on its disk. None of them runs
+        before the last has arrived. With `atomic=False` each is accepted when it arrives, and may run at once.
+
+        Gives a list, and for an async iterable a `Jobs`: a sequence that holds 16 bytes a job. Raises what `submit`
+        raises; then nothing was submitted, or with `atomic=False` perhaps some of the jobs before. Raises
+        `BulkTooLarge` for jobs with ids of their own among more than `ATOMIC_JOBS_MAX` or `ATOMIC_BYTES_MAX`, and
+        `BulkUnknown` where the broker was not heard of for hours in between.
         """
-        calls = list(calls)
-        session = self.session()
-        self._ids.refresh()
-        items = [self._item(call.task, _packed(call), 0) for call in calls]
-        if not items:
-            return []
-        acceptance = Acceptance()
-        session.submitter.add_atomic(items, _atomic_bytes(items), acceptance)
-        await acceptance.future
-        # A list of its own: it is emptied when the first of the jobs is awaited.
-        batch: list[Job[Any]] = []
-        jobs = [
-            Job[R](self.session, item.job, call.task.signature, None, batch)
-            for call, item in zip(calls, items, strict=True)
-        ]
-        batch += jobs
-        return jobs
+        if not isinstance(calls, Iterable | AsyncIterable):
+            raise BadOption(option="calls", value=calls, reason="it must be an iterable of `task.call(...)`")
+        self.session()
+        jobs = await BulkSubmit(self.session, self._call_item, self._ids.refresh, atomic, progress).run(calls)
+        return jobs if isinstance(calls, AsyncIterable) else list(jobs)
+
+    def _call_item(self, call: Call[Any]) -> SubmitItem:
+        return self._item(call.task, _packed(call), 0)
 
     @overload
     async def run(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -396,16 +394,3 @@ def _check_worker(worker: Any) -> int | None:
     if not isinstance(worker, int) or not 0 <= worker <= SLOTS_MAX:
         raise BadOption(option="worker", value=worker, reason=f"it must be True, False, None or 0 to {SLOTS_MAX}")
     return worker
-
-
-def _atomic_bytes(items: list[SubmitItem]) -> int:
-    """About how large the frame will be; `BulkTooLarge` if the broker would not take it."""
-    bodies = sum(len(item.args) for item in items)
-    frame = sum(map(item_bytes, items))
-    if len(items) > ATOMIC_JOBS_MAX or bodies > ATOMIC_BYTES_MAX:
-        size, size_max = bodies, ATOMIC_BYTES_MAX
-    elif frame > _ATOMIC_FRAME_BYTES:
-        size, size_max = frame, _ATOMIC_FRAME_BYTES
-    else:
-        return frame
-    raise BulkTooLarge(jobs=len(items), size=size, jobs_max=ATOMIC_JOBS_MAX, size_max=size_max)

@@ -11,14 +11,17 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import deque
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from aioqueue.client.link import Link
 from aioqueue.errors import AioqueueError, BrokerUnavailable, OutcomeUnknown, from_wire
 from aioqueue.limits import FRAME_BYTES_TARGET, IN_FLIGHT_BYTES_MAX, ITEM_OVERHEAD_BYTES, ITEMS_A_FRAME_MAX
-from aioqueue.protocol.messages import Submit, SubmitAtomic, SubmitFlag, SubmitItem, Submitted
+from aioqueue.protocol.messages import ClientMessage, Submit, SubmitAtomic, SubmitFlag, SubmitItem, Submitted
 
 _RESEND = int(SubmitFlag.RESEND)
+# What is marked when it is said again; the parts of a bulk have numbers instead.
+_RESENT: Final = (Submit, SubmitAtomic)
 
 
 class Receipt(Protocol):
@@ -50,16 +53,20 @@ class Acceptance:
         return self.future.cancelled()
 
 
+# How a parcel is said, by the number of its request.
+Saying = Callable[[int, list[SubmitItem]], ClientMessage]
+
+
 class Parcel:
-    """What one Submit or SubmitAtomic frame carries. An atomic one has a single receipt for all of its items."""
+    """What one frame carries: a `Submit` has a receipt for each item, any other (all or none) a single one."""
 
-    __slots__ = ("atomic", "items", "receipts", "sent", "size", "timer")
+    __slots__ = ("items", "receipts", "saying", "sent", "size", "timer")
 
-    def __init__(self, items: list[SubmitItem], receipts: list[Receipt], size: int, atomic: bool) -> None:
+    def __init__(self, items: list[SubmitItem], receipts: Sequence[Receipt], size: int, saying: Saying) -> None:
         self.items = items
         self.receipts = receipts
         self.size = size
-        self.atomic = atomic
+        self.saying = saying
         self.sent = False
         self.timer: asyncio.TimerHandle | None = None
 
@@ -100,12 +107,17 @@ class Submitter:
         self._items.append(item)
         self._receipts.append(receipt)
 
-    def add_atomic(self, items: list[SubmitItem], size: int, receipt: Receipt) -> None:
-        """Send the items, about `size` bytes, as one whole: all are accepted or none."""
+    def add_part(self, items: list[SubmitItem], size: int, receipts: Sequence[Receipt], saying: Saying) -> None:
+        """Send the items, about `size` bytes, in a frame of their own."""
         # What was submitted before keeps its place before.
         self._pack()
-        self._queue(Parcel(items, [receipt], size, True))
+        self._queue(Parcel(items, receipts, size, saying))
         self._send_more()
+
+    def say(self, message: ClientMessage) -> None:
+        """Say something that has no answer, if anybody listens; behind all that was said before."""
+        if self._link.connected:
+            self._link.send_nowait(message)
 
     def unanswered(self) -> list[SubmitItem]:
         """The items that the broker has not answered."""
@@ -120,8 +132,9 @@ class Submitter:
         self._in_flight.clear()
         self._in_flight_bytes = 0
         for parcel in reversed(again):
-            for item in parcel.items:
-                item.flags |= _RESEND
+            if parcel.saying in _RESENT:
+                for item in parcel.items:
+                    item.flags |= _RESEND
             self._waiting.appendleft(parcel)
         self._send_more()
 
@@ -130,7 +143,7 @@ class Submitter:
         parcel = self._take(message.request)
         if parcel is None:
             return
-        if message.refused and not parcel.atomic:
+        if message.refused and parcel.saying is Submit:
             _tell_each(parcel, message)
         else:
             for receipt in parcel.receipts:
@@ -173,13 +186,13 @@ class Submitter:
                 continue
             more = item_bytes(item)
             if packed and (size + more > FRAME_BYTES_TARGET or len(packed) == ITEMS_A_FRAME_MAX):
-                self._queue(Parcel(packed, told, size, False))
+                self._queue(Parcel(packed, told, size, Submit))
                 packed, told, size = [], [], 0
             packed.append(item)
             told.append(receipt)
             size += more
         if packed:
-            self._queue(Parcel(packed, told, size, False))
+            self._queue(Parcel(packed, told, size, Submit))
         self._send_more()
 
     def _queue(self, parcel: Parcel) -> None:
@@ -194,7 +207,7 @@ class Submitter:
             self._in_flight[request] = parcel
             self._in_flight_bytes += parcel.size
             parcel.sent = True
-            link.send_nowait((SubmitAtomic if parcel.atomic else Submit)(request, parcel.items))
+            link.send_nowait(parcel.saying(request, parcel.items))
 
     def _take(self, request: int) -> Parcel | None:
         parcel = self._in_flight.pop(request, None)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from aioqueue.core import events as e
+from aioqueue.core import staging
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, ReviveJob, StopRun
 from aioqueue.core.homes import SESSION_BYTES, job_bytes
 from aioqueue.core.machine import LEGAL, IllegalChange, illegal_change
@@ -26,7 +27,7 @@ from aioqueue.model.states import Cause, JobState
 _READY, _SCHEDULED, _RUNNING = JobState.READY, JobState.SCHEDULED, JobState.RUNNING
 _DEAD, _SUCCEEDED, _CANCELLED = JobState.DEAD, JobState.SUCCEEDED, JobState.CANCELLED
 _STOPPING, _EXPIRED = JobState.STOPPING, JobState.EXPIRED
-_LIVING: Final = frozenset({_READY, _SCHEDULED, _RUNNING, _STOPPING})
+_LIVING: Final = frozenset({_READY, _SCHEDULED, JobState.BLOCKED, _RUNNING, _STOPPING})
 # Why a child is cancelled; for people.
 _PARENT_CANCELLED: Final = "its parent was cancelled"
 _PARENT_EXPIRED: Final = "its parent expired"
@@ -87,7 +88,7 @@ def _submitted(state: State, event: e.JobSubmitted, body: bytes | None, at: Mome
     state.next_seq = event.seq + 1
     if event.state is _READY:
         queue.lane.push(job)
-    else:
+    elif event.state is _SCHEDULED:
         state.due.add(event.due_ms, event.seq, event.id)
     if rare is not None:
         _bind(state, job)
@@ -221,14 +222,14 @@ def _expired(state: State, event: e.JobExpired, body: bytes | None, at: Moment) 
 
 
 def _end_waiting(state: State, job: Job, end: JobState, note: str, at: Moment) -> None:
-    was_ready = job.state is _READY
+    before = job.state
     job.fence = 0
     _finish(state, job, end, b"", "", at, note)
     # Until lane and heap are swept they may still hold it, and headers can be large.
     job.rare = None
-    if was_ready:
+    if before is _READY:
         _forget_ready(state, job)
-    else:
+    elif before is _SCHEDULED:
         state.due.moved_on()
 
 
@@ -350,6 +351,26 @@ def _finish(state: State, job: Job, end: JobState, body: bytes, worker: str, at:
     )  # fmt: skip
 
 
+# --- bulks --------------------------------------------------------------------------------------------------------
+
+
+def _bulk_staged(state: State, event: e.BulkStaged, body: bytes | None, at: Moment) -> None:
+    staging.add_part(state, event, at.position)
+
+
+def _bulk_committed(state: State, event: e.BulkCommitted, body: bytes | None, at: Moment) -> None:
+    staging.commit(state, event)
+
+
+def _bulk_freed(state: State, event: e.BulkFreed, body: bytes | None, at: Moment) -> None:
+    for job in staging.free(state, event):
+        _end_waiting(state, job, _CANCELLED, staging.BULK_DROPPED, at)
+
+
+def _bulk_heard(state: State, event: e.BulkHeard, body: bytes | None, at: Moment) -> None:
+    state.bulks[event.bulk].heard_ms = event.heard_ms
+
+
 # --- sessions -----------------------------------------------------------------------------------------------------
 
 
@@ -463,14 +484,14 @@ def _heard_of(state: State, job: Job) -> None:
     queue.counts[job.state] += 1
     if job.state is _SCHEDULED:
         state.due.add(job.due_ms, job.seq, job.id)
-    elif job.state is not _READY:
+    elif job.state in (_RUNNING, _STOPPING):
         session = known_session(state, job.session)
         session.leases[job.id] = job
         if job.crashes:
             session.suspect = job
     elif job.crashes:
         _suspect_ready(state, queue, job)
-    else:
+    elif job.state is _READY:
         queue.lane.give_back(job)
 
 
@@ -522,6 +543,10 @@ APPLY: dict[type[e.Event], Callable[[State, Any, bytes | None, Moment], None]] =
     e.JobCancelled: _cancelled,
     e.JobStopping: _stopping,
     e.JobExpired: _expired,
+    e.BulkStaged: _bulk_staged,
+    e.BulkCommitted: _bulk_committed,
+    e.BulkFreed: _bulk_freed,
+    e.BulkHeard: _bulk_heard,
     e.SessionOpened: _session_opened,
     e.SessionEnded: _session_ended,
     e.SessionCarried: _session_carried,

@@ -80,6 +80,40 @@ class SubmitOutcome(IntEnum):
     EXISTS = 2
 
 
+class StageBulk(Struct, gc=False):
+    """The next part of a bulk: jobs that wait until all of it is there. Answered by how many parts there are.
+
+    Parts come in their order; one that came before is answered and changes nothing. Refused with `BulkUnknown` where
+    the parts before it are not there (any more). The jobs' ids are generated ones.
+    """
+
+    bulk: bytes
+    namespace: str
+    part: int
+    items: list[NewJob]
+
+
+class CommitBulk(Struct, gc=False):
+    """All `parts` of the bulk are there: its jobs are accepted, all of them. Answered by None.
+
+    `first` is the id of its first job: a bulk that is known no more was committed before if that job is known.
+    """
+
+    bulk: bytes
+    namespace: str
+    parts: int
+    first: bytes
+    known: bool = False
+    looked: bool = False
+
+
+class DropBulk(Struct, gc=False):
+    """The bulk will not be committed. One that is not known, or was committed, stays as it is."""
+
+    bulk: bytes
+    namespace: str
+
+
 class RunEnd(IntEnum):
     """How a run ended, as its worker tells."""
 
@@ -257,5 +291,6 @@ class LimitAdmission(Struct):
 
 Command = (
     SubmitJobs | SettleRuns | CancelJob | RequeueJob | InspectJob | OpenSession | ResumeSession | OfferCapacity
-    | LoseLink | HearSession | EndSession | CarryItems | MoveBase | SkipTime | LimitAdmission
+    | LoseLink | HearSession | EndSession | CarryItems | MoveBase | SkipTime | LimitAdmission | StageBulk | CommitBulk
+    | DropBulk
 )  # fmt: skip

@@ -8,16 +8,17 @@ comes again with what the shell found.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
-from zlib import crc32
+from typing import Any
 
 from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.backoff import backoff_ms
+from aioqueue.core.bulks import commit_bulk, drop_bulk, stage_bulk
+from aioqueue.core.decision import BodyArea, Decision
 from aioqueue.core.homes import SESSION_BYTES, job_bytes
 from aioqueue.core.state import Job, Session, State
-from aioqueue.core.terms import PARENT_OVER, end_when_stopped
+from aioqueue.core.terms import PARENT_OVER, end_when_stopped, is_orphan, terms_of
 from aioqueue.errors import (
     BulkTooLarge,
     JobNotFound,
@@ -38,34 +39,6 @@ _STOPPING = JobState.STOPPING
 _FRESH, _FINISHED = c.Known.FRESH, c.Known.FINISHED
 _ACCEPTED, _EXISTS = c.SubmitOutcome.ACCEPTED, c.SubmitOutcome.EXISTS
 _OK, _SUCCEEDED, _RELEASED = c.SettleOutcome.OK, c.RunEnd.SUCCEEDED, c.RunEnd.RELEASED
-
-
-class BodyArea:
-    """The bodies of the batch that is being decided; an event names its own by offset, length and CRC-32.
-
-    `weight` is what the batch weighs so far, in bytes: the bodies, and what is long in its records.
-    """
-
-    __slots__ = ("parts", "size", "weight")
-
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
-        self.size = 0
-        self.weight = 0
-
-    def add(self, body: bytes) -> tuple[int, int, int]:
-        offset, length = self.size, len(body)
-        self.parts.append(body)
-        self.size = offset + length
-        self.weight += length
-        return offset, length, crc32(body)
-
-
-class Decision(NamedTuple):
-    """Events with the bodies they refer to, and the answer."""
-
-    events: list[tuple[e.Event, bytes | None]]
-    reply: Any
 
 
 def decide(state: State, command: c.Command, now: Now, bodies: BodyArea) -> Decision:
@@ -115,7 +88,7 @@ def _submit(state: State, command: c.SubmitJobs, now: Now, bodies: BodyArea) -> 
         added += size
         due_ms = item.due_ms or (wall_ms + item.delay_ms if item.delay_ms else 0)
         waits = due_ms > wall_ms
-        terms = None if item.terms is None else _terms(state, item.terms, item.spec.namespace, wall_ms)
+        terms = None if item.terms is None else terms_of(state, item.terms, item.spec.namespace, wall_ms)
         offset, length, crc = lay(body)
         bodies.weight += len(packed_spec) + len(extra or b"")
         event = e.JobSubmitted(
@@ -123,7 +96,7 @@ def _submit(state: State, command: c.SubmitJobs, now: Now, bodies: BodyArea) -> 
             offset, length, crc, 0, extra, terms,
         )  # fmt: skip
         events.append((event, body))
-        if terms is not None and _is_orphan(state, terms, item.spec.namespace, seen):
+        if terms is not None and is_orphan(state, terms, item.spec.namespace, seen):
             orphans.append((e.JobCancelled(job_id, PARENT_OVER), None))
         outcomes.append(_ACCEPTED)
         seq += 1
@@ -137,23 +110,6 @@ def _all_fit(state: State, items: list[c.NewJob]) -> bool:
     room_jobs, room_bytes = state.admission.room(len(living))
     size = sum(len(item.body) + len(item.extra or b"") for item in new.values())
     return not new or (len(new) <= room_jobs and size <= room_bytes)
-
-
-def _terms(state: State, asked: c.AskedTerms, namespace: str, wall_ms: int) -> Terms:
-    """What was asked for, as instants; a child that inherits has no more time than its parent."""
-    expires_ms = asked.expires_ms or (wall_ms + asked.expires_in_ms if asked.expires_in_ms else 0)
-    deadline_ms = asked.deadline_ms or (wall_ms + asked.deadline_in_ms if asked.deadline_in_ms else 0)
-    terms = Terms(expires_ms, deadline_ms, asked.parent, asked.inherits)
-    parent = state.parent_of(terms, namespace) if asked.inherits else None
-    if parent is not None and parent.terms is not None and parent.terms.deadline_ms:
-        deadline_ms = min(deadline_ms or parent.terms.deadline_ms, parent.terms.deadline_ms)
-        terms = Terms(expires_ms, deadline_ms, asked.parent, True)
-    return terms
-
-
-def _is_orphan(state: State, terms: Terms, namespace: str, seen: set[bytes]) -> bool:
-    """Whether the job would end with a parent that is over, or was told to stop; `seen` are in the same submit."""
-    return terms.inherits and terms.parent not in seen and state.parent_of(terms, namespace) is None
 
 
 def _must_look(state: State, item: c.NewJob) -> bool:
@@ -456,4 +412,7 @@ _DECIDE: dict[type[c.Command], Callable[[State, Any, Now, BodyArea], Decision]] 
     c.MoveBase: _move_base,
     c.SkipTime: _skip_time,
     c.LimitAdmission: _limit_admission,
+    c.StageBulk: stage_bulk,
+    c.CommitBulk: commit_bulk,
+    c.DropBulk: drop_bulk,
 }

@@ -20,8 +20,9 @@ from aioqueue.model.states import Cause, JobState
 
 
 class JobSubmitted(Struct, array_like=True, tag=1, gc=False, forbid_unknown_fields=True):
-    """A job lives from here. `state` is READY or SCHEDULED; `generation` above 0 is a requeue.
+    """A job lives from here. `generation` above 0 is a requeue.
 
+    `state` is READY, SCHEDULED until `due_ms`, or BLOCKED where it waits for the rest of its bulk.
     `terms` are there where the job has any of them.
     """
 
@@ -124,6 +125,36 @@ class JobExpired(Struct, array_like=True, tag=10, gc=False, forbid_unknown_field
     cause: Cause
 
 
+class BulkStaged(Struct, array_like=True, tag=32, gc=False, forbid_unknown_fields=True):
+    """The jobs `ids` (16 bytes each), submitted just before as BLOCKED, are this part of the bulk; the first is 0."""
+
+    bulk: bytes
+    namespace: str
+    part: int
+    ids: bytes
+
+
+class BulkCommitted(Struct, array_like=True, tag=33, gc=False, forbid_unknown_fields=True):
+    """All parts of the bulk are there and it is promised: from here its jobs become free, in their order."""
+
+    bulk: bytes
+
+
+class BulkFreed(Struct, array_like=True, tag=36, gc=False, forbid_unknown_fields=True):
+    """The next `taken` jobs of the bulk wait for it no more; the bulk is over with its last one.
+
+    Of a committed bulk `ready` (which take places from `seq` on) and `scheduled`, by their ids, 16 bytes each; of one
+    that will never be committed `cancelled`. Those that ended by themselves meanwhile are in none of the three.
+    """
+
+    bulk: bytes
+    taken: int
+    seq: int
+    ready: bytes = b""
+    scheduled: bytes = b""
+    cancelled: bytes = b""
+
+
 class SessionOpened(Struct, array_like=True, tag=20, gc=False, forbid_unknown_fields=True):
     """A session is about to hold its first lease. The secret itself is never journaled."""
 
@@ -214,6 +245,13 @@ class SessionHeard(Struct, gc=False):
     heard_ms: int
 
 
+class BulkHeard(Struct, gc=False):
+    """Not journaled: the client that stages the bulk was heard of it at this monotonic time."""
+
+    bulk: bytes
+    heard_ms: int
+
+
 class SessionForgotten(Struct, gc=False):
     """Not journaled: a session that never held a lease is over."""
 
@@ -228,9 +266,10 @@ class AdmissionChanged(Struct):
 
 JournaledEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
-    | JobStopping | JobExpired | SessionOpened | SessionEnded | SessionCarried | JobCarried | BaseMoved
+    | JobStopping | JobExpired | BulkStaged | BulkCommitted | BulkFreed | SessionOpened | SessionEnded | SessionCarried
+    | JobCarried | BaseMoved
 )  # fmt: skip
-Event = JournaledEvent | LinkChanged | SessionHeard | SessionForgotten | AdmissionChanged
+Event = JournaledEvent | LinkChanged | SessionHeard | SessionForgotten | AdmissionChanged | BulkHeard
 JobEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
     | JobStopping | JobExpired
@@ -238,8 +277,8 @@ JobEvent = (
 
 # Their records refer to a body.
 WITH_BODY: Final = (JobSubmitted, JobSucceeded, JobFailed, JobCarried)
-NOT_JOURNALED: Final = frozenset({LinkChanged, SessionHeard, SessionForgotten, AdmissionChanged})
+NOT_JOURNALED: Final = frozenset({LinkChanged, SessionHeard, SessionForgotten, AdmissionChanged, BulkHeard})
 
 # Kinds of later versions: blocked 11 and freed 12, suspended 13 and woken 14,
-# bulk staged 32 and committed 33, schedule 34, limit 35, administrative acts 40 to 59.
-RESERVED_KINDS: Final = frozenset({11, 12, 13, 14, *range(32, 36), *range(40, 60)})
+# schedule 34, limit 35, administrative acts 40 to 59.
+RESERVED_KINDS: Final = frozenset({11, 12, 13, 14, 34, 35, *range(40, 60)})

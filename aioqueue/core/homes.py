@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from aioqueue.core.state import Job
 
 SESSION_BYTES: Final = ITEM_BYTES
+# A part of a bulk is no more than its place in the journal: it is never carried, and is over when the bulk is.
+PART_BYTES: Final = ITEM_BYTES
 
 
 def job_bytes(job: Job) -> int:

@@ -6,6 +6,7 @@ what it judges.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ from aioqueue.core import events as e
 from aioqueue.core.state import State
 from aioqueue.core.timers import Timers
 from aioqueue.model.records import NO_TERMS, Terms
+from aioqueue.model.spec import RetryPolicy
 from aioqueue.model.states import Cause, JobState
 
 if TYPE_CHECKING:
@@ -144,3 +146,16 @@ class Bounds:
             for job_id in sorted(self._doomed)
             if (life := self._lives[job_id]).generation not in life.ends
         ]
+
+
+def pause_bounds(policy: RetryPolicy, failures: int) -> tuple[int, int]:
+    """The shortest and longest pause that a policy allows, from the table of options in the reference."""
+    factor = {"constant": 1.0, "linear": float(failures)}.get(policy.backoff)
+    if factor is None:
+        growth = (failures - 1) * math.log(policy.factor)
+        factor = math.exp(growth) if growth < 700 else math.inf
+    pause = min(float(policy.cap_ms), policy.base_ms * factor) if policy.base_ms else 0.0
+    spread = 0.1 if policy.jitter else 0.0
+    # One ms for the rounding up, and the difference between a power and the exponential of a logarithm.
+    slack = 1 + pause * 1e-9
+    return math.floor(pause * (1 - spread) - slack), math.ceil(pause * (1 + spread) + slack)

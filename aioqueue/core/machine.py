@@ -14,8 +14,11 @@ from aioqueue.model.states import JobState
 _S = JobState
 
 # (state before, event) -> the states that the event may name as the next one. None stands for "not living".
-NEXT_STATE: Final[dict[tuple[JobState | None, type[events.JobEvent]], frozenset[JobState]]] = {
-    (None, events.JobSubmitted): frozenset({_S.READY, _S.SCHEDULED}),
+NEXT_STATE: Final[dict[tuple[JobState | None, type[events.JobEvent | events.BulkFreed]], frozenset[JobState]]] = {
+    (None, events.JobSubmitted): frozenset({_S.READY, _S.SCHEDULED, _S.BLOCKED}),
+    (_S.BLOCKED, events.BulkFreed): frozenset({_S.READY, _S.SCHEDULED, _S.CANCELLED}),
+    (_S.BLOCKED, events.JobCancelled): frozenset({_S.CANCELLED}),
+    (_S.BLOCKED, events.JobExpired): frozenset({_S.EXPIRED}),
     (_S.SCHEDULED, events.JobDue): frozenset({_S.READY}),
     (_S.SCHEDULED, events.JobCancelled): frozenset({_S.CANCELLED}),
     (_S.SCHEDULED, events.JobExpired): frozenset({_S.EXPIRED}),

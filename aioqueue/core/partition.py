@@ -18,8 +18,10 @@ from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.apply import APPLY, Moment, apply, known_session
+from aioqueue.core.bulks import decide_forgotten, decide_freed
 from aioqueue.core.commands import NeedsLookup
-from aioqueue.core.decide import BodyArea, decide
+from aioqueue.core.decide import decide
+from aioqueue.core.decision import BodyArea
 from aioqueue.core.effects import Effect
 from aioqueue.core.leasing import Hand, decide_due, decide_expired, decide_leases
 from aioqueue.core.machine import IllegalChange
@@ -107,12 +109,15 @@ class Partition:
             if len(batch.events) >= leases_end:
                 more = True
                 break
-        more |= self._end_doomed(batch)
+        more |= self._end_doomed(batch) or bool(self.state.closing)
         missing = [] if hand is None else list(hand.missing.values())
         parts, owed = batch.bodies.parts, batch.at
         return Step(len(replies), replies, batch.events, parts, owed.effects, owed.arguments, missing, more)
 
     def _wake_due(self, batch: _Batch, now: Now) -> bool:
+        freed = decide_freed(self.state, now)
+        if freed is not None:
+            batch.add(freed, None)
         # What is over before what begins: a job may be both.
         for decide_next in (decide_end, decide_due):
             while (due := decide_next(self.state, now)) is not None:
@@ -136,6 +141,8 @@ class Partition:
             # One worker may hold a hundred thousand runs, and a network's failure silences all workers at once.
             if batch.full:
                 return True
+        for forgotten in decide_forgotten(self.state, now):
+            batch.add(forgotten, None)
         self._expiry_due_ms = now.mono_ms + self._expiry_step_ms
         return False
 
@@ -183,7 +190,17 @@ class Partition:
             state.partial = False
             self._tidy()
             return False
-        if isinstance(event, e.JobEvent) and not isinstance(event, e.JobSubmitted):
+        if isinstance(event, e.BulkStaged):
+            # A bulk whose first parts lie before is over by the head; its jobs live on, or will be passed over too.
+            unknown = event.bulk not in state.bulks and event.part > 0
+        elif isinstance(event, e.BulkCommitted):
+            unknown = event.bulk not in state.bulks
+        elif isinstance(event, e.BulkFreed):
+            if event.bulk not in state.bulks:
+                # Those of its jobs that are known were carried while they waited for it.
+                self._unknown_at = position
+            return False
+        elif isinstance(event, e.JobEvent) and not isinstance(event, e.JobSubmitted):
             unknown = event.id not in state.jobs
             if not unknown and isinstance(event, e.JobLeased):
                 known_session(state, event.session)
@@ -206,6 +223,8 @@ class Partition:
         """Replay is over and callers come: sessions with leases have a whole ttl from here."""
         for session in self.state.sessions.values():
             session.link.heard_ms = now.mono_ms
+        for bulk in self.state.bulks.values():
+            bulk.heard_ms = now.mono_ms
         self._expiry_due_ms = 0
 
     def next_due(self, now: Now) -> int | None:
@@ -214,7 +233,7 @@ class Partition:
         for timers in (self.state.due, self.state.ends):
             if (head := timers.head()) is not None:
                 waits.append(head[0] - now.wall_ms)
-        if self.state.sessions:
+        if self.state.sessions or self.state.bulks:
             waits.append(self._expiry_due_ms - now.mono_ms)
         return max(0, min(waits)) if waits else None
 

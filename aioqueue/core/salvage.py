@@ -22,11 +22,13 @@ from msgspec.structs import replace
 
 from aioqueue.core import events as e
 from aioqueue.core.commands import SessionEnd
-from aioqueue.core.decide import BodyArea, end_of_session
+from aioqueue.core.decide import end_of_session
+from aioqueue.core.decision import BodyArea
 from aioqueue.core.machine import LEGAL
 from aioqueue.core.partition import Partition
-from aioqueue.core.state import Job
+from aioqueue.core.state import Bulk, BulkPhase, Job
 from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET
+from aioqueue.model.ids import ids_in
 from aioqueue.model.states import TERMINAL, JobState
 
 
@@ -60,16 +62,28 @@ class Rescue:
         self.submitted: dict[bytes, _Found] = {}
         self.ended: set[bytes] = set()
         self.lost: set[bytes] = set()
+        # The bulks of jobs that were staged behind the gap, and which bulks are known to have been committed there.
+        self._bulk_of: dict[bytes, bytes] = {}
+        self._committed: set[bytes] = set()
 
     def take(self, events: Sequence[e.Event], bodies: bytes, wall_ms: int) -> None:
         """One batch behind the gap."""
         for event in events:
             if isinstance(event, e.JobEvent):
                 self._take(_Found(wall_ms, event, _body(event, bodies)))
+            elif isinstance(event, e.BulkStaged):
+                self._bulk_of.update(dict.fromkeys(ids_in(event.ids), event.bulk))
+            elif isinstance(event, e.BulkCommitted):
+                self._committed.add(event.bulk)
+            elif isinstance(event, e.BulkFreed):
+                if event.ready or event.scheduled:
+                    self._committed.add(event.bulk)
+                self.drop(ids_in(event.cancelled))
 
     def living(self) -> dict[bytes, int]:
         """The jobs that will live, by id, and their generations; an archive may know of some that they are over."""
         jobs = self._partition.state.jobs
+        self._forget_uncommitted()
         found = {job.id: job.generation for job in jobs.values() if job.id not in self.ended and not self._over(job.id)}
         return found | {job_id: submit.event.generation for job_id, submit in self.submitted.items()}
 
@@ -82,6 +96,10 @@ class Rescue:
     def batches(self, position: int, wall_ms: int) -> Iterator[Rescued]:
         """What to append behind `position`; each is applied to the partition before the next is made."""
         state = self._partition.state
+        self._forget_uncommitted()
+        commits = [e.BulkCommitted(bulk.id) for bulk in state.bulks.values() if self._was_committed(bulk)]
+        if commits:
+            yield self._applied(position := position + 1, wall_ms, [(event, None) for event in commits])
         for part in _parts(self.finished.values()):
             yield self._applied(position := position + 1, part[0].wall_ms, [(item.event, item.body) for item in part])
         goodbyes = [
@@ -95,8 +113,19 @@ class Rescue:
             yield self._applied(position := position + 1, wall_ms, cancels)
         for part in _parts(self.submitted.values()):
             seq = state.next_seq
-            again = [(replace(_alone(item.event), seq=seq + index), item.body) for index, item in enumerate(part)]
+            again = [(_unblocked(item, seq + index), item.body) for index, item in enumerate(part)]
             yield self._applied(position := position + 1, part[0].wall_ms, again)
+
+    def _was_committed(self, bulk: Bulk) -> bool:
+        """Whether a bulk that was open at the gap was committed behind it; what of it was staged there stands alone."""
+        return bulk.phase is BulkPhase.OPEN and bulk.id in self._committed
+
+    def _forget_uncommitted(self) -> None:
+        """Jobs whose bulk is not known to have been committed were promised to nobody."""
+        blocked = [found.event.id for found in self.submitted.values() if found.event.state is JobState.BLOCKED]
+        for job_id in blocked:
+            if self._bulk_of.get(job_id) not in self._committed:
+                del self.submitted[job_id]
 
     def _take(self, found: _Found) -> None:
         event = found.event
@@ -147,6 +176,15 @@ def _parts(found: Iterable[_Found]) -> Iterator[list[_Found]]:
         size += len(item.body or b"")
     if part:
         yield part
+
+
+def _unblocked(found: _Found, seq: int) -> e.JobSubmitted:
+    """The submit once more; what waited for its bulk does so no longer."""
+    event: e.JobSubmitted = replace(_alone(found.event), seq=seq)
+    if event.state is JobState.BLOCKED:
+        waits = event.due_ms > found.wall_ms
+        event.state, event.due_ms = (JobState.SCHEDULED, event.due_ms) if waits else (JobState.READY, 0)
+    return event
 
 
 def _is_own_end(event: Any, job: Job) -> bool:

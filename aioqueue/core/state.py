@@ -6,6 +6,8 @@ bit; connections, capacities and monotonic times are not replayed and stand apar
 
 from __future__ import annotations
 
+from collections import deque
+from enum import IntEnum
 from typing import Any
 
 from msgspec import Struct, structs
@@ -145,6 +147,31 @@ class Session:
         return self.link.slots > len(self.leases) and not self.alone
 
 
+class BulkPhase(IntEnum):
+    """`OPEN`: parts still come. `COMMITTED`, `DROPPED`: its jobs are being freed, or cancelled."""
+
+    OPEN = 1
+    COMMITTED = 2
+    DROPPED = 3
+
+
+class Bulk:
+    """Jobs that are accepted together, in more parts than a batch can hold; `jobs` are those that still wait for it."""
+
+    __slots__ = ("heard_ms", "homes", "id", "jobs", "namespace", "parts", "phase")
+
+    def __init__(self, bulk_id: bytes, namespace: str) -> None:
+        self.id = bulk_id
+        self.namespace = namespace
+        self.parts = 0
+        self.phase = BulkPhase.OPEN
+        self.jobs: deque[Job] = deque()
+        # The batches of its parts.
+        self.homes: list[int] = []
+        # Of this process only, like a session's.
+        self.heard_ms = 0
+
+
 class QueueState:
     """One queue: its ready jobs (the lane, and suspects apart), how many jobs are in each state, and totals since this
     process started (statistics).
@@ -189,6 +216,9 @@ class State:
         self.children: dict[bytes, dict[bytes, None]] = {}
         self.doomed: dict[bytes, str] = {}
         self.pools: dict[tuple[str, tuple[str, ...]], Pool] = {}
+        self.bulks: dict[bytes, Bulk] = {}
+        # Those of them whose jobs are to be freed, or cancelled, in the order in which that was decided.
+        self.closing: dict[bytes, Bulk] = {}
         # Ids that ended in the batch that is being made: the shell has not seen them yet.
         self.just_finished: set[bytes] = set()
         # How many suspects are ready, in all queues: mostly none, and then nobody looks for one.
@@ -278,6 +308,11 @@ class State:
             "ends": sorted(filter(self._may_expire, self.ends.entries)),
             "children": {parent: sorted(children) for parent, children in self.children.items()},
             "doomed": self.doomed,
+            "bulks": {
+                bulk.id: (bulk.namespace, bulk.parts, bulk.phase, bulk.homes, [job.id for job in bulk.jobs])
+                for bulk in self.bulks.values()
+            },
+            "closing": list(self.closing),
             "next_seq": self.next_seq,
             "next_fence": self.next_fence,
             "size": self.admission.size,

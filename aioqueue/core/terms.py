@@ -11,8 +11,10 @@ from __future__ import annotations
 from typing import Final
 
 from aioqueue.clock import Now
+from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.state import Job, State
+from aioqueue.model.records import Terms
 from aioqueue.model.states import Cause, JobState
 
 _RUNNING, _STOPPING = JobState.RUNNING, JobState.STOPPING
@@ -22,6 +24,23 @@ _EXPIRED, _CANCELLED = JobState.EXPIRED, JobState.CANCELLED
 PARENT_OVER: Final = "its parent was over"
 # Why a job is over whose time was.
 TIME_IS_OVER: Final = {Cause.DEADLINE: "its deadline passed", Cause.EXPIRES: "it had not begun in time"}
+
+
+def terms_of(state: State, asked: c.AskedTerms, namespace: str, wall_ms: int) -> Terms:
+    """What was asked for, as instants; a child that inherits has no more time than its parent."""
+    expires_ms = asked.expires_ms or (wall_ms + asked.expires_in_ms if asked.expires_in_ms else 0)
+    deadline_ms = asked.deadline_ms or (wall_ms + asked.deadline_in_ms if asked.deadline_in_ms else 0)
+    terms = Terms(expires_ms, deadline_ms, asked.parent, asked.inherits)
+    parent = state.parent_of(terms, namespace) if asked.inherits else None
+    if parent is not None and parent.terms is not None and parent.terms.deadline_ms:
+        deadline_ms = min(deadline_ms or parent.terms.deadline_ms, parent.terms.deadline_ms)
+        terms = Terms(expires_ms, deadline_ms, asked.parent, True)
+    return terms
+
+
+def is_orphan(state: State, terms: Terms, namespace: str, seen: set[bytes]) -> bool:
+    """Whether the job would end with a parent that is over, or was told to stop; `seen` are in the same submit."""
+    return terms.inherits and terms.parent not in seen and state.parent_of(terms, namespace) is None
 
 
 def overdue(job: Job, wall_ms: int) -> Cause | None:

@@ -39,6 +39,11 @@ def route_in(job_id: bytes) -> int:
     return int.from_bytes(job_id[6:8], "big") & 0xFFF
 
 
+def ids_in(joined: bytes) -> list[bytes]:
+    """The ids that stand one behind the other."""
+    return [joined[start : start + JOB_ID_BYTES] for start in range(0, len(joined), JOB_ID_BYTES)]
+
+
 def partition_of(job_id: bytes, partitions: int) -> int:
     """Which of `partitions` partitions owns the job."""
     return route_in(job_id) * partitions >> ROUTE_BITS

@@ -25,6 +25,9 @@ from typing import Any, Final, NoReturn
 from aioqueue.errors import UnexpectedMessage
 from aioqueue.protocol.messages import (
     Beat,
+    BulkCommit,
+    BulkDrop,
+    BulkStage,
     CancelJob,
     Cancelled,
     CancelRun,
@@ -112,6 +115,9 @@ CLIENT_SAYS: Final[Mapping[State, Row]] = {
         **_LIVING,
         Submit: Does.ASK,
         SubmitAtomic: Does.ASK,
+        BulkStage: Does.ASK,
+        BulkCommit: Does.ASK,
+        BulkDrop: Does.STAY,
         Wait: Does.STAY,
         GetJob: Does.ASK,
         FindJobs: Does.ASK,

@@ -19,6 +19,8 @@ from msgspec import Meta, Struct
 
 from aioqueue.limits import (
     BODY_BYTES_MAX,
+    BULK_ID_BYTES,
+    BULK_PART_JOBS_MAX,
     ERROR_BYTES_MAX,
     ERROR_CHARACTERS_MAX,
     HEADERS_BYTES_MAX,
@@ -42,6 +44,7 @@ _SHORT: Final = 16
 JobId = Annotated[bytes, Meta(min_length=JOB_ID_BYTES, max_length=JOB_ID_BYTES)]
 Body = Annotated[bytes, Meta(max_length=BODY_BYTES_MAX + ERROR_BYTES_MAX)]
 Headers = Annotated[bytes, Meta(max_length=HEADERS_BYTES_MAX)]
+BulkId = Annotated[bytes, Meta(min_length=BULK_ID_BYTES, max_length=BULK_ID_BYTES)]
 SpecBytes = Annotated[bytes, Meta(max_length=SPEC_BYTES_MAX)]
 Name = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
 Text = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)]
@@ -233,6 +236,34 @@ class Submitted(Struct, array_like=True, tag=22, gc=False):
     position: Number
     outcomes: Annotated[list[Outcome], Meta(max_length=ITEMS_A_FRAME_MAX)] = []
     refused: Annotated[list[ItemRefused], Meta(max_length=ITEMS_A_FRAME_MAX)] = []
+
+
+class BulkStage(Struct, array_like=True, tag=64, gc=False):
+    """The part number `part`, from 0 on, of a bulk: jobs that wait until the whole bulk is committed.
+
+    `bulk` is 16 random bytes. Parts are said in their order; one that came before is answered and adds nothing. The
+    answer is `Submitted`, without outcomes.
+    """
+
+    request: Number
+    bulk: BulkId
+    part: Number
+    items: Annotated[list[SubmitItem], Meta(max_length=BULK_PART_JOBS_MAX)]
+
+
+class BulkCommit(Struct, array_like=True, tag=65, gc=False):
+    """All `parts` of the bulk are there: accept its jobs. `first` is the first of them. Answered by `Submitted`."""
+
+    request: Number
+    bulk: BulkId
+    parts: Number
+    first: JobId
+
+
+class BulkDrop(Struct, array_like=True, tag=66, gc=False):
+    """The bulk will not be committed; there is no answer."""
+
+    bulk: BulkId
 
 
 # --- waiting, looking, asking -------------------------------------------------------------------------------------
@@ -449,11 +480,12 @@ class CancelRun(Struct, array_like=True, tag=58, gc=False):
     fence: Number
 
 
-# Kinds that later versions will use: NOT_LEADER 60, RETRY_AFTER 61, ITEM 62, EVENT 63, BULK 64-66.
-RESERVED_KINDS: Final = frozenset(range(60, 67))
+# Kinds that later versions will use: NOT_LEADER 60, RETRY_AFTER 61, ITEM 62, EVENT 63.
+RESERVED_KINDS: Final = frozenset(range(60, 64))
 
 ClientMessage = (
-    Ping | Pong | Hello | Goodbye | Submit | SubmitAtomic | Wait | GetJob | FindJobs | CancelJob | RetryJob | Watch
+    Ping | Pong | Hello | Goodbye | Submit | SubmitAtomic | BulkStage | BulkCommit | BulkDrop
+    | Wait | GetJob | FindJobs | CancelJob | RetryJob | Watch
     | Resume | Capacity | Settle | Beat | WorkerDied
 )  # fmt: skip
 BrokerMessage = (

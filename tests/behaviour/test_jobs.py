@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,7 +14,7 @@ import pytest
 
 from aioqueue import (
     BadArguments,
-    BulkTooLarge,
+    Call,
     Context,
     DeadlineExceeded,
     JobCancelled,
@@ -311,11 +312,57 @@ async def test_submit_many_is_all_or_none_and_keeps_its_order(app: App) -> None:
     queue = await app.start()
     jobs = await queue.submit_many([double.call(x) for x in range(700)])
     assert [await job for job in jobs] == [2 * x for x in range(700)]
-    with pytest.raises(BulkTooLarge):
-        await queue.submit_many([double.call(x) for x in range(10_001)])
     with pytest.raises(BadArguments):
         await queue.submit_many([double.call(1), double.call(1, 2)])  # type: ignore[call-arg]
     assert await queue.submit_many([]) == []
+
+
+async def test_submit_many_of_more_than_a_message_holds_is_all_or_none_too(app: App) -> None:
+    @app.queue.task
+    async def double(x: int) -> int:
+        return 2 * x
+
+    queue = await app.start()
+    on_disk: list[int] = []
+
+    async def calls(number: int) -> AsyncIterator[Call[int]]:
+        for x in range(number):
+            yield double.call(x)
+
+    jobs = await queue.submit_many(calls(10_100), progress=on_disk.append)
+    assert len(jobs) == 10_100
+    assert on_disk == sorted(on_disk)
+    assert on_disk[-1] == 10_100
+    assert [await job for job in jobs[5_000:5_010]] == [2 * x for x in range(5_000, 5_010)]
+    assert await jobs[-1] == 20_198
+
+    async def failing() -> AsyncIterator[Call[int]]:
+        async for call in calls(10_100):
+            yield call
+        raise OSError("the file ended in the middle of a line")
+
+    with pytest.raises(OSError, match="middle of a line"):
+        await queue.submit_many(failing())
+    # Each of the parts that had been staged is cancelled, and none of their jobs ever ran.
+    dropped = {info.id: info.runs async for info in queue.find(state=["cancelled", "blocked"])}
+    assert 0 < len(dropped) <= 10_100
+    assert set(dropped.values()) == {0}
+
+
+async def test_submit_many_in_parts_accepts_each_when_it_arrives(app: App) -> None:
+    @app.queue.task
+    async def double(x: int) -> int:
+        return 2 * x
+
+    queue = await app.start()
+    seen: list[int] = []
+    jobs = await queue.submit_many((double.call(x) for x in range(2_500)), atomic=False, progress=seen.append)
+    assert [await job for job in jobs] == [2 * x for x in range(2_500)]
+    assert seen == [1_000, 2_000, 2_500]
+    own = [double.options(id=f"n{x % 5}").call(x % 5) for x in range(10)]
+    again = await queue.submit_many(own, atomic=False)
+    assert {job.id for job in again} == {job.id for job in again[:5]}
+    assert [await job for job in again] == [0, 2, 4, 6, 8] * 2
 
 
 async def test_map_gives_results_in_the_order_of_its_items(app: App) -> None:

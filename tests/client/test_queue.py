@@ -15,7 +15,6 @@ from aioqueue.errors import (
     BadOption,
     BadUrl,
     BrokerUnavailable,
-    BulkTooLarge,
     JobFailed,
     JobNotFound,
     NotEntered,
@@ -24,7 +23,7 @@ from aioqueue.errors import (
     QueueFull,
     TaskExists,
 )
-from aioqueue.limits import ATOMIC_BYTES_MAX, ATOMIC_JOBS_MAX, BODY_BYTES_MAX
+from aioqueue.limits import ATOMIC_JOBS_MAX, BODY_BYTES_MAX
 from aioqueue.model.bodies import pack_body, pack_failure, unpack_body
 from aioqueue.model.ids import id_text, own_id, route_in, route_of
 from aioqueue.model.spec import unpack_spec
@@ -290,27 +289,6 @@ async def test_a_refused_submit_many_submits_nothing(entered: Entered) -> None:
     peer.send(m.Refusal(submit.request, "queue_full", "full"))
     with pytest.raises(QueueFull):
         await submitting
-
-
-async def test_a_submit_many_above_its_limits_is_refused_before_anything_is_sent(entered: Entered) -> None:
-    queue, peer = entered
-
-    async def store(data: bytes) -> None: ...
-
-    small, large = queue.task(double), queue.task(store)
-    with pytest.raises(BulkTooLarge) as caught:
-        await queue.submit_many(small.call(0) for _ in range(ATOMIC_JOBS_MAX + 1))
-    assert (caught.value.jobs, caught.value.jobs_max) == (ATOMIC_JOBS_MAX + 1, ATOMIC_JOBS_MAX)
-    with pytest.raises(BulkTooLarge) as caught:
-        await queue.submit_many(large.call(bytes(BODY_BYTES_MAX - 100)) for _ in range(4))
-    assert caught.value.size > caught.value.size_max == ATOMIC_BYTES_MAX
-    # Ids and specs count as well, for all of it is one frame.
-    with pytest.raises(BulkTooLarge):
-        await queue.submit_many(
-            large.call(bytes(ATOMIC_BYTES_MAX // ATOMIC_JOBS_MAX - 20)) for _ in range(ATOMIC_JOBS_MAX)
-        )
-    queue.session().link.send_nowait(m.Watch())
-    await peer.expect(m.Watch)
 
 
 async def test_a_submit_many_of_the_largest_size_fits_a_frame(entered: Entered) -> None:

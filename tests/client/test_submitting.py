@@ -235,7 +235,7 @@ async def test_what_timed_out_makes_room_for_what_waits(session_of: Opened) -> N
 async def test_an_atomic_submit_is_one_frame_and_has_one_answer(session_of: Opened) -> None:
     session, peer = await session_of()
     acceptance = Acceptance()
-    session.submitter.add_atomic([item(1), item(2)], 200, acceptance)
+    session.submitter.add_part([item(1), item(2)], 200, [acceptance], m.SubmitAtomic)
     submit = await peer.expect(m.SubmitAtomic)
     assert len(submit.items) == 2
     peer.send(m.Submitted(submit.request, 1, [m.Outcome.ACCEPTED, m.Outcome.EXISTS]))
@@ -246,7 +246,7 @@ async def test_an_atomic_submit_does_not_overtake_what_was_submitted_before(sess
     session, peer = await session_of()
     (single,) = add(session, item(1))
     acceptance = Acceptance()
-    session.submitter.add_atomic([item(2)], 100, acceptance)
+    session.submitter.add_part([item(2)], 100, [acceptance], m.SubmitAtomic)
     await peer.accept_submit()
     submit = await peer.expect(m.SubmitAtomic)
     peer.send(m.Submitted(submit.request, 1))
@@ -256,7 +256,7 @@ async def test_an_atomic_submit_does_not_overtake_what_was_submitted_before(sess
 async def test_an_atomic_submit_is_sent_again_whole(session_of: Opened, broker: FakeBroker) -> None:
     session, peer = await session_of()
     acceptance = Acceptance()
-    session.submitter.add_atomic([item(1), item(2)], 200, acceptance)
+    session.submitter.add_part([item(1), item(2)], 200, [acceptance], m.SubmitAtomic)
     await peer.expect(m.SubmitAtomic)
     peer.abort()
     peer = await broker.welcome()

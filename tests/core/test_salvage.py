@@ -211,3 +211,31 @@ def test_many_jobs_are_submitted_again_in_batches_that_are_not_too_large(
     assert [job.id for job in sorted(found.partition.state.jobs.values(), key=lambda job: job.seq)] == [
         job_id(number) for number in range(2, 20)
     ]
+
+
+def staged_around_a_gap(*, commit: bool) -> Salvaged:
+    """Job 1 was staged before the gap, job 2 in it, jobs 3 and 4 behind it."""
+    scene = Scene()
+    bulk = b"b" * 16
+    scene.step(c.StageBulk(bulk, NAMESPACE, 0, [new_job(1)]))
+    scene.step(c.StageBulk(bulk, NAMESPACE, 1, [new_job(2)]))
+    scene.step(c.StageBulk(bulk, NAMESPACE, 2, [new_job(3), new_job(4, delay_ms=60_000)]))
+    if commit:
+        scene.step(c.CommitBulk(bulk, NAMESPACE, 3, job_id(1)))
+    return salvaged(scene.batches, 2, 2)
+
+
+def test_a_bulk_that_was_committed_behind_the_gap_is_kept_but_for_what_was_in_it() -> None:
+    found = staged_around_a_gap(commit=True)
+    found.partition.step([], Scene().clock.now(), 99)
+    jobs = found.partition.state.jobs
+    assert {key: job.state for key, job in jobs.items()} == {
+        job_id(1): JobState.READY, job_id(3): JobState.READY, job_id(4): JobState.SCHEDULED,
+    }  # fmt: skip
+    assert check_state(found.partition.state) == []
+
+
+def test_a_bulk_that_is_not_known_to_have_been_committed_does_not_run() -> None:
+    found = staged_around_a_gap(commit=False)
+    assert {key: job.state for key, job in found.partition.state.jobs.items()} == {job_id(1): JobState.BLOCKED}
+    assert check_state(found.partition.state) == []

@@ -68,7 +68,11 @@ class Checker:
                 self._attempts[event.fence] = self._life(event.id, "leased").failures + 1
             elif isinstance(event, e.JobStopping):
                 self._stopping.add((event.id, lives[event.id].generation))
-            elif not isinstance(event, e.SessionOpened | e.SessionEnded):
+            elif isinstance(event, e.BulkFreed):
+                for start in range(0, len(event.cancelled), 16):
+                    job_id = event.cancelled[start : start + 16]
+                    self._ends[job_id, lives[job_id].generation] = (JobState.CANCELLED, b"")
+            elif isinstance(event, e.JobEvent):
                 life = lives[event.id]
                 end = life.ends.get(life.generation)
                 if end is not None:

@@ -69,6 +69,9 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     m.Closing("the broker stops"),
     m.Submit(1, [m.SubmitItem(JOB, SPEC, ARGS, 2, 1_500, 0, b"\x81\xa1k\xa1v", "", {1: b"\xa1u"})]),
     m.SubmitAtomic(2, [m.SubmitItem(OWN, SPEC, ARGS, 4, 0, 1_700_000_060_000, b"", "invoice-42")]),
+    m.BulkStage(3, JOURNAL, 7, [m.SubmitItem(JOB, SPEC, ARGS)]),
+    m.BulkCommit(4, JOURNAL, 8, JOB),
+    m.BulkDrop(JOURNAL),
     m.Submitted(
         1, 42, [m.Outcome.ACCEPTED, m.Outcome.REFUSED], [m.ItemRefused(1, "bad_name", "no", {"name": "a b"})]
     ),

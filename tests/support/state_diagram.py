@@ -7,7 +7,7 @@ from aioqueue.core.machine import NEXT_STATE
 from aioqueue.model.states import TERMINAL
 
 # What an arrow is called, for people who have not read the events.
-WORDS: dict[type[e.JobEvent], str] = {
+WORDS: dict[type[e.JobEvent | e.BulkFreed], str] = {
     e.JobSubmitted: "submit",
     e.JobDue: "due",
     e.JobLeased: "lease",
@@ -18,6 +18,7 @@ WORDS: dict[type[e.JobEvent], str] = {
     e.JobCancelled: "cancel",
     e.JobStopping: "cancel, deadline",
     e.JobExpired: "time is over",
+    e.BulkFreed: "bulk committed, or dropped",
 }
 
 

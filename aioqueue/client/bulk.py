@@ -1,0 +1,253 @@
+"""Many jobs in one call, however many: a stream of calls in, parts on the wire, one promise at the end.
+
+What fits one frame goes as one (`SubmitAtomic`). What does not is **staged**: the broker takes it in parts, each
+durable and none of it promised, and a last word commits them all; until then none of the jobs runs, and if the word
+never comes none ever will. Without `atomic` the parts are plain submits, each accepted when it arrives. On both sides
+no more than some parts are held at a time, so the calls may come from a file that is larger than memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar, overload
+
+from aioqueue.client.job import Job, Results
+from aioqueue.client.session import Session
+from aioqueue.client.submitting import Acceptance, Submitter, item_bytes
+from aioqueue.client.task import Call
+from aioqueue.errors import AioqueueError, BulkTooLarge
+from aioqueue.limits import (
+    ATOMIC_BYTES_MAX,
+    ATOMIC_JOBS_MAX,
+    BULK_ID_BYTES,
+    BULK_PART_JOBS_MAX,
+    FRAME_BYTES_MAX,
+    FRAME_BYTES_TARGET,
+    JOB_ID_BYTES,
+    KIB,
+)
+from aioqueue.protocol.messages import BulkCommit, BulkDrop, BulkStage, Submit, SubmitAtomic, SubmitItem
+
+R = TypeVar("R")
+
+# Told how many of the jobs the broker has on its disk so far.
+Progress = Callable[[int], object]
+# An atomic submit is one frame; this is left for what the frame itself needs.
+_ATOMIC_FRAME_BYTES: Final = FRAME_BYTES_MAX - 4 * KIB
+# Parts that are said and not answered. A part is a batch of the journal, and the broker's next is made ready meanwhile.
+_PARTS_UNDER_WAY: Final = 8
+
+
+class Jobs(Sequence[Job[R]]):
+    """The jobs of a streamed `submit_many`, in their order: 16 bytes each, and a `Job` whenever one is looked at."""
+
+    def __init__(self, session: Callable[[], Session]) -> None:
+        self._session = session
+        self._keys = bytearray()
+        # From which index on the jobs are those of which task.
+        self._tasks: list[tuple[int, Results]] = []
+
+    def add(self, key: bytes, results: Results) -> None:
+        """One more, of the task whose results are read so."""
+        if not self._tasks or self._tasks[-1][1] is not results:
+            self._tasks.append((len(self), results))
+        self._keys += key
+
+    def __len__(self) -> int:
+        return len(self._keys) // JOB_ID_BYTES
+
+    @overload
+    def __getitem__(self, index: int) -> Job[R]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Job[R]]: ...
+    def __getitem__(self, index: int | slice) -> Job[R] | list[Job[R]]:
+        if isinstance(index, slice):
+            return [self._job(number) for number in range(*index.indices(len(self)))]
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(f"job {index} of {len(self)}")
+        return self._job(number)
+
+    def __iter__(self) -> Iterator[Job[R]]:
+        # Whoever awaits them one after the other should not pay a round trip for each.
+        for start in range(0, len(self), BULK_PART_JOBS_MAX):
+            # A list of its own: it is emptied when the first of the jobs is awaited.
+            batch: list[Job[Any]] = []
+            jobs = [self._job(number, batch) for number in range(start, min(start + BULK_PART_JOBS_MAX, len(self)))]
+            batch += jobs
+            yield from jobs
+
+    def _job(self, number: int, batch: list[Job[Any]] | None = None) -> Job[R]:
+        low, high = 0, len(self._tasks)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._tasks[middle][0] <= number else (low, middle)
+        key = bytes(self._keys[number * JOB_ID_BYTES : (number + 1) * JOB_ID_BYTES])
+        return Job(self._session, key, self._tasks[low][1], None, batch)
+
+
+class _Part(Acceptance):
+    """The receipt of a part: answered when each of its items is. The first refusal is the part's."""
+
+    __slots__ = ("jobs", "left")
+
+    def __init__(self, jobs: int, answers: int) -> None:
+        super().__init__()
+        self.jobs = jobs
+        self.left = answers
+
+    def accepted(self) -> None:
+        self.left -= 1
+        if self.left <= 0:
+            super().accepted()
+
+
+class BulkSubmit:
+    """One `submit_many`. `item` makes a call what is sent; new ids have the time of the last `refresh_ids`."""
+
+    def __init__(
+        self,
+        session: Callable[[], Session],
+        item: Callable[[Call[Any]], SubmitItem],
+        refresh_ids: Callable[[], None],
+        atomic: bool,
+        progress: Progress | None,
+    ) -> None:
+        self._submitter: Submitter = session().submitter
+        self._item = item
+        self._refresh_ids = refresh_ids
+        self._atomic = atomic
+        self._progress = progress
+        self._jobs: Jobs[Any] = Jobs(session)
+        self._bulk = os.urandom(BULK_ID_BYTES)
+        self._parts = 0
+        self._items: list[SubmitItem] = []
+        # Of what is gathered: all of it as a frame, and its bodies.
+        self._bytes = 0
+        self._body_bytes = 0
+        self._under_way: deque[_Part] = deque()
+        self._done = 0
+
+    async def run(self, calls: AsyncIterable[Call[R]] | Iterable[Call[R]]) -> Jobs[R]:
+        """Submit them all; raises what became of the first that could not be."""
+        try:
+            self._refresh_ids()
+            if isinstance(calls, AsyncIterable):
+                async for call in calls:
+                    item = self._item(call)
+                    if self._is_full(item):
+                        await self._send_parts()
+                    self._gather(call, item)
+            else:
+                for call in calls:
+                    item = self._item(call)
+                    if self._is_full(item):
+                        await self._send_parts()
+                    self._gather(call, item)
+            await self._finish()
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        return self._jobs
+
+    def _is_full(self, item: SubmitItem) -> bool:
+        """Whether what is gathered goes before this one. All that one atomic frame can hold is gathered first."""
+        size = self._bytes + item_bytes(item)
+        if self._atomic and not self._parts:
+            bodies = self._body_bytes + len(item.args)
+            return len(self._items) >= ATOMIC_JOBS_MAX or bodies > ATOMIC_BYTES_MAX or size > _ATOMIC_FRAME_BYTES
+        return len(self._items) >= BULK_PART_JOBS_MAX or (size > FRAME_BYTES_TARGET and len(self._items) > 0)
+
+    def _gather(self, call: Call[Any], item: SubmitItem) -> None:
+        self._jobs.add(item.job, call.task.signature)
+        self._items.append(item)
+        self._bytes += item_bytes(item)
+        self._body_bytes += len(item.args)
+
+    async def _send_parts(self) -> None:
+        """What is gathered, as parts of a good size."""
+        self._refresh_ids()
+        items, self._items = self._items, []
+        self._bytes = self._body_bytes = 0
+        start = size = 0
+        for index, item in enumerate(items):
+            more = item_bytes(item)
+            if index > start and (index - start >= BULK_PART_JOBS_MAX or size + more > FRAME_BYTES_TARGET):
+                await self._send_part(items[start:index], size)
+                start, size = index, 0
+            size += more
+        await self._send_part(items[start:], size)
+
+    async def _send_part(self, items: list[SubmitItem], size: int) -> None:
+        while len(self._under_way) >= _PARTS_UNDER_WAY:
+            await self._answered()
+        if self._atomic:
+            for item in items:
+                if item.own_id:
+                    raise BulkTooLarge(
+                        f"a job of the id {item.own_id!r} is in a submit_many of over {ATOMIC_JOBS_MAX} jobs or "
+                        f"{ATOMIC_BYTES_MAX} bytes, where jobs cannot have ids of their own; use atomic=False",
+                        jobs=len(self._jobs), size=size, jobs_max=ATOMIC_JOBS_MAX, size_max=ATOMIC_BYTES_MAX,
+                    )  # fmt: skip
+            part = _Part(len(items), 1)
+            self._submitter.add_part(items, size, [part], partial(_stage, self._bulk, self._parts))
+        else:
+            part = _Part(len(items), len(items))
+            self._submitter.add_part(items, size, [part] * len(items), Submit)
+        self._parts += 1
+        self._under_way.append(part)
+        # The calls may come without ever waiting; others want to run too.
+        await asyncio.sleep(0)
+
+    async def _answered(self) -> None:
+        part = self._under_way[0]
+        await part.future
+        self._under_way.popleft()
+        self._tell(part.jobs)
+
+    def _tell(self, jobs: int) -> None:
+        self._done += jobs
+        if self._progress is not None:
+            self._progress(self._done)
+
+    async def _finish(self) -> None:
+        """The rest, and the word that makes it so."""
+        if not self._items:
+            return
+        if self._atomic and not self._parts:
+            whole = _Part(len(self._items), 1)
+            self._submitter.add_part(self._items, self._bytes, [whole], SubmitAtomic)
+            await whole.future
+            self._tell(whole.jobs)
+            return
+        await self._send_parts()
+        while self._under_way:
+            await self._answered()
+        if self._atomic:
+            word = Acceptance()
+            first = self._jobs[0].key
+            self._submitter.add_part([], KIB, [word], partial(_commit, self._bulk, self._parts, first))
+            await word.future
+
+    def _give_up(self, error: BaseException) -> None:
+        """What is on its way is not waited for; what was staged goes."""
+        for part in self._under_way:
+            if not part.future.cancel() and not part.future.cancelled():
+                # It failed as well, perhaps; one error is enough.
+                part.future.exception()
+        if self._atomic and self._parts:
+            self._submitter.say(BulkDrop(self._bulk))
+        elif isinstance(error, AioqueueError) and not self._atomic:
+            error.add_note(f"{self._done} of the jobs before were submitted, and perhaps more that were on their way")
+
+
+def _stage(bulk: bytes, part: int, request: int, items: list[SubmitItem]) -> BulkStage:
+    return BulkStage(request, bulk, part, items)
+
+
+def _commit(bulk: bytes, parts: int, first: bytes, request: int, items: list[SubmitItem]) -> BulkCommit:
+    return BulkCommit(request, bulk, parts, first)

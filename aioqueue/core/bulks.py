@@ -1,0 +1,127 @@
+"""Bulks: jobs that are accepted together, in more parts than a batch can hold. Nothing here changes anything.
+
+A part is journaled when it comes, its jobs BLOCKED: they live, and no worker gets them. One last event commits the
+bulk; from there its jobs are freed some at a time, for a bulk may have a million. A bulk that is dropped, or of which
+nothing is heard for `BULK_OPEN_MS`, is cancelled in the same way. Bulks belong to a namespace and not to a session: a
+client that returns after a restart goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+from aioqueue.clock import Now
+from aioqueue.core import commands as c
+from aioqueue.core import events as e
+from aioqueue.core.decision import BodyArea, Decision
+from aioqueue.core.state import Bulk, BulkPhase, Job, State
+from aioqueue.core.terms import PARENT_OVER, is_orphan, terms_of
+from aioqueue.errors import BadOption, BulkUnknown, TooManyBulks
+from aioqueue.limits import BULK_FREED_MAX, BULK_OPEN_MS, BULKS_MAX
+from aioqueue.model.states import JobState
+
+_BLOCKED = JobState.BLOCKED
+
+
+def stage_bulk(state: State, command: c.StageBulk, now: Now, bodies: BodyArea) -> Decision:
+    bulk = _promised(state, command.bulk, command.namespace)
+    if bulk is None and command.bulk not in state.bulks and len(state.bulks) >= BULKS_MAX:
+        raise TooManyBulks(bulks=len(state.bulks), limit=BULKS_MAX)
+    parts = 0 if bulk is None else bulk.parts
+    if command.part > parts or (bulk is None and command.bulk in state.bulks):
+        raise BulkUnknown(bulk=command.bulk.hex())
+    if command.part < parts:
+        return Decision([], parts)
+    _check_new(state, command.items)
+    events: list[tuple[e.Event, bytes | None]] = []
+    orphans: list[tuple[e.Event, bytes | None]] = []
+    ids = {item.id for item in command.items}
+    for seq, item in enumerate(command.items, state.next_seq):
+        offset, length, crc = bodies.add(item.body)
+        bodies.weight += len(item.packed_spec) + len(item.extra or b"")
+        due_ms = item.due_ms or (now.wall_ms + item.delay_ms if item.delay_ms else 0)
+        terms = None if item.terms is None else terms_of(state, item.terms, item.spec.namespace, now.wall_ms)
+        event = e.JobSubmitted(
+            item.id, item.packed_spec, seq, _BLOCKED, due_ms, offset, length, crc, 0, item.extra, terms
+        )  # fmt: skip
+        events.append((event, item.body))
+        if terms is not None and is_orphan(state, terms, item.spec.namespace, ids):
+            orphans.append((e.JobCancelled(item.id, PARENT_OVER), None))
+    staged = e.BulkStaged(command.bulk, command.namespace, parts, b"".join(item.id for item in command.items))
+    return Decision([*events, (staged, None), *orphans, (e.BulkHeard(command.bulk, now.mono_ms), None)], parts + 1)
+
+
+def _check_new(state: State, items: list[c.NewJob]) -> None:
+    """Refuse a part whose jobs are not all new, or do not all fit."""
+    seen: set[bytes] = set()
+    size = 0
+    for item in items:
+        if item.known is not c.Known.FRESH or item.id in state.jobs or item.id in seen:
+            reason = "a job of a bulk must have a generated id that is said for the first time"
+            raise BadOption(option="job", value=item.id.hex(), reason=reason)
+        seen.add(item.id)
+        size += len(item.body) + len(item.extra or b"")
+    room_jobs, room_bytes = state.admission.room(len(state.jobs))
+    if len(items) > room_jobs or size > room_bytes:
+        raise state.admission.refusal(len(state.jobs))
+
+
+def commit_bulk(state: State, command: c.CommitBulk, now: Now, bodies: BodyArea) -> Decision:
+    bulk = _promised(state, command.bulk, command.namespace)
+    if bulk is not None:
+        if bulk.phase is BulkPhase.COMMITTED:
+            return Decision([], None)
+        if bulk.parts == command.parts:
+            return Decision([(e.BulkCommitted(command.bulk), None)], None)
+    elif command.bulk not in state.bulks:
+        living = command.first in state.jobs
+        if not living and (not command.looked or command.first in state.just_finished):
+            raise c.NeedsLookup(command.first)
+        if living or command.known:
+            return Decision([], None)
+    raise BulkUnknown(bulk=command.bulk.hex())
+
+
+def drop_bulk(state: State, command: c.DropBulk, now: Now, bodies: BodyArea) -> Decision:
+    bulk = _promised(state, command.bulk, command.namespace)
+    if bulk is None or bulk.phase is not BulkPhase.OPEN:
+        return Decision([], None)
+    return Decision([(free_bulk(state, bulk, now), None)], None)
+
+
+def _promised(state: State, bulk_id: bytes, namespace: str) -> Bulk | None:
+    """The bulk, where it is this namespace's and was not dropped."""
+    bulk = state.bulks.get(bulk_id)
+    return None if bulk is None or bulk.namespace != namespace or bulk.phase is BulkPhase.DROPPED else bulk
+
+
+def decide_freed(state: State, now: Now) -> e.BulkFreed | None:
+    """The next jobs of the bulk whose turn it is to be worked off."""
+    for bulk in state.closing.values():
+        return free_bulk(state, bulk, now)
+    return None
+
+
+def decide_forgotten(state: State, now: Now) -> list[e.BulkFreed]:
+    """The beginning of the end of each bulk whose client is gone."""
+    return [
+        free_bulk(state, bulk, now)
+        for bulk in state.bulks.values()
+        if bulk.phase is BulkPhase.OPEN and bulk.heard_ms + BULK_OPEN_MS <= now.mono_ms
+    ]
+
+
+def free_bulk(state: State, bulk: Bulk, now: Now) -> e.BulkFreed:
+    """The next jobs of a bulk that was committed, or that never will be, become what they are to be."""
+    jobs = list(islice(bulk.jobs, BULK_FREED_MAX))
+    waiting = [job for job in jobs if job.state is _BLOCKED]
+    if bulk.phase is not BulkPhase.COMMITTED:
+        return e.BulkFreed(bulk.id, len(jobs), state.next_seq, cancelled=_ids(waiting))
+    ready = [job for job in waiting if job.due_ms <= now.wall_ms]
+    scheduled = [job for job in waiting if job.due_ms > now.wall_ms]
+    return e.BulkFreed(bulk.id, len(jobs), state.next_seq, _ids(ready), _ids(scheduled))
+
+
+def _ids(jobs: Iterable[Job]) -> bytes:
+    return b"".join([job.id for job in jobs])

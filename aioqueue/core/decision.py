@@ -1,0 +1,36 @@
+"""What deciding gives: events, the bodies they refer to, and an answer."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from aioqueue.core import events as e
+
+
+class BodyArea:
+    """The bodies of the batch that is being decided; an event names its own by offset, length and CRC-32.
+
+    `weight` is what the batch weighs so far, in bytes: the bodies, and what is long in its records.
+    """
+
+    __slots__ = ("parts", "size", "weight")
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.weight = 0
+
+    def add(self, body: bytes) -> tuple[int, int, int]:
+        offset, length = self.size, len(body)
+        self.parts.append(body)
+        self.size = offset + length
+        self.weight += length
+        return offset, length, crc32(body)
+
+
+class Decision(NamedTuple):
+    """Events with the bodies they refer to, and the answer."""
+
+    events: list[tuple[e.Event, bytes | None]]
+    reply: Any

@@ -1,0 +1,200 @@
+"""The promises that can be judged on one state: `check_state`. The rest of them is in `invariants`."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Final
+
+from aioqueue.core import homes
+from aioqueue.core.invariants_bulks import check_bulks
+from aioqueue.core.invariants_terms import check_heap, check_terms
+from aioqueue.core.leasing import idle_beside_work, pool_head
+from aioqueue.core.state import Job, Pool, State
+from aioqueue.limits import CRASHES_MAX
+from aioqueue.model.states import TERMINAL, JobState
+
+_STATES: Final = max(JobState) + 1
+_LEASED: Final = frozenset({JobState.RUNNING, JobState.STOPPING})
+
+
+def check_state(state: State, *, settled: bool = True, held: Container[bytes] | None = None) -> list[str]:
+    """Every promise that one state can break; empty if it keeps them all.
+
+    `settled` says that the step that led here left nothing to do (`more` was False), so that no free capacity may
+    stand beside a ready job. `held` are the jobs whose arguments are at hand (None for all); a line waits for those of
+    its head.
+    """
+    found = [f"I2: job {key.hex()} is kept under another id" for key, job in state.jobs.items() if job.id != key]
+    for job in state.jobs.values():
+        found += _check_job(state, job)
+    found += _check_queues(state)
+    size = sum(job.body_bytes + len(job.extra or b"") for job in state.jobs.values())
+    if state.admission.size != size:
+        found.append(f"I20: the living jobs were counted as {state.admission.size} bytes, they are {size}")
+    found += _check_sessions(state)
+    found += _check_due(state)
+    found += _check_homes(state)
+    found += check_terms(state, settled=settled)
+    found += check_bulks(state)
+    if settled:
+        found += [
+            f"liveness: session {session.number} could have one of {ready} ready jobs"
+            for session, ready in idle_beside_work(state)
+        ]
+        for (namespace, queues), pool in state.pools.items():
+            if _idle_beside_work(state, pool) and not (held is not None and _waits_for_arguments(pool, held)):
+                found.append(f"liveness: a ready job of {namespace}/{','.join(queues)} stands beside a free slot")
+    return found
+
+
+def _idle_beside_work(state: State, pool: Pool) -> bool:
+    """Whether a session could have a job that is ready; one that drains for a suspect could not."""
+    hungry = pool.hungry.values()
+    lonely = any(queue.suspects.solitary for queue in pool.queues)
+    spare = int(lonely and not any(state.sessions[number].alone for number in pool.members))
+    return (
+        (pool_head(pool) is not None and len(hungry) > spare)
+        or (lonely and any(not session.leases for session in hungry))
+        or (
+            any(queue.suspects.among_others for queue in pool.queues)
+            and sum(session.suspect is None for session in hungry) > spare
+        )
+    )
+
+
+def _waits_for_arguments(pool: Pool, held: Container[bytes]) -> bool:
+    """Whether one that stands at a head has its arguments in the journal only."""
+    suspects = [queue.suspects for queue in pool.queues]
+    heads = [line[0] for each in suspects for line in (each.among_others, each.solitary) if line]
+    plain = pool_head(pool)
+    return any(job.id not in held for job in (heads if plain is None else [plain, *heads]))
+
+
+class _Name:
+    """How a violation calls a job; made only where there is one."""
+
+    __slots__ = ("_job",)
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def __str__(self) -> str:
+        return f"job {self._job.id.hex()} ({self._job.state.label})"
+
+
+def _check_job(state: State, job: Job) -> list[str]:
+    found: list[str] = []
+    name = _Name(job)
+    if job.state in TERMINAL:
+        found.append(f"I5: {name} is over and still lives")
+    if job.fence >= state.next_fence or job.seq >= state.next_seq:
+        found.append(f"I4: {name} has fence {job.fence} and place {job.seq} that were not given out yet")
+    if (job.state is JobState.SCHEDULED) != (job.due_ms > 0) and job.state is not JobState.BLOCKED:
+        found.append(f"I9: {name} has the due time {job.due_ms}")
+    if job.failures >= job.spec.retry.attempts:
+        found.append(f"I8: {name} has {job.failures} failures, its cap is {job.spec.retry.attempts}")
+    if job.crashes >= CRASHES_MAX or job.failures > job.runs:
+        found.append(f"I8: {name} has {job.crashes} crashes and {job.failures} failures in {job.runs} runs")
+    holder = state.sessions.get(job.session)
+    if job.state in _LEASED:
+        if holder is None or holder.leases.get(job.id) is not job:
+            found.append(f"I3: {name} is held by session {job.session}, which does not know it")
+        elif not holder.journaled:
+            found.append(f"I3: {name} is held by session {job.session}, which the journal does not know")
+        if not job.fence:
+            found.append(f"I4: {name} runs without a fence")
+    elif job.session:
+        found.append(f"I3: {name} names session {job.session} and does not run")
+    return found
+
+
+def _check_queues(state: State) -> list[str]:
+    found: list[str] = []
+    counts: dict[tuple[str, str], list[int]] = {}
+    ready: dict[tuple[str, str], list[Job]] = {}
+    for job in state.jobs.values():
+        key = (job.spec.namespace, job.spec.queue)
+        counts.setdefault(key, [0] * _STATES)[job.state] += 1
+        if job.state is JobState.READY:
+            ready.setdefault(key, []).append(job)
+    for key, queue in state.queues.items():
+        if queue.counts != counts.pop(key, [0] * _STATES):
+            found.append(f"I2: the counts of {key} are {queue.counts}")
+        due = sorted(ready.pop(key, []), key=lambda job: (-job.spec.priority, job.seq))
+        suspects = [job for job in due if job.crashes]
+        due = [job for job in due if not job.crashes]
+        if list(queue.suspects.in_order()) != suspects:
+            found.append(f"I10: {len(queue.suspects)} suspects of {key} stand in line, {len(suspects)} are ready")
+        lane = list(queue.lane.in_order())
+        if [job.id for job in lane] != [job.id for job in due]:
+            found.append(f"I10: the lane of {key} holds {len(lane)} jobs out of order, {len(due)} are ready")
+        if queue.lane.depth != len(due) or queue.lane.head() is not (due[0] if due else None):
+            found.append(f"I10: the lane of {key} has depth {queue.lane.depth} and another head, {len(due)} are ready")
+    suspects_ready = sum(len(queue.suspects) for queue in state.queues.values())
+    if state.suspects_ready != suspects_ready:
+        found.append(f"I10: {state.suspects_ready} suspects were counted, {suspects_ready} are ready")
+    found += [f"I2: jobs of {key} stand in no queue" for key in counts]
+    return found
+
+
+def _check_sessions(state: State) -> list[str]:
+    found: list[str] = []
+    if {session.secret_hash: number for number, session in state.sessions.items()} != state.session_of:
+        found.append("I2: the sessions are not those that their secrets lead to")
+    hungry = {number for pool in state.pools.values() for number in pool.hungry}
+    for number, session in state.sessions.items():
+        if number != session.number or number >= state.next_session:
+            found.append(f"I2: session {session.number} is kept as {number}, the next is {state.next_session}")
+        for job_id, job in session.leases.items():
+            if state.jobs.get(job_id) is not job or job.state not in _LEASED or job.session != number:
+                found.append(f"I3: session {number} holds job {job_id.hex()}, which does not run there")
+        suspects = [job for job in session.leases.values() if job.crashes]
+        if suspects != ([] if session.suspect is None else [session.suspect]):
+            found.append(f"I8: session {number} holds {len(suspects)} suspects")
+        alone = any(job.crashes >= CRASHES_MAX - 1 for job in suspects)
+        if alone and len(session.leases) > 1:
+            found.append(f"I8: session {number} holds {len(session.leases) - 1} jobs beside one that runs alone")
+        pool = state.pools.get((session.namespace, session.link.queues))
+        free = session.link.slots > len(session.leases) and not alone
+        if free != (pool is not None and pool.hungry.get(number) is session):
+            fed = "is not" if free else "is"
+            found.append(f"liveness: session {number} has {session.free} free slots and {fed} fed")
+        if (session.link.slots > 0) != (pool is not None and number in pool.members):
+            found.append(f"I20: session {number} with {session.link.slots} slots and its pool do not know each other")
+        hungry.discard(number)
+    found += [f"liveness: session {number} is over and would be fed" for number in hungry]
+    found += [f"I20: the pool {key} has no members" for key, pool in state.pools.items() if not pool.members]
+    return found
+
+
+def _check_due(state: State) -> list[str]:
+    entries = {(due_ms, job_id) for due_ms, _, job_id in state.due.entries}
+    scheduled = [job for job in state.jobs.values() if job.state is JobState.SCHEDULED]
+    found = [
+        f"liveness: nothing will wake job {job.id.hex()}" for job in scheduled if (job.due_ms, job.id) not in entries
+    ]
+    if (entry := state.due.head()) is not None:
+        head = state.jobs.get(entry[2])
+        if head is None or head.state is not JobState.SCHEDULED or head.due_ms != entry[0]:
+            found.append("I9: the next due job is none that waits")
+    return found + check_heap(state.due, "I9")
+
+
+def _check_homes(state: State) -> list[str]:
+    """What recovery will need lies at the base or behind it, and is counted where it lies."""
+    items = [(job.home, homes.job_bytes(job)) for job in state.jobs.values()]
+    items += [(home, homes.PART_BYTES) for bulk in state.bulks.values() for home in bulk.homes]
+    items += [(session.home, homes.SESSION_BYTES) for session in state.sessions.values() if session.journaled]
+    counts: dict[int, int] = {}
+    for home, _ in items:
+        place = homes.place_of(home)
+        counts[place] = counts.get(place, 0) + 1
+    found: list[str] = []
+    if counts != state.homes.counted() or list(state.homes.counted()) != sorted(counts):
+        found.append(f"I17: items are counted at {state.homes.counted()}, they are at {counts}")
+    if sum(size for _, size in items) != state.homes.items_bytes:
+        found.append(f"I17: the items weigh {sum(size for _, size in items)} bytes, not {state.homes.items_bytes}")
+    lowest = min((home for home, _ in items), default=state.base)
+    if lowest < state.base:
+        found.append(f"I17: the base is {state.base}, and an item has its home at {lowest}")
+    return found
