@@ -165,6 +165,8 @@ TRIM_STEP_BYTES: Final = 1 * MIB
 VACUUM_STEP_PAGES: Final = 500
 # Free pages that a trim leaves in the file, for the appends that follow.
 VACUUM_KEPT_PAGES: Final = 1_000
+# And as such a part of a large one: a log that moves on fills them again, and each page given back is one copied.
+VACUUM_KEPT_PART: Final = 8
 # From the base on the journal may grow to this, or to twice what lives in it: then its oldest part is carried.
 JOURNAL_BOUND_BYTES: Final = 256 * MIB
 # A smaller log would be carried all the time, for a recovery that takes a fraction of a second anyway.
@@ -175,8 +177,9 @@ JOURNAL_HISTORY_BYTES: Final = 1024 * MIB
 SEGMENTS_A_BOUND: Final = 16
 # Homes are counted by so many positions: less than 10 bytes a job even where each job has a batch of its own.
 HOME_POSITIONS: Final = 16
-# What the record of an item takes beside its spec, headers and body, rounded up.
+# What the record of an item takes beside its spec, headers and body, rounded up; and what a spec mostly takes.
 ITEM_BYTES: Final = 112
+SPEC_BYTES_USUAL: Final = 80
 # What one batch carries: so little that nobody waits for it, and more than one fsync is worth.
 CARRY_BYTES_TARGET: Final = 64 * KIB
 CARRY_ITEMS_MAX: Final = 200

@@ -24,6 +24,7 @@ from aioqueue.broker import translate as t
 from aioqueue.broker.backlog import Backlog
 from aioqueue.broker.beats import Beats
 from aioqueue.broker.bodies import Bodies
+from aioqueue.broker.compaction import Compactor
 from aioqueue.broker.disk import DiskWatch
 from aioqueue.broker.engine import Engine, Query
 from aioqueue.broker.idleness import IdleWatch
@@ -32,6 +33,7 @@ from aioqueue.broker.pages import Listings
 from aioqueue.broker.peer import Peer, check_witness
 from aioqueue.broker.recovery import Recovered, recover
 from aioqueue.broker.silence import Silences
+from aioqueue.broker.span import LogSpan
 from aioqueue.broker.statistics import Statistician
 from aioqueue.broker.translate import Translator
 from aioqueue.broker.waiters import Waiters
@@ -50,6 +52,7 @@ from aioqueue.limits import (
     HEARTBEATS_A_TTL,
     IDLE_MS,
     ITEMS_A_FRAME_MAX,
+    JOURNAL_BOUND_BYTES,
     SESSION_TTL_MS,
     STATISTICS_MS,
 )
@@ -88,6 +91,7 @@ class Broker:
         self.waiters: Waiters[Peer] = Waiters()
         self.recovered = Recovered(0, 0)
         self.disk: DiskWatch | None = None
+        self.compactor: Compactor | None = None
         self._archive = archive
         self._beats = Beats()
         self._idleness = IdleWatch(partition.state)
@@ -115,10 +119,12 @@ class Broker:
         limits: BacklogLimits = USUAL_LIMITS,
         disk: DiskWatch | None = None,
         body_cache_bytes: int | None = BODY_CACHE_BYTES,
+        journal_bound_bytes: int | None = JOURNAL_BOUND_BYTES,
     ) -> AsyncIterator[Broker]:
         """Lead the journal, recover, and run until the block is left; both files are closed then.
 
         `body_cache_bytes` bounds what is held of the arguments of living jobs, None where the journal forgets them.
+        The log that recovery reads is kept to `journal_bound_bytes` or twice what lives; None never trims the journal.
         Raises `JournalError` for what cannot be opened or replayed, and out of the block when the journal fails later.
         """
         try:
@@ -131,12 +137,16 @@ class Broker:
                 partition = Partition(session_ttl_ms, limits)
                 bodies = Bodies(journal, body_cache_bytes, path)
                 overlay = Overlay(archive, clock, bodies)
-                recovered = await recover(journal, archive, overlay, bodies, partition, leadership.position, path)
+                span = LogSpan(journal_bound_bytes or JOURNAL_BOUND_BYTES)
+                recovered = await recover(journal, archive, overlay, bodies, partition, span, leadership.position, path)
                 broker = cls((partition, journal, leadership), archive, overlay, bodies, clock, path)
                 broker.recovered = recovered
+                broker.engine.span = span
                 broker.disk = disk
                 if disk is not None and disk.low is not None:
                     broker.engine.post(c.LimitAdmission(disk.low), _nothing)
+                if journal_bound_bytes is not None:
+                    broker.compactor = Compactor(broker.engine, journal, overlay, bodies, journal_bound_bytes, path)
                 async with broker._running():
                     yield broker
             finally:
@@ -160,6 +170,8 @@ class Broker:
                 self._task_group.start_soon(self._notice_idleness)
                 if self.disk is not None:
                     self._task_group.start_soon(self._watch_disk, self.disk)
+                if self.compactor is not None:
+                    self._task_group.start_soon(self.compactor.run)
                 try:
                     yield
                 finally:

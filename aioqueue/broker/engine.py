@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.lookup import ids_of, tell
 from aioqueue.broker.overlay import Overlay
+from aioqueue.broker.span import LogSpan
 from aioqueue.clock import Clock, Now
 from aioqueue.core import commands as c
 from aioqueue.core.effects import Effect
@@ -95,6 +96,7 @@ class Engine:
         self._fetching: asyncio.Task[None] | None = None
         self._fetched = False
         self.failure: JournalError | None = None
+        self.span = LogSpan()
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -206,6 +208,7 @@ class Engine:
         if step.events:
             data = self._chain.encode(now.wall_ms, encode_events(step.events), step.bodies)
             self.position = await self._append(data)
+            self.span.add(self.position, len(data))
         self._overlay.release(self.position)
         for handler, asker, question, reply in answers:
             handler(asker, question, reply)

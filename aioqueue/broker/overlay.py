@@ -216,13 +216,19 @@ class Overlay:
         async with self._one_bulk:
             await self._write()
 
-    async def _write(self) -> None:
+    async def archived(self, position: int) -> None:
+        """Wait until the archive has all that ended up to `position`, which is durable; or write it now."""
+        async with self._one_bulk:
+            if self._archive.synced < position:
+                await self._write(even_empty=True)
+
+    async def _write(self, *, even_empty: bool = False) -> None:
         position = self._position
         waiting = (*self._superseded.values(), *self._finished.values())
         finished = [row for row in waiting if row.position <= position]
         runs, self._runs = self._runs, []
         revived, self._revived = self._revived, {}
-        if not (finished or runs or revived):
+        if not (finished or runs or revived or even_empty):
             return
         self._writing_runs, self._writing_revived = runs, revived
         parts = list(self._parts(finished))

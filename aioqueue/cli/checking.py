@@ -6,6 +6,8 @@ import os
 import sys
 from typing import Final
 
+import msgspec
+
 from aioqueue.cli.outcome import DONE, FAILED, out, say
 from aioqueue.clock import mono_ns
 from aioqueue.core.machine import IllegalChange
@@ -33,6 +35,9 @@ async def check_and_tell(path: str, *, json: bool) -> int:
         report = await check_journal(path, visit)
     finally:
         progress.clear()
+    if replay.baseless:
+        problem = f"the log begins at batch {replay.baseless}, and no batch says that it may"
+        report = msgspec.structs.replace(report, problems=[*report.problems, problem], ok=False)
     if json:
         out(json_text({**document(report), "events": replay.events, "jobs": replay.jobs}, indent=2))
     else:
@@ -62,11 +67,18 @@ class Replay:
     @property
     def jobs(self) -> int | None:
         """How many jobs live at the end; None if that cannot be known."""
-        return len(self._partition.state.jobs) if self._whole else None
+        return len(self._partition.state.jobs) if self._whole and not self._partition.state.partial else None
+
+    @property
+    def baseless(self) -> int:
+        """Where a log begins of which nothing says that it may; 0 for one that is whole."""
+        return self._partition.state.base if self._whole and self._partition.state.partial else 0
 
     def take(self, batch: Batch) -> None:
         """Raises `ValueError` for a batch that no broker could go on from, `JournalNewer` for a newer version's."""
-        if batch.position != self._after + 1:
+        if not self._after:
+            self._partition.start_at(batch.position)
+        elif batch.position != self._after + 1:
             self._whole = False
         self._after = batch.position
         if batch.kind is not BatchKind.EVENTS:
@@ -117,6 +129,7 @@ def _lines(report: CheckReport, replay: Replay) -> list[str]:
         f"journal:   {plain(report.path)}",
         f"id:        {report.journal_id or 'unknown'}, format {report.format}, epoch {report.epoch}",
         f"batches:   {report.batches:,}, positions {report.first_position:,} to {report.last_position:,}",
+        *([f"history:   {report.history:,} batches below these, which no start needs"] if report.history else []),
         f"events:    {replay.events:,} ({report.events_bytes:,} bytes, and {report.bodies_bytes:,} of bodies)",
         f"jobs:      {'unknown' if replay.jobs is None else f'{replay.jobs:,} living'}",
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.broker.opening import open_broker
 from aioqueue.cli.outcome import DONE, FAILED, out, say
 from aioqueue.clock import Clock, SystemClock
+from aioqueue.core.events import BaseMoved
 from aioqueue.core.machine import IllegalChange
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events, encode_events
@@ -111,9 +112,10 @@ def _refuse_taken(path: str) -> None:
 
 def _read(found: Remains, fresh: FreshJournal, report: SalvageReport) -> tuple[Rescue, Partition]:
     """Copy what is whole up to the first gap, and take what stands behind it."""
-    partition = Partition()
+    first = _begin(found, report.path)
+    partition = _partition(first)
     rescue: Rescue | None = None
-    for item in found.read():
+    for item in found.read(first):
         if isinstance(item, Gap):
             report.lost.append(str(item))
             rescue = rescue or Rescue(partition)
@@ -126,7 +128,7 @@ def _read(found: Remains, fresh: FreshJournal, report: SalvageReport) -> tuple[R
                 report.kept += 1
                 continue
             # The state is of no use after a batch that does not replay: once more, up to that one.
-            partition = _again(found, fresh.position, report.path)
+            partition = _again(found, first, fresh.position, report.path)
             rescue = Rescue(partition)
         elif item.kind is BatchKind.EVENTS:
             try:
@@ -152,9 +154,36 @@ def _replay(partition: Partition, batch: Batch, path: str) -> str:
     return ""
 
 
-def _again(found: Remains, last: int, path: str) -> Partition:
-    partition = Partition()
+def _begin(found: Remains, path: str) -> int:
+    """Where to begin: at the first batch or at a base, whichever is followed by most before the next gap.
+
+    A base counts if all is there from it to the batch that says so. What stands below it is history.
+    """
+    gaps: list[Gap] = []
+    bases = [1]
     for item in found.read():
+        if isinstance(item, Gap):
+            gaps.append(item)
+        elif item.kind is BatchKind.EVENTS:
+            with suppress(JournalDamaged):
+                moved = [event.base for event in decode_events(item.events, path) if isinstance(event, BaseMoved)]
+                bases += [base for base in moved if not gaps or base > gaps[-1].last]
+
+    def reach(first: int) -> tuple[int, int]:
+        return next((gap.first for gap in gaps if gap.last >= first), found.last + 1), first
+
+    return max(bases, key=reach)
+
+
+def _partition(first: int) -> Partition:
+    partition = Partition()
+    partition.start_at(first)
+    return partition
+
+
+def _again(found: Remains, first: int, last: int, path: str) -> Partition:
+    partition = _partition(first)
+    for item in found.read(first):
         if not isinstance(item, Batch) or item.position > last:
             break
         _replay(partition, item, path)

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from aioqueue.core import events as e
 from aioqueue.core import staging
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, ReviveJob, StopRun
-from aioqueue.core.homes import SESSION_BYTES, job_bytes
 from aioqueue.core.machine import LEGAL, IllegalChange, illegal_change
 from aioqueue.core.places import pack_place, same_body
 from aioqueue.core.state import Job, Pool, QueueState, Rare, Session, State, admitted_bytes, rare_of
@@ -80,7 +79,7 @@ def _submitted(state: State, event: e.JobSubmitted, body: bytes | None, at: Mome
         generation=event.generation, home=at.position,
     )  # fmt: skip
     at.arguments[event.id] = body or b""
-    state.homes.add(at.position, job_bytes(job))
+    state.homes.add(at.position)
     state.admission.size += admitted_bytes(job)
     queue = state.queues[spec.key]
     queue.counts[event.state] += 1
@@ -330,7 +329,7 @@ def _finish(state: State, job: Job, end: JobState, body: bytes, worker: str, at:
         queue.dead += 1
     job.state = end
     del state.jobs[job.id]
-    state.homes.remove(job.home, job_bytes(job))
+    state.homes.remove(job.home)
     state.admission.size -= admitted_bytes(job)
     state.just_finished.add(job.id)
     extra, terms = b"", None
@@ -378,7 +377,7 @@ def _session_opened(state: State, event: e.SessionOpened, body: bytes | None, at
     session = _session(state, event)
     session.journaled = True
     session.home = at.position
-    state.homes.add(at.position, SESSION_BYTES)
+    state.homes.add(at.position)
 
 
 def _session(state: State, opened: e.SessionOpened) -> Session:
@@ -408,7 +407,7 @@ def _forget_session(state: State, number: int, at: Moment) -> None:
     # A replay that begun behind its opening may not know the secret, nor where its home was.
     state.session_of.pop(session.secret_hash, None)
     if session.home:
-        state.homes.remove(session.home, SESSION_BYTES)
+        state.homes.remove(session.home)
     at.effects.append(CloseSession(number))
 
 
@@ -466,13 +465,14 @@ def _job_carried(state: State, event: e.JobCarried, body: bytes | None, at: Mome
             raise IllegalChange(f"job {event.id.hex()} is carried as {event.state.label}, and is not known")
         _heard_of(state, told)
         at.arguments[event.id] = body or b""
+        at.arguments[event.id] = body or b""
     else:
         was = replace(job, home=at.position, place=place)
         if was != told or not same_body(job.place, place):
             raise IllegalChange(f"job {event.id.hex()} is carried with another record than it has")
-        state.homes.remove(job.home, job_bytes(job))
+        state.homes.remove(job.home)
         job.home, job.place = at.position, place
-    state.homes.add(at.position, job_bytes(told))
+    state.homes.add(at.position)
 
 
 def _heard_of(state: State, job: Job) -> None:
@@ -507,7 +507,7 @@ def known_session(state: State, number: int) -> Session:
 def _session_carried(state: State, event: e.SessionCarried, body: bytes | None, at: Moment) -> None:
     session = state.sessions.get(event.number)
     if session is not None and session.home:
-        state.homes.remove(session.home, SESSION_BYTES)
+        state.homes.remove(session.home)
     elif state.partial:
         session = known_session(state, event.number)
         session.secret_hash, session.namespace, session.name = event.secret_hash, event.namespace, event.name
@@ -515,7 +515,7 @@ def _session_carried(state: State, event: e.SessionCarried, body: bytes | None, 
     else:
         raise IllegalChange(f"session {event.number} is carried, and is not known")
     session.home = at.position
-    state.homes.add(at.position, SESSION_BYTES)
+    state.homes.add(at.position)
 
 
 def _base_moved(state: State, event: e.BaseMoved, body: bytes | None, at: Moment) -> None:

@@ -16,7 +16,7 @@ from aioqueue.core import events as e
 from aioqueue.core.backoff import backoff_ms
 from aioqueue.core.bulks import commit_bulk, drop_bulk, stage_bulk
 from aioqueue.core.decision import BodyArea, Decision
-from aioqueue.core.homes import SESSION_BYTES, job_bytes
+from aioqueue.core.homes import job_bytes
 from aioqueue.core.state import Job, Session, State
 from aioqueue.core.terms import PARENT_OVER, end_when_stopped, is_orphan, terms_of
 from aioqueue.errors import (
@@ -28,7 +28,7 @@ from aioqueue.errors import (
     TooManySessions,
     WrongNamespace,
 )
-from aioqueue.limits import ATOMIC_BYTES_MAX, ATOMIC_JOBS_MAX, CRASHES_MAX, SESSIONS_MAX
+from aioqueue.limits import ATOMIC_BYTES_MAX, ATOMIC_JOBS_MAX, CRASHES_MAX, ITEM_BYTES, SESSIONS_MAX
 from aioqueue.model.ids import id_text
 from aioqueue.model.records import Terms
 from aioqueue.model.states import Cause, JobState
@@ -344,7 +344,7 @@ def _carry(state: State, command: c.CarryItems, now: Now, bodies: BodyArea) -> D
         session = state.sessions.get(seen.number)
         if session is None or session.home != seen.home:
             continue
-        carried_bytes += SESSION_BYTES
+        carried_bytes += ITEM_BYTES
         events.append((e.SessionCarried(session.number, session.secret_hash, session.namespace, session.name), None))
     for item in command.jobs:
         job = state.jobs.get(item.id)

@@ -1,9 +1,10 @@
-"""Where in the journal the items live that recovery needs: living jobs, and sessions that are journaled.
+"""Where in the journal the items live that recovery needs: living jobs, journaled sessions, and parts of open bulks.
 
 The **home** of an item is the batch that holds its whole record: a job's submit, a session's opening, or where either
-was carried to. Everything that happened to it since stands behind its home, so what lies below the lowest home is
-history. Homes are counted, some positions at a time: a million jobs in a million batches must not cost another record
-each. So the lowest home is known to a few batches, and never said to be higher than it is.
+was carried to (a part of a bulk never is: it is over when the bulk is). Everything that happened to it since stands
+behind its home, so what lies below the lowest home is history. Homes are counted, some positions at a time: a million
+jobs in a million batches must not cost another record each. So the lowest home is known to a few batches, and never
+said to be higher than it is.
 
 Only `apply` changes it. Who looks for the items themselves reads the batches (`broker.compaction`).
 """
@@ -11,21 +12,22 @@ Only `apply` changes it. Who looks for the items themselves reads the batches (`
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from aioqueue.limits import HOME_POSITIONS, ITEM_BYTES
+from aioqueue.limits import HOME_POSITIONS, ITEM_BYTES, SPEC_BYTES_USUAL
 
 if TYPE_CHECKING:
-    from aioqueue.core.state import Job
-
-SESSION_BYTES: Final = ITEM_BYTES
-# A part of a bulk is no more than its place in the journal: it is never carried, and is over when the bulk is.
-PART_BYTES: Final = ITEM_BYTES
+    from aioqueue.core.state import Job, State
 
 
 def job_bytes(job: Job) -> int:
-    """What the job's record weighs in the journal, its arguments included; about, and always the same."""
+    """About what the job's record takes in the journal, its arguments included."""
     return ITEM_BYTES + len(job.spec.packed) + job.body_bytes + len(job.extra or b"")
+
+
+def living_bytes(state: State) -> int:
+    """About what the records of all items take."""
+    return (ITEM_BYTES + SPEC_BYTES_USUAL) * (len(state.jobs) + len(state.sessions)) + state.admission.size
 
 
 def place_of(home: int) -> int:
@@ -34,30 +36,28 @@ def place_of(home: int) -> int:
 
 
 class Homes:
-    """Counts of items by their homes. `items_bytes` is what all of them weigh."""
+    """Counts of items by their homes."""
 
-    __slots__ = ("_counts", "items_bytes")
+    __slots__ = ("_counts",)
 
     def __init__(self) -> None:
         # A new home is always the highest, so the counts stand in order.
         self._counts: dict[int, int] = {}
-        self.items_bytes = 0
 
-    def add(self, home: int, item_bytes: int) -> None:
+    def add(self, home: int) -> None:
         """An item has its home here now."""
-        place = place_of(home)
+        # Twice a job, and a call of `place_of` costs as much as the rest.
+        place = home // HOME_POSITIONS
         self._counts[place] = self._counts.get(place, 0) + 1
-        self.items_bytes += item_bytes
 
-    def remove(self, home: int, item_bytes: int) -> None:
+    def remove(self, home: int) -> None:
         """An item is over, or has another home."""
-        place = place_of(home)
+        place = home // HOME_POSITIONS
         left = self._counts[place] - 1
         if left:
             self._counts[place] = left
         else:
             del self._counts[place]
-        self.items_bytes -= item_bytes
 
     def oldest(self) -> int | None:
         """A position that no item has its home below; None where there is no item."""

@@ -70,6 +70,8 @@ class Partition:
         # Where a replay began, and the last batch of it that told of an unknown item.
         self._first = 1
         self._unknown_at = 0
+        # Of what happened up to here the replay may know nothing; the archive has what ended then.
+        self.archived_up_to = 0
 
     def step(
         self, commands: Sequence[c.Command], now: Now, position: int, held: Container[bytes] | None = None
@@ -188,6 +190,7 @@ class Partition:
             if event.head < self._unknown_at or unheard:
                 raise IllegalChange(f"batch {self._unknown_at} and sessions {unheard} tell of items never heard of")
             state.partial = False
+            self.archived_up_to = event.head
             self._tidy()
             return False
         if isinstance(event, e.BulkStaged):

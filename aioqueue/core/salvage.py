@@ -1,8 +1,8 @@
 """What can be kept of jobs where a part of the journal is lost: what the batches behind the gap tell of them.
 
 Up to the gap the state is known. Behind it, events refer to jobs, leases and places that may have changed unseen, so
-they cannot be replayed; but two kinds of them are certain by themselves. A submit holds the whole job, and an end says
-that the job must not run again. So, in this order:
+they cannot be replayed; but two kinds of them are certain by themselves. A submit, or a record that was carried, holds
+the whole job, and an end says that the job must not run again. So, in this order:
 
 * a run that was on at the gap, and whose end stands behind it with the same fence, ends as it did;
 * all leases are given back, and all sessions end: their workers may hold runs that this journal never heard of;
@@ -69,7 +69,9 @@ class Rescue:
     def take(self, events: Sequence[e.Event], bodies: bytes, wall_ms: int) -> None:
         """One batch behind the gap."""
         for event in events:
-            if isinstance(event, e.JobEvent):
+            if isinstance(event, e.JobCarried):
+                self._take_record(event, _body(event, bodies))
+            elif isinstance(event, e.JobEvent):
                 self._take(_Found(wall_ms, event, _body(event, bodies)))
             elif isinstance(event, e.BulkStaged):
                 self._bulk_of.update(dict.fromkeys(ids_in(event.ids), event.bulk))
@@ -146,6 +148,19 @@ class Rescue:
         elif job is None and job_id not in self.submitted:
             self.lost.add(job_id)
 
+    def _take_record(self, event: e.JobCarried, body: bytes | None) -> None:
+        """A job's whole record: what its submit would tell, where that is in the gap, or lies behind the base."""
+        job = self._partition.state.jobs.get(event.id)
+        if event.id in self.submitted or (job is not None and job.generation == event.generation):
+            return
+        waits = event.state is JobState.SCHEDULED
+        submit = e.JobSubmitted(
+            event.id, event.spec, event.seq, JobState.SCHEDULED if waits else JobState.READY,
+            event.due_ms if waits else 0, event.body_offset, event.body_bytes, event.body_crc, event.generation,
+            event.extra, event.terms,
+        )  # fmt: skip
+        self._take(_Found(event.submitted_ms, submit, body))
+
     def _over(self, job_id: bytes) -> bool:
         """Whether the run that was on at the gap ended the job."""
         found = self.finished.get(job_id)
@@ -214,6 +229,6 @@ def _end_of(event: Any) -> JobState | None:
 
 def _body(event: Any, bodies: bytes) -> bytes | None:
     """What the event refers to; the batch's hash vouched for it."""
-    if isinstance(event, e.JobSubmitted | e.JobSucceeded | e.JobFailed):
+    if isinstance(event, e.WITH_BODY):
         return bodies[event.body_offset : event.body_offset + event.body_bytes]
     return None

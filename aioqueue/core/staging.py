@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from aioqueue.core import events as e
-from aioqueue.core.homes import PART_BYTES
 from aioqueue.core.machine import LEGAL, IllegalChange
 from aioqueue.core.state import Bulk, BulkPhase, Job, State
 from aioqueue.model.ids import ids_in
@@ -25,7 +24,7 @@ def add_part(state: State, event: e.BulkStaged, home: int) -> None:
     bulk.jobs.extend(jobs)
     # Its parts are never carried: they hold the base back, for the while that it takes to stage and free them.
     bulk.homes.append(home)
-    state.homes.add(home, PART_BYTES)
+    state.homes.add(home)
 
 
 def commit(state: State, event: e.BulkCommitted) -> None:
@@ -69,7 +68,7 @@ def _work_off(state: State, bulk: Bulk, event: e.BulkFreed) -> None:
         bulk.jobs.popleft()
     if not bulk.jobs:
         for home in bulk.homes:
-            state.homes.remove(home, PART_BYTES)
+            state.homes.remove(home)
         del state.bulks[bulk.id]
         del state.closing[bulk.id]
 

@@ -54,11 +54,11 @@ class Journal(Protocol):
         """
         ...
 
-    def read(self, after: int) -> AsyncIterator[Batch]:
+    def read(self, after: int, last: int | None = None) -> AsyncIterator[Batch]:
         """All batches behind position `after`, ascending, gapless, each verified; 0 is from the first one kept.
 
-        Ends at the last batch that was durable when it got there. `HistoryLost` if `after` lies beyond the journal's
-        end, below what was trimmed, or is overtaken by a trim.
+        Ends at position `last`, or at the last batch that was durable when it got there. `HistoryLost` if `after` lies
+        beyond the journal's end, below what was trimmed, or is overtaken by a trim.
         """
         ...
 
@@ -73,10 +73,12 @@ class Journal(Protocol):
         """The same for many, in their order, in one go: a writer waits for all of it, so ask for little at a time."""
         ...
 
-    async def trim(self, before: int) -> None:
+    async def trim(self, before: int, keep_bytes: int = 0) -> None:
         """Batches below position `before` are needed no more; only the leader says so, else it is `Fenced`.
 
-        Advisory, repeatable; the last batch always stays.
+        From here on the first one kept is `before`: that is on the disk when this returns, and reading begins there.
+        Those below it may stay for people and for salvage, the newest of them, while all that is stored is no more
+        than about `keep_bytes`. Advisory, repeatable; the last batch always stays.
         """
         ...
 

@@ -31,7 +31,7 @@ class CheckReport(msgspec.Struct, frozen=True):
 
     `journal_id` is hexadecimal. Counts and bytes are those of the batches that could be verified; `first_position`
     and `last_position` are 0 for a journal without batches. `notes` are no damage: what a start would cut off, or write
-    anew.
+    anew. `history` is how many batches below the first one are still there.
     """
 
     path: str
@@ -46,6 +46,7 @@ class CheckReport(msgspec.Struct, frozen=True):
     problems: list[str]
     notes: list[str]
     ok: bool
+    history: int = 0
 
 
 async def check_journal(
@@ -88,6 +89,7 @@ class _Check:
         self._batches = 0
         self._events_bytes = 0
         self._bodies_bytes = 0
+        self._history_batches = 0
 
     @property
     def _full(self) -> bool:
@@ -111,6 +113,7 @@ class _Check:
             problems=self._problems,
             notes=self._notes,
             ok=not self._problems,
+            history=self._history_batches,
         )
 
     async def run(self, connection: Connection) -> None:
@@ -142,12 +145,30 @@ class _Check:
             if first > 1:
                 self.note(f"all batches from {first} on are missing")
             return
+        await self._below(connection, first, before)
         self._first, self._last = first, last
         reader = ChainReader(self._path, self._journal_id, first, before)
         position = first
         while position <= last and not self._full:
             end = await self._range(connection, reader, position, last)
             position = end + 1
+
+    async def _below(self, connection: Connection, first: int, before: bytes) -> None:
+        """What a trim left below the first batch, as long as it is whole; a start reads none of it."""
+        position = (await connection.fetch("SELECT min(position) FROM batches"))[0][0] or first
+        reader = ChainReader(self._path, self._journal_id, position, None)
+        batch_id = before
+        try:
+            while position < first:
+                end = await connection.range_end(position, first - 1, READ_RANGE_BYTES)
+                for row in await connection.fetch(_RANGE, (position, end)):
+                    batch_id = reader.take(row[0], row[1]).batch_id
+                    self._history_batches += 1
+                position = end + 1
+            if reader.expected != first or batch_id != before:
+                self._notes.append(f"history: it does not reach up to batch {first}; no start reads it")
+        except JournalError as error:
+            self._notes.append(f"history: {error}; no start reads it")
 
     async def _structure(self, connection: Connection) -> None:
         """SQLite's pages and trees; the batches have hashes of their own."""

@@ -42,7 +42,14 @@ class FreshJournal:
         return self._chain.position
 
     def copy(self, batch: Batch) -> None:
-        """The batch of another journal, with its time and epoch, at the next position."""
+        """The batch of another journal, with its time and epoch, at the next position.
+
+        The first one may stand at any, that is its journal's base: what refers to positions does so here too.
+        """
+        if not self.position and batch.position > 1:
+            # What stands below it is in the other journal; some id must stand for that.
+            self._chain = Chain(self.journal_id, batch.epoch, batch.position - 1, self.journal_id)
+            self._database.execute("UPDATE journal SET first = ?, before = ?", (batch.position, self.journal_id))
         self._chain.epoch = batch.epoch
         self._insert(self._chain.encode(batch.wall_ms, batch.events, [batch.bodies], kind=batch.kind))
 

@@ -96,11 +96,11 @@ class MemoryJournal:
             await self._write(data)
         return expected + 1
 
-    async def read(self, after: int) -> AsyncIterator[Batch]:
+    async def read(self, after: int, last: int | None = None) -> AsyncIterator[Batch]:
         """See `Journal.read`."""
         handle = self._current()
         reader = handle.reader(after)
-        while reader.expected <= self._current().tail:
+        while reader.expected <= min(tail := self._current().tail, last or tail):
             position = reader.expected
             data = self._store.batches.get(position)
             if data is None:
@@ -127,8 +127,8 @@ class MemoryJournal:
         """See `Journal.get_many`."""
         return [await self.get(*extent) for extent in extents]
 
-    async def trim(self, before: int) -> None:
-        """See `Journal.trim`."""
+    async def trim(self, before: int, keep_bytes: int = 0) -> None:
+        """See `Journal.trim`; nothing is kept below."""
         handle = self._current()
         handle.check_leads()
         before = min(before, handle.tail)

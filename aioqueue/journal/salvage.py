@@ -116,13 +116,13 @@ class Remains:
         marked = mark.position if isinstance(mark, Mark) and mark.journal_id == self.journal_id else 0
         self.last = max(*self._places, marked)
 
-    def read(self) -> Iterator[Batch | Gap]:
-        """All positions from 1 to `last` in their order: batches that vouch for themselves, and the gaps between them.
+    def read(self, first: int = 1) -> Iterator[Batch | Gap]:
+        """All positions from `first` to `last` in their order: batches that vouch for themselves, and the gaps between.
 
         A batch that does not follow the one before it is lost too.
         """
         waiting: Gap | None = None
-        for item in self._items():
+        for item in self._items(first):
             if isinstance(item, Gap) and waiting is not None and item.reason == waiting.reason:
                 waiting = waiting._replace(last=item.last)
                 continue
@@ -134,9 +134,9 @@ class Remains:
         if waiting is not None:
             yield waiting
 
-    def _items(self) -> Iterator[Batch | Gap]:
-        reader = ChainReader(self.path, self.journal_id, 1, NO_BATCH)
-        for position in sorted(self._places):
+    def _items(self, first: int) -> Iterator[Batch | Gap]:
+        reader = ChainReader(self.path, self.journal_id, first, NO_BATCH if first == 1 else None)
+        for position in sorted(place for place in self._places if place >= first):
             if position > reader.expected:
                 yield Gap(reader.expected, position - 1, _NOTHING)
                 reader.resume(position)

@@ -29,6 +29,7 @@ from aioqueue.limits import (
     READ_RANGE_BYTES,
     TRIM_STEP_BYTES,
     VACUUM_KEPT_PAGES,
+    VACUUM_KEPT_PART,
     VACUUM_STEP_PAGES,
 )
 
@@ -42,6 +43,7 @@ _BODIES: Final = (
 )
 _TRIMMED: Final = "UPDATE journal SET first = ?, before = ?"
 _DELETE: Final = "DELETE FROM batches WHERE position BETWEEN ? AND ?"
+_PAGES: Final = "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count"
 # What a row costs in the log beside its own bytes: a leaf, its parent, the first page and a map of pages.
 _PAGES_A_ROW: Final = 4
 
@@ -109,18 +111,18 @@ class SqliteJournal:
         await self._in_turn(write)
         return expected + 1
 
-    async def read(self, after: int) -> AsyncIterator[Batch]:
+    async def read(self, after: int, last: int | None = None) -> AsyncIterator[Batch]:
         """See `Journal.read`. Whole ranges at a time: an open cursor would make the checkpoint fail."""
         handle = self._handle
         handle.check_usable()
         reader = handle.reader(after)
-        while reader.expected <= handle.tail:
-            last = await self._connection.range_end(reader.expected, handle.tail, READ_RANGE_BYTES)
-            for position, data in await self._connection.fetch(_RANGE, (reader.expected, last)):
+        while reader.expected <= (end := min(handle.tail, last or handle.tail)):
+            range_end = await self._connection.range_end(reader.expected, end, READ_RANGE_BYTES)
+            for position, data in await self._connection.fetch(_RANGE, (reader.expected, range_end)):
                 batch = reader.take(position, data)
                 if position > after:
                     yield batch
-            if reader.expected <= last:
+            if reader.expected <= range_end:
                 raise HistoryLost(path=self.path, reason=f"batch {reader.expected} is missing")
             handle.check_usable()
 
@@ -144,27 +146,34 @@ class SqliteJournal:
                 raise JournalDamaged(path=self.path, where=f"batch {position}", reason=reason)
         return [body for _, body in rows]
 
-    async def trim(self, before: int) -> None:
+    async def trim(self, before: int, keep_bytes: int = 0) -> None:
         """See `Journal.trim`. In steps that appends go between; one that was interrupted is finished by the next."""
         handle = self._handle
         handle.check_leads()
         before = min(before, handle.tail)
-        if before <= handle.first:
-            return
-        # First what is kept from here on, then the rows: between the two, rows below it are merely left over.
-        rows = await self._connection.fetch(_RANGE, (before, before))
-        if not rows:
-            raise HistoryLost(path=self.path, reason=f"batch {before} is missing")
-        data = rows[0][1]
-        ChainReader(self.path, handle.journal_id, before, None).take(before, data)
-        await self._in_turn(partial(self._raise_first, before, peek_header(data).previous))
+        if before > handle.first:
+            # First what is kept from here on, then the rows: what stands below it is read by no start.
+            rows = await self._connection.fetch(_RANGE, (before, before))
+            if not rows:
+                raise HistoryLost(path=self.path, reason=f"batch {before} is missing")
+            data = rows[0][1]
+            ChainReader(self.path, handle.journal_id, before, None).take(before, data)
+            await self._in_turn(partial(self._raise_first, before, peek_header(data).previous))
         position = (await self._connection.fetch("SELECT min(position) FROM batches"))[0][0]
-        while position < before:
-            last = await self._connection.range_end(position, before - 1, TRIM_STEP_BYTES)
+        pages, free = await self._pages()
+        while position < handle.first and (pages - free) * JOURNAL_PAGE_BYTES > keep_bytes:
+            last = await self._connection.range_end(position, handle.first - 1, TRIM_STEP_BYTES)
             await self._in_turn(partial(self._delete, position, last))
             position = last + 1
-        while (await self._connection.fetch("PRAGMA freelist_count"))[0][0] > VACUUM_KEPT_PAGES:
+            pages, free = await self._pages()
+        while free > max(VACUUM_KEPT_PAGES, pages // VACUUM_KEPT_PART):
             await self._in_turn(self._vacuum)
+            pages, free = await self._pages()
+
+    async def _pages(self) -> tuple[int, int]:
+        """How many pages the file has, and how many of them are free."""
+        pages, free = (await self._connection.fetch(_PAGES))[0]
+        return pages, free
 
     async def aclose(self) -> None:
         """See `Journal.aclose`. A journal that never led, or that failed, leaves the file byte for byte as it was."""

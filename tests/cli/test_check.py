@@ -11,14 +11,28 @@ import pytest
 from aioqueue.broker.opening import open_broker
 from aioqueue.cli.checking import Replay
 from aioqueue.client.queue import Queue
-from aioqueue.clock import ManualClock
+from aioqueue.clock import ManualClock, SystemClock
 from aioqueue.core import events as e
 from aioqueue.core.records import encode_events
 from aioqueue.errors import JournalNewer
 from aioqueue.journal.batch import Batch, BatchKind
+from aioqueue.limits import HOME_POSITIONS
 from aioqueue.model.states import JobState
 from aioqueue.transport.address import SqliteAddress
+from tests.support.churn import churn
+from tests.support.patience import eventually
 from tests.support.shell import Shell
+
+
+@pytest.fixture
+async def cut(folder: Path) -> Path:
+    """A journal whose log was cut: jobs 1 to 5 were carried, 6 to 80 are over."""
+    path = folder / "cut.db"
+    async with open_broker(SqliteAddress(str(path)), clock=SystemClock(), journal_bound_bytes=20_000) as broker:
+        await churn(broker, range(1, 6), living=True)
+        await churn(broker, range(6, 81))
+        await eventually(lambda: broker.engine.partition.state.base > HOME_POSITIONS)
+    return path
 
 
 @pytest.fixture
@@ -127,3 +141,30 @@ def test_batches_after_a_gap_are_not_replayed_onto_the_wrong_state() -> None:
 
 def _batch(position: int, *events: e.Event, kind: BatchKind = BatchKind.EVENTS) -> Batch:
     return Batch(position, 1, kind, 0, b"", encode_events(events), b"")
+
+
+def test_a_journal_that_was_cut_is_whole_and_so_is_its_history(cut: Path, shell: Shell) -> None:
+    report = shell.run("check", str(cut), "--json").json
+
+    assert (report["ok"], report["problems"], report["notes"], report["jobs"]) == (True, [], [], 5)
+    assert report["first_position"] == report["history"] + 1 > HOME_POSITIONS
+    assert f"history:   {report['history']} batches below" in shell.run("check", str(cut)).out
+
+
+def test_damaged_history_is_a_note_and_no_problem(cut: Path, shell: Shell) -> None:
+    with closing(sqlite3.connect(cut, isolation_level=None)) as database:
+        database.execute("UPDATE batches SET data = zeroblob(length(data)) WHERE position = 3")
+    report = shell.run("check", str(cut), "--json").json
+
+    assert (report["ok"], report["problems"], report["jobs"]) == (True, [], 5)
+    assert any("history" in note and "batch 3" in note for note in report["notes"])
+
+
+def test_a_log_that_begins_where_nothing_says_that_it_may_is_a_problem(journal: Path, shell: Shell) -> None:
+    with closing(sqlite3.connect(journal, isolation_level=None)) as database:
+        database.execute("DELETE FROM batches WHERE position < 3")
+        database.execute("UPDATE journal SET first = 3, before = (SELECT substr(data, 41, 16) FROM batches LIMIT 1)")
+    ended = shell.run("check", str(journal))
+
+    assert ended.code == 1
+    assert "problem:   the log begins at batch 3, and no batch says that it may" in ended.out

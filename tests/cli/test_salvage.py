@@ -19,8 +19,12 @@ from aioqueue.core.records import decode_events
 from aioqueue.errors import JournalInUse
 from aioqueue.journal.batch import Batch, BatchKind
 from aioqueue.journal.salvage import Gap, remains
+from aioqueue.limits import HOME_POSITIONS
 from aioqueue.model.ids import id_text, own_id
 from aioqueue.transport.address import SqliteAddress
+from tests.support.churn import churn
+from tests.support.patience import eventually
+from tests.support.scene import job_id
 from tests.support.shell import Shell
 
 Runs = list[int]
@@ -232,3 +236,68 @@ def test_an_old_copy_is_put_back_as_a_journal_of_its_own(journal: Path, shell: S
 
     assert shell.run("check", str(backup), "--salvage", str(journal)).code == 0
     assert shell.run("check", str(journal), "--json").json["jobs"] == 3
+
+
+@pytest.fixture
+async def cut(folder: Path) -> Path:
+    """A journal whose log was cut twice at least: jobs 1 to 5 were carried, 6 to 120 are over and in the archive."""
+    path = folder / "cut.db"
+    async with open_broker(SqliteAddress(str(path)), clock=SystemClock(), journal_bound_bytes=20_000) as broker:
+        await churn(broker, range(1, 6), living=True)
+        await churn(broker, range(6, 121))
+        await eventually(lambda: broker.engine.partition.state.base > 5 * HOME_POSITIONS)
+    return path
+
+
+def zero(path: Path, position: int) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA secure_delete = ON")
+        database.execute("UPDATE batches SET data = zeroblob(length(data)) WHERE position = ?", (position,))
+
+
+async def living_in(path: Path) -> set[bytes]:
+    async with open_broker(SqliteAddress(str(path)), clock=SystemClock()) as broker:
+        return set(broker.engine.partition.state.jobs)
+
+
+LIVING = {job_id(number) for number in range(1, 6)}
+
+
+async def test_a_journal_that_was_cut_is_saved_from_its_base_on(cut: Path) -> None:
+    report = await salvage(str(cut), str(cut.with_name("new.db")), SystemClock())
+
+    assert (report.ok, report.lost, report.jobs, report.resubmitted) == (True, [], 5, 0)
+    assert await living_in(cut.with_name("new.db")) == LIVING
+
+
+async def test_damaged_history_costs_nothing(cut: Path) -> None:
+    zero(cut, 3)
+    report = await salvage(str(cut), str(cut.with_name("new.db")), SystemClock())
+
+    assert (report.ok, report.jobs, report.resubmitted) == (True, 5, 0)
+    assert await living_in(cut.with_name("new.db")) == LIVING
+
+
+async def test_where_a_base_is_lost_history_helps_and_what_was_carried_is_known_by_its_record(cut: Path) -> None:
+    based = [
+        event.base
+        for batch in batches(cut)
+        if batch.kind is BatchKind.EVENTS
+        for event in decode_events(batch.events, "test")
+        if isinstance(event, e.BaseMoved)
+    ]
+    zero(cut, based[-1] + 1)
+    report = await salvage(str(cut), str(cut.with_name("new.db")), SystemClock())
+
+    assert len(report.lost) == 1
+    assert await living_in(cut.with_name("new.db")) == LIVING
+
+
+async def test_without_any_base_the_records_alone_bring_the_jobs_back(cut: Path) -> None:
+    lose(cut, lambda event: isinstance(event, e.BaseMoved))
+    zero(cut, 1)
+    report = await salvage(str(cut), str(cut.with_name("new.db")), SystemClock())
+
+    assert not report.ok
+    assert report.resubmitted == 5
+    assert await living_in(cut.with_name("new.db")) == LIVING

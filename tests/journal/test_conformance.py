@@ -199,6 +199,28 @@ async def test_trimmed_batches_are_gone_and_the_rest_stays_readable(site, fill, 
     assert await journal.get(5, 0, 4) == b"body"
 
 
+async def test_a_read_ends_where_it_was_told(site, fill, collect):
+    journal = await site.open()
+    await fill(journal, 9)
+    for after, last, expected in ((0, 3, [1, 2, 3]), (4, 6, [5, 6]), (8, 99, [9, 10]), (5, 5, []), (6, 2, [])):
+        assert [batch.position async for batch in journal.read(after, last)] == expected
+    await journal.trim(5)
+    assert [batch.position async for batch in journal.read(4, 5)] == [5]
+
+
+async def test_what_is_kept_below_a_trim_is_no_part_of_the_journal(site, fill, collect):
+    journal = await site.open()
+    await fill(journal, 9)
+    await journal.trim(5, 1 << 40)
+    await journal.trim(6, 1 << 40)
+    assert [batch.position for batch in await collect(journal)] == [6, 7, 8, 9, 10]
+    with pytest.raises(HistoryLost, match="kept are 6 to 10"):
+        await journal.get(5, 0, 1)
+    await journal.aclose()
+    journal = await site.open()
+    assert [batch.position for batch in await collect(journal)] == [6, 7, 8, 9, 10]
+
+
 async def test_a_trim_is_remembered_when_the_journal_is_opened_again(site, fill, collect):
     journal = await site.open()
     await fill(journal, 9)

@@ -10,6 +10,7 @@ import pytest
 
 from aioqueue.errors import AppendUnknown, HistoryLost, JournalFailed
 from aioqueue.journal.batch import HEADER_BYTES
+from aioqueue.journal.sqlite import SqliteJournal
 from aioqueue.limits import CHECKPOINT_PAGES, JOURNAL_PAGE_BYTES, READ_RANGE_BYTES
 
 
@@ -240,6 +241,10 @@ async def test_a_read_overtaken_by_a_trim_is_lost_history(place):
         [batch async for batch in reading]
 
 
+async def lowest_row(journal: SqliteJournal) -> int:
+    return (await journal._connection.fetch("SELECT min(position) FROM batches"))[0][0]
+
+
 async def test_a_trim_gives_the_disk_back(place, collect):
     journal = await place.open()
     leadership = await journal.lead("me", 1)
@@ -279,14 +284,47 @@ async def test_a_trim_that_was_interrupted_is_finished_by_the_next(place, collec
     for _ in range(20):
         position = await journal.append(leadership.chain.encode(1, b"", [bytes(500_000)]), position)
     trimming = asyncio.create_task(journal.trim(15))
-    # They take turns hop by hop; when this one, with a single batch to delete, is done, the other has begun.
-    await journal.trim(2)
+    while await lowest_row(journal) == 1:
+        pass
     trimming.cancel()
     await asyncio.wait({trimming})
     assert [batch.position for batch in await collect(journal)] == list(range(15, 22))
-    assert (await journal._connection.fetch("SELECT min(position) FROM batches"))[0][0] < 15
-    await journal.trim(16)
-    assert (await journal._connection.fetch("SELECT min(position) FROM batches"))[0][0] == 16
+    assert await lowest_row(journal) < 15
+    await journal.trim(2)
+    assert await lowest_row(journal) == 15
+
+
+async def test_history_below_a_trim_stays_while_there_is_room(place, collect):
+    journal = await place.open()
+    leadership = await journal.lead("me", 1)
+    position = leadership.position
+    for _ in range(30):
+        position = await journal.append(leadership.chain.encode(1, b"", [bytes(500_000)]), position)
+    await journal.trim(21, 10 * 600_000 + 5_000_000)
+    assert [batch.position for batch in await collect(journal)] == list(range(21, 32))
+    with pytest.raises(HistoryLost):
+        await journal.get(20, 0, 1)
+    assert 8 <= await lowest_row(journal) <= 13
+    await journal.trim(21, 1 << 40)
+    assert 8 <= await lowest_row(journal) <= 13
+    await journal.trim(0, 0)
+    assert await lowest_row(journal) == 21
+
+
+async def test_free_pages_of_a_large_file_stay_for_the_batches_to_come(place, monkeypatch):
+    monkeypatch.setattr("aioqueue.journal.sqlite.VACUUM_KEPT_PAGES", 10)
+    journal = await place.open()
+    leadership = await journal.lead("me", 1)
+    position = leadership.position
+    for _ in range(40):
+        position = await journal.append(leadership.chain.encode(1, b"", [bytes(500_000)]), position)
+    await journal.trim(3)
+    pages, free = await journal._pages()
+    assert 10 < free <= pages // 8
+    await journal.trim(30)
+    pages, free = await journal._pages()
+    assert free <= pages // 8
+    assert pages * 4_096 < 14 * 600_000
 
 
 async def test_a_row_costs_little_more_than_its_batch(place):

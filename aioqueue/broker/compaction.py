@@ -1,0 +1,161 @@
+"""Log-structured retention: the journal loses its oldest part by writing the little that lives in it again.
+
+The log is all that recovery reads: the batches from the base to the end. When it is longer than it may be, what has
+its home in the oldest segment is carried to the head, a few items at a time among all other commands; what changed
+meanwhile is dropped by core, which sees it as it is then. When nothing lives there any more, and the archive has all
+that ended until then, the base moves behind the segment, and the journal may trim it.
+
+What is carried is earned by what is appended: a byte for a byte. So at most half of all that is written is carried,
+nothing is carried where nothing is written, and there is never a pause: an idle moment after each few items is as long
+as the line of commands is. Segments without life are not even read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from aioqueue.broker.bodies import Bodies
+from aioqueue.broker.engine import Engine, Query
+from aioqueue.broker.overlay import Overlay
+from aioqueue.core import commands as c
+from aioqueue.core import events as e
+from aioqueue.core.homes import job_bytes, living_bytes
+from aioqueue.core.records import decode_events
+from aioqueue.journal.base import Journal
+from aioqueue.journal.batch import HEADER_BYTES, Batch, BatchKind
+from aioqueue.limits import (
+    BATCH_BYTES_MAX,
+    CARRY_BYTES_TARGET,
+    CARRY_ITEMS_MAX,
+    ITEM_BYTES,
+    JOURNAL_HISTORY_BYTES,
+)
+
+log = logging.getLogger(__name__)
+
+# The log may be so many times as long as what lives in it, however much that is: each byte earned then frees two.
+_LIVES: Final = 2
+
+
+class Compactor:
+    """One for each engine; `run` is its life."""
+
+    def __init__(
+        self, engine: Engine, journal: Journal, overlay: Overlay, bodies: Bodies, bound_bytes: int, path: str,
+    ) -> None:  # fmt: skip
+        self._engine = engine
+        self._state = engine.partition.state
+        self._span = engine.span
+        self._journal = journal
+        self._overlay = overlay
+        self._bodies = bodies
+        self._bound_bytes = bound_bytes
+        self.history_bytes = JOURNAL_HISTORY_BYTES
+        self._path = path
+        # What was carried by this process, what others had appended when that was last looked at, and what of it may
+        # still be carried: no more than a few segments, or a long quiet time would end in a burst.
+        self._carried_bytes = 0
+        self._seen_bytes = 0
+        self._credit_bytes = 0
+        self._credit_bytes_max = self._span.segment_bytes + BATCH_BYTES_MAX
+
+    async def run(self) -> None:
+        """Until cancelled; raises what journal and archive do."""
+        self._seen_bytes = self._span.written_bytes
+        # What an earlier process decided, or had begun.
+        await self._trim(self._state.base)
+        while True:
+            allowed_bytes = max(self._bound_bytes, _LIVES * living_bytes(self._state))
+            base = self._span.second
+            if self._span.log_bytes <= allowed_bytes or base is None:
+                await self._span.written(max(1, allowed_bytes - self._span.log_bytes))
+            else:
+                await self._advance(base)
+
+    async def _advance(self, base: int) -> None:
+        """Carry all that has its home below `base`, and let the log begin there."""
+        for first, last in self._state.homes.below(base):
+            await self._carry_range(max(first, self._state.base), last)
+        oldest, head = await self._ask(Query(self._state.homes.oldest))
+        clear = oldest is None or oldest >= base
+        if clear:
+            # What ended up to there is archived first: a replay from the base may know nothing of it.
+            await self._overlay.archived(head)
+            clear, _ = await self._ask(c.MoveBase(base, head))
+        if clear:
+            await self._trim(base)
+        else:
+            await self._span.written(self._span.segment_bytes)
+
+    async def _trim(self, base: int) -> None:
+        gone = self._span.cut(base)
+        if gone:
+            log.debug(
+                "the log of %s begins at batch %d: %d bytes are history, %d are left for %d bytes that live",
+                self._path, base, gone, self._span.log_bytes, living_bytes(self._state),
+            )  # fmt: skip
+        while (needed := self._bodies.oldest_needed()) is not None and needed < base:
+            # Somebody reads arguments where they lay before they were carried, which does not take long.
+            await self._span.written(1)
+        await self._journal.trim(base, self._span.log_bytes + self.history_bytes)
+
+    # --- carrying ---------------------------------------------------------------------------------------------------
+
+    async def _carry_range(self, first: int, last: int) -> None:
+        """Carry what has its home in these batches; bodies come with the batches that hold them."""
+        sessions = [each for each in self._state.sessions.values() if first <= each.home <= last]
+        for start in range(0, len(sessions), CARRY_ITEMS_MAX):
+            part = [c.CarriedSession(each.number, each.home) for each in sessions[start : start + CARRY_ITEMS_MAX]]
+            await self._carry(c.CarryItems([], part), ITEM_BYTES * len(part))
+        async for batch in self._journal.read(first - 1, last):
+            if batch.kind is BatchKind.EVENTS:
+                await self._carry_batch(batch)
+
+    async def _carry_batch(self, batch: Batch) -> None:
+        part: list[c.CarriedJob] = []
+        part_bytes = 0
+        for event in decode_events(batch.events, self._path):
+            if not isinstance(event, e.JobSubmitted | e.JobCarried):
+                continue
+            job = self._state.jobs.get(event.id)
+            if job is None or job.home != batch.position:
+                continue
+            body = batch.bodies[event.body_offset : event.body_offset + event.body_bytes]
+            part.append(c.CarriedJob(event.id, batch.position, body))
+            part_bytes += job_bytes(job)
+            if len(part) == CARRY_ITEMS_MAX or part_bytes >= CARRY_BYTES_TARGET:
+                await self._carry(c.CarryItems(part, []), part_bytes)
+                part, part_bytes = [], 0
+        if part:
+            await self._carry(c.CarryItems(part, []), part_bytes)
+        # Batches come many at once from the disk, and each is verified: let others go between.
+        await asyncio.sleep(0)
+
+    async def _carry(self, items: c.CarryItems, about_bytes: int) -> None:
+        await self._earn(about_bytes + HEADER_BYTES)
+        carried, _ = await self._ask(items)
+        self._carried_bytes += carried + HEADER_BYTES
+
+    async def _earn(self, needed_bytes: int) -> None:
+        """Wait until others have appended as much as is to be carried."""
+        while True:
+            others_bytes = self._span.written_bytes - self._carried_bytes
+            earned_bytes = self._credit_bytes + max(0, others_bytes - self._seen_bytes)
+            self._credit_bytes = min(self._credit_bytes_max, earned_bytes)
+            self._seen_bytes = others_bytes
+            if self._credit_bytes >= needed_bytes:
+                self._credit_bytes -= needed_bytes
+                return
+            await self._span.written(needed_bytes - self._credit_bytes)
+
+    async def _ask(self, command: c.CarryItems | c.MoveBase | Query) -> tuple[Any, int]:
+        """The answer, when it is durable, and the position at which it was given."""
+        answer: asyncio.Future[tuple[Any, int]] = asyncio.get_running_loop().create_future()
+        self._engine.post(command, self._answered, answer)
+        return await answer
+
+    def _answered(self, answer: asyncio.Future[tuple[Any, int]], question: Any, reply: Any) -> None:
+        if not answer.done():
+            answer.set_result((reply, self._engine.position))

@@ -1,0 +1,255 @@
+"""The log of a real broker stays within its bound, and whatever it was cut by, a start goes on from what is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aioqueue.archive.memory import MemoryArchive
+from aioqueue.broker.broker import Broker
+from aioqueue.broker.opening import open_broker
+from aioqueue.broker.span import LogSpan
+from aioqueue.clock import SystemClock
+from aioqueue.core import commands as c
+from aioqueue.core import events as e
+from aioqueue.core.homes import living_bytes
+from aioqueue.core.invariants import check_state
+from aioqueue.core.places import unpack_place
+from aioqueue.core.records import decode_events, encode_events
+from aioqueue.errors import HistoryLost, JournalDamaged
+from aioqueue.journal.batch import HEADER_BYTES, BatchKind
+from aioqueue.journal.memory import MemoryJournal, MemoryStore
+from aioqueue.limits import HOME_POSITIONS, SEGMENTS_A_BOUND
+from aioqueue.transport.address import SqliteAddress
+from tests.support.churn import ask, churn
+from tests.support.patience import eventually
+from tests.support.scene import NAMESPACE, job_id
+
+BOUND = 32_000
+
+
+class Ground:
+    """Storage that outlives its brokers: journal and archive in memory, and a copy of all that was ever appended."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.archive = MemoryArchive()
+        self.number = 0
+
+    @asynccontextmanager
+    async def broker(self, bound: int | None = BOUND) -> AsyncIterator[Broker]:
+        async def archive(journal_id: bytes) -> MemoryArchive:
+            return self.archive
+
+        journal = MemoryJournal(self.store)
+        opening = Broker.open(journal, archive, clock=SystemClock(), path="memory:", journal_bound_bytes=bound)
+        async with opening as broker:
+            yield broker
+
+    async def churn(self, broker: Broker, count: int, *, living: bool = False, size: int = 300) -> None:
+        """Jobs come and go, one batch each; those that stay are submitted `living`."""
+        first, self.number = self.number + 1, self.number + count
+        await churn(broker, range(first, first + count), living=living, size=size)
+
+
+async def settled(broker: Broker) -> None:
+    """Until the log is within its bound, or can get no shorter without another append."""
+    span = broker.engine.span
+    bound = max(BOUND, 2 * living_bytes(broker.engine.partition.state)) + 3 * segment(broker)
+    await eventually(lambda: span.log_bytes <= bound)
+
+
+def segment(broker: Broker) -> int:
+    """Segments begin where homes are counted, so they may be some batches longer than they should."""
+    return broker.engine.span.segment_bytes + HOME_POSITIONS * 1_200
+
+
+def stored(ground: Ground) -> int:
+    return sum(map(len, ground.store.batches.values()))
+
+
+async def test_the_log_of_jobs_that_come_and_go_stays_within_its_bound() -> None:
+    ground = Ground()
+    async with ground.broker() as broker:
+        for _ in range(8):
+            await ground.churn(broker, 40)
+            await settled(broker)
+        assert broker.engine.span.written_bytes > 6 * BOUND
+        assert stored(ground) == broker.engine.span.log_bytes
+        state = broker.engine.partition.state
+        assert state.base == ground.store.first > 100
+        # Nothing lived: so nothing was carried, only the base moved.
+        kinds = [type(event) for event in events(ground)]
+        assert e.BaseMoved in kinds
+        assert e.JobCarried not in kinds
+
+
+def events(ground: Ground) -> list[Any]:
+    found: list[Any] = []
+    for data in ground.store.batches.values():
+        header_events = int.from_bytes(data[64:68], "big")
+        if data[5] == BatchKind.EVENTS:
+            found += decode_events(data[HEADER_BYTES : HEADER_BYTES + header_events], "test")
+    return found
+
+
+async def test_jobs_that_stay_are_carried_and_found_again_by_the_next_broker() -> None:
+    ground = Ground()
+    async with ground.broker() as broker:
+        await ground.churn(broker, 20, living=True)
+        for _ in range(6):
+            await ground.churn(broker, 40)
+            await settled(broker)
+        assert ground.store.first > HOME_POSITIONS * 2
+        before = broker.engine.partition.state.journaled_part()
+        assert len(before["jobs"]) == 20
+        assert check_state(broker.engine.partition.state, settled=False) == []
+    async with ground.broker() as broker:
+        state = broker.engine.partition.state
+        assert state.journaled_part() == before
+        assert check_state(state, settled=False) == []
+        assert broker.engine.span.log_bytes == stored(ground)
+        session, _ = await ask(broker, c.OpenSession(b"w", NAMESPACE, "w"))
+        await ask(broker, c.OfferCapacity(session, 3, ("default",)))
+        # First come, first served, after all that.
+        assert [job_id(number) for number in (1, 2, 3)] == list(state.sessions[session].leases)
+        assert [bytes([number]) * 300 for number in (1, 2, 3)] == [await body_of(ground, state, n) for n in (1, 2, 3)]
+
+
+async def body_of(ground: Ground, state: Any, number: int) -> bytes:
+    job = state.jobs[job_id(number)]
+    place = unpack_place(job.place)
+    return await MemoryJournal(ground.store).get(job.home, place.offset, place.length)
+
+
+async def test_at_most_half_of_what_is_written_is_carried() -> None:
+    ground = Ground()
+    written = carried = 0
+    async with ground.broker() as broker:
+        # More lives than the bound: the log is as long as twice that.
+        await ground.churn(broker, 120, living=True, size=600)
+        for _ in range(12):
+            await ground.churn(broker, 40, size=100)
+            await settled(broker)
+        assert broker.compactor is not None
+        carried = broker.compactor._carried_bytes
+        written = broker.engine.span.written_bytes
+        live = living_bytes(broker.engine.partition.state)
+        assert broker.engine.span.log_bytes <= 3 * live + segment(broker)
+    assert carried > live, "everything was carried at least once"
+    assert written <= 2 * (written - carried)
+    # What is counted as carried is no less than the bytes that carrying took.
+    records = [event for event in events(ground) if isinstance(event, e.JobCarried | e.SessionCarried | e.BaseMoved)]
+    taken = sum(len(encode_events([event])) + getattr(event, "body_bytes", 0) for event in records)
+    assert taken <= carried
+
+
+async def test_nothing_is_cut_that_the_archive_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    ground = Ground()
+    gate = asyncio.Event()
+    write = MemoryArchive.write
+
+    async def slow(self: MemoryArchive, *arguments: Any) -> None:
+        await gate.wait()
+        await write(self, *arguments)
+
+    monkeypatch.setattr(MemoryArchive, "write", slow)
+    async with ground.broker() as broker:
+        await ground.churn(broker, 160)
+        assert broker.engine.span.log_bytes > 2 * BOUND
+        assert (ground.store.first, broker.engine.partition.state.base) == (1, 1)
+        gate.set()
+        await settled(broker)
+        assert 1 < ground.store.first <= ground.archive.synced + 1
+
+
+async def test_a_broker_that_died_between_the_record_of_a_base_and_the_trim_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ground = Ground()
+
+    async def nothing(self: MemoryJournal, before: int, keep_bytes: int = 0) -> None:
+        """It died before."""
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryJournal, "trim", nothing)
+        async with ground.broker() as broker:
+            await ground.churn(broker, 10, living=True)
+            await ground.churn(broker, 80)
+            await settled(broker)
+            before = broker.engine.partition.state.journaled_part()
+            base = broker.engine.partition.state.base
+    assert base > ground.store.first == 1
+    async with ground.broker() as broker:
+        assert broker.engine.partition.state.journaled_part() == before
+        await eventually(lambda: ground.store.first == base)
+
+
+async def test_a_log_without_its_beginning_is_refused() -> None:
+    ground = Ground()
+    async with ground.broker(None) as broker:
+        await ground.churn(broker, 5, living=True)
+    for position in (1, 2, 3):
+        ground.store.drop(position)
+    ground.store.first, ground.store.before = 4, ground.store.batches[4][40:56]
+    with pytest.raises(JournalDamaged, match="begins at batch 4, and no batch says"):
+        async with ground.broker():
+            pass
+
+
+async def test_an_older_archive_beside_a_log_that_was_cut_is_refused_and_a_new_one_is_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ground = Ground()
+    async with ground.broker() as broker:
+        await ground.churn(broker, 120)
+        await settled(broker)
+    older = MemoryArchive()
+    await older.write([], [], [], 3)
+    ground.archive = older
+    with pytest.raises(HistoryLost, match="archive ends at position 3"):
+        async with ground.broker():
+            pass
+    ground.archive = MemoryArchive()
+    async with ground.broker() as broker:
+        await ground.churn(broker, 3)
+    assert "the archive is new" in caplog.text
+
+
+async def test_the_file_gives_back_what_was_cut(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    ground = Ground()
+    async with open_broker(SqliteAddress(str(path)), clock=SystemClock(), journal_bound_bytes=512_000) as broker:
+        assert broker.compactor is not None
+        broker.compactor.history_bytes = 0
+        for _ in range(12):
+            await ground.churn(broker, 12, size=200_000)
+            await eventually(lambda: broker.engine.span.log_bytes < 24 * 200_000)
+        assert broker.engine.span.written_bytes > 28_000_000
+    # The log, and the free pages that are kept for what comes.
+    assert path.stat().st_size < 14_000_000
+
+
+def test_segments_begin_where_homes_are_counted() -> None:
+    span = LogSpan(SEGMENTS_A_BOUND * 100)
+    for position in range(5, 5 + 4 * HOME_POSITIONS):
+        span.add(position, 10)
+    assert span.second is not None
+    assert span.second % HOME_POSITIONS == 0
+    assert span.cut(span.second - 1) == 0
+    gone = span.cut(span.second)
+    assert gone >= 100
+    assert span.log_bytes == 4 * HOME_POSITIONS * 10 - gone
+    assert span.written_bytes == 4 * HOME_POSITIONS * 10
+
+
+def test_the_only_segment_is_never_cut() -> None:
+    span = LogSpan(SEGMENTS_A_BOUND)
+    span.add(1, 1_000)
+    assert span.second is None
+    assert span.cut(99) == 0
