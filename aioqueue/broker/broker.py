@@ -176,6 +176,7 @@ class Broker:
                     yield
                 finally:
                     with anyio.CancelScope(shield=True):
+                        await self._answer_all()
                         await self._close_peers(m.Closing("the broker stops"))
                     self._task_group.cancel_scope.cancel()
         except* JournalError as group:
@@ -277,8 +278,20 @@ class Broker:
                 tasks.start_soon(self._close_peer, peer, word)
 
     async def _close_peer(self, peer: Peer, word: m.BrokerMessage) -> None:
-        await self._last_word(peer, word)
+        with anyio.move_on_after(LAST_WORD_SECONDS), suppress(ConnectionLost):
+            peer.send(word)
+            await peer.connection.finish()
+            # Its own end follows at once, unless it is stuck.
+            await peer.gone.wait()
         await peer.connection.aclose()
+
+    async def _answer_all(self) -> None:
+        """Wait until what was asked by now has been answered: replies leave in the order of their commands."""
+        if self.engine.failure is None:
+            answered = anyio.Event()
+            self.engine.post(Query(lambda: None), _noted, answered)
+            with anyio.move_on_after(LAST_WORD_SECONDS):
+                await answered.wait()
 
     def seat(self, peer: Peer) -> None:
         """The peer speaks for its session from now on; an older connection of the same kind is closed.
@@ -305,6 +318,7 @@ class Broker:
 
     def _leave(self, peer: Peer) -> None:
         self._peers.discard(peer)
+        peer.gone.set()
         self._watchers.discard(peer)
         self.waiters.forget(peer)
         if self._at_data.get(peer.session) is peer:
@@ -404,6 +418,11 @@ class Broker:
                 self._watched = anyio.Event()
                 continue
             self.engine.post(Query(self._view), _show, self._watchers)
+
+
+def _noted(answered: anyio.Event, question: None, reply: Any) -> None:
+    """All that was asked before has been answered."""
+    answered.set()
 
 
 def _nothing(asker: Any, question: Any, reply: Any) -> None:

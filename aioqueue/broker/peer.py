@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import anyio
 from msgspec.structs import replace
 
 from aioqueue.archive.base import JobFilter
@@ -67,12 +68,14 @@ class Peer:
     """
 
     __slots__ = (
-        "_broker", "_heard_ms", "awaited", "connection", "link", "listening", "namespace", "role", "session",
+        "_broker", "_heard_ms", "awaited", "connection", "gone", "link", "listening", "namespace", "role", "session",
         "watching",
     )  # fmt: skip
 
     def __init__(self, broker: Broker, connection: Connection[m.ClientMessage], link: int) -> None:
         self._broker = broker
+        # Set when its connection has ended.
+        self.gone = anyio.Event()
         self._heard_ms = 0
         self.connection = connection
         self.link = link

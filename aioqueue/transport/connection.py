@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
@@ -196,6 +197,17 @@ class Connection(Generic[Received]):
             waiter = asyncio.get_running_loop().create_future()
             self._flushing.append(waiter)
             await waiter
+
+    async def finish(self) -> None:
+        """Say no more: the peer sees the end after all that was queued, and what it still says can be received.
+
+        Raises `ConnectionLost` on a closed connection. A connection that is cut while the peer's last words are unread
+        would take from it what it had not read either.
+        """
+        await self.flush()
+        self._lose("this side has said all")
+        with suppress(BrokenResourceError, ClosedResourceError):
+            await self._stream.send_eof()
 
     async def aclose(self) -> None:
         """End the connection; what is still queued is dropped, so `flush` first where it matters."""

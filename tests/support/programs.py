@@ -106,10 +106,17 @@ class WorkerProgram:
     def kill(self) -> None:
         self._process.kill()
 
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Wait for its end; the exit code."""
+        return await self._process.wait()
+
     async def stop(self) -> int:
         """Stop it in good order; the exit code."""
-        self._process.send_signal(signal.SIGTERM)
-        return await self._process.wait()
+        self.send(signal.SIGTERM)
+        return await self.ended()
 
     async def end(self) -> int:
         """Kill it, if it runs; its process ends by itself then. The exit code."""
