@@ -55,10 +55,13 @@ def sim(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Real processes that are killed, stopped and starved; 5,000 kills, and all places of damage, not a sample."""
+    """Real processes that are killed, stopped, starved and cut off: thousands of times, and all places of damage."""
     install(session)
-    cycles = os.environ.get("AIOQUEUE_KILL_CYCLES", "5000")
-    everything = {"AIOQUEUE_KILL_CYCLES": cycles, "AIOQUEUE_FAULTS": "all"}
+    everything = {
+        "AIOQUEUE_KILL_CYCLES": os.environ.get("AIOQUEUE_KILL_CYCLES", "5000"),
+        "AIOQUEUE_CHAOS_CYCLES": os.environ.get("AIOQUEUE_CHAOS_CYCLES", "2000"),
+        "AIOQUEUE_FAULTS": "all",
+    }
     session.run("python", "-m", "pytest", "-m", "faults", *session.posargs, env=everything)
 
 

@@ -10,18 +10,32 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.commands import COMMAND, environment
+from tests.support.nursery import Forked, Nursery
 
 APP = "tests.support.logged_app:queue"
 JOURNAL = "jobs.db"
 
 
+async def start(
+    words: list[str], folder: Path, errors: Path, env: dict[str, str], nursery: Nursery | None
+) -> Process | Forked:
+    """Run the `aioqueue` program with these words, by a new interpreter or by a nursery; its stdout is a pipe."""
+    if nursery is not None:
+        return await nursery.begin("aioqueue.cli:main", words, cwd=folder, env=env, errors=errors)
+    with errors.open("ab") as file:
+        return await asyncio.create_subprocess_exec(
+            *COMMAND, *words, cwd=folder, env=env, stdin=DEVNULL, stdout=PIPE, stderr=file
+        )
+
+
 class BrokerProgram:
     """`aioqueue serve` on a port that stays the same from its first start on."""
 
-    def __init__(self, folder: Path, *, session_ttl: str) -> None:
+    def __init__(self, folder: Path, *, session_ttl: str, nursery: Nursery | None = None) -> None:
         self._folder = folder
         self._session_ttl = session_ttl
-        self._process: Process
+        self._nursery = nursery
+        self._process: Process | Forked
         self.port = 0
 
     @property
@@ -40,11 +54,8 @@ class BrokerProgram:
     async def spawn(self) -> None:
         """Start it, and wait for nothing."""
         words = ["serve", "--json", "--port", str(self.port), "--journal", f"sqlite:{JOURNAL}"]
-        with (self._folder / "broker.err").open("ab") as errors:
-            self._process = await asyncio.create_subprocess_exec(
-                *COMMAND, *words, "--session-ttl", self._session_ttl,
-                cwd=self._folder, env=environment(), stdin=DEVNULL, stdout=PIPE, stderr=errors,
-            )  # fmt: skip
+        words += ["--session-ttl", self._session_ttl]
+        self._process = await start(words, self._folder, self._folder / "broker.err", environment(), self._nursery)
 
     async def ready(self) -> None:
         """Wait for the line that says where it listens."""
@@ -81,12 +92,14 @@ class WorkerProgram:
 
     def __init__(
         self, folder: Path, url: str, *, grace: str, concurrency: int, processes: int = 1, bell: Path | None = None,
+        nursery: Nursery | None = None,
     ) -> None:  # fmt: skip
         self._folder = folder
         self._url = url
+        self._nursery = nursery
         self._options = ["--grace", grace, "--concurrency", str(concurrency), "--processes", str(processes)]
         self._marks = {"MARKS_LOG": str(marks_of(folder)), "MARKS_BELL": str(bell or "")}
-        self._process: Process
+        self._process: Process | Forked
 
     @property
     def pid(self) -> int:
@@ -97,11 +110,9 @@ class WorkerProgram:
         return self._process.returncode is None
 
     async def start(self) -> None:
-        with (self._folder / "worker.err").open("ab") as errors:
-            self._process = await asyncio.create_subprocess_exec(
-                *COMMAND, "worker", APP, "--url", self._url, *self._options,
-                cwd=self._folder, env=environment(**self._marks), stdin=DEVNULL, stdout=errors, stderr=errors,
-            )  # fmt: skip
+        words = ["worker", APP, "--url", self._url, *self._options]
+        env = environment(**self._marks)
+        self._process = await start(words, self._folder, self._folder / "worker.err", env, self._nursery)
 
     def kill(self) -> None:
         self._process.kill()
