@@ -156,7 +156,7 @@ class ResultExpired(Refused):
 
 class NotRetryable(Refused):
     code = "not_retryable"
-    sentence = "job {job} is {state}; only a dead or cancelled job can be retried"
+    sentence = "job {job} is {state}; only a job that is over and did not succeed can be retried"
 
 
 class NotEntered(Refused):
@@ -383,6 +383,13 @@ class ProcessDied(JobError):
 class JobCancelled(JobError):
     code = "job_cancelled"
     sentence = "job {job} of task {task} was cancelled"
+
+
+class JobExpired(JobError):
+    """The job had not begun in time (`expires`), or was not over by its `deadline`; `reason` says which."""
+
+    code = "job_expired"
+    sentence = "job {job} of task {task} expired: {reason}"
 
 
 def _by_code(base: type[AioqueueError]) -> dict[str, type[AioqueueError]]:

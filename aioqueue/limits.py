@@ -111,6 +111,8 @@ PRIORITY_MAX: Final = 9
 PRIORITY_DEFAULT: Final = 5
 # A hundred years: what is later than that is a mistake in the caller's units.
 DURATION_MS_MAX: Final = 100 * 365 * 86_400_000
+# The last millisecond of the year 9999, where calendars of Python end.
+INSTANT_MS_MAX: Final = 253_402_300_799_999
 ATTEMPTS_MAX: Final = 1_000
 # A job whose process died this often under it is dead, or it would take its neighbours with it for ever.
 CRASHES_MAX: Final = 3

@@ -44,6 +44,7 @@ CODES = {
     "HistoryLost": "history_lost",
     "JobCancelled": "job_cancelled",
     "JobError": "job_error",
+    "JobExpired": "job_expired",
     "JobFailed": "job_failed",
     "JobNotFound": "job_not_found",
     "JournalDamaged": "journal_damaged",

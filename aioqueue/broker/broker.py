@@ -353,9 +353,10 @@ class Broker:
         stops: list[StopRun] = []
         over: list[int] = []
         failed = False
+        wall_ms = self.clock.now().wall_ms
         for effect in effects:
             if isinstance(effect, DeliverJob):
-                runs.setdefault(effect.session, []).append(t.deliver_item(effect))
+                runs.setdefault(effect.session, []).append(t.deliver_item(effect, wall_ms))
             elif isinstance(effect, ArchiveJob):
                 waiting = self.waiters.pop(effect.finished.id)
                 if waiting:
@@ -377,7 +378,7 @@ class Broker:
         for stop in stops:
             # A worker that is gone is told when it resumes.
             if (worker := self._at_data.get(stop.session)) is not None:
-                worker.send(m.CancelRun(stop.id, stop.fence))
+                worker.send(m.CancelRun(stop.id, stop.fence, stop.cause))
         for peer, ended in ends.items():
             self.send_ends(peer, ended)
         for session in over:

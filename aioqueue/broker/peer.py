@@ -390,7 +390,7 @@ class Peer:
     # --- cancelling, requeueing, watching ---------------------------------------------------------------------------
 
     def cancel_job(self, message: m.CancelJob) -> None:
-        self._post(c.CancelJob(message.job, self.namespace), Peer._cancelled, message)
+        self._post(c.CancelJob(message.job, self.namespace, reason=message.reason), Peer._cancelled, message)
 
     def _cancelled(self, message: m.CancelJob, reply: Any) -> None:
         position = self._broker.engine.position

@@ -38,7 +38,7 @@ class Statistician:
         """Remember what failed in a batch."""
         failed: dict[bytes, EndedRun] = {}
         for effect in effects:
-            if isinstance(effect, ArchiveRun) and effect.run.outcome not in ("released", "cancelled"):
+            if isinstance(effect, ArchiveRun) and effect.run.outcome not in ("released", "cancelled", "expired"):
                 failed[effect.run.id] = effect.run
             elif isinstance(effect, ArchiveJob) and effect.finished.id in failed:
                 job = effect.finished

@@ -13,17 +13,17 @@ from aioqueue.core import commands as c
 from aioqueue.core.effects import DeliverJob
 from aioqueue.core.state import Job
 from aioqueue.errors import AioqueueError, BadOption, PayloadTooLarge, Refused, Unsupported, WrongNamespace
-from aioqueue.limits import BODY_BYTES_MAX, DURATION_MS_MAX, ERROR_BYTES_MAX
+from aioqueue.limits import BODY_BYTES_MAX, DURATION_MS_MAX, ERROR_BYTES_MAX, INSTANT_MS_MAX
 from aioqueue.model.bodies import CRASHED, pack_failure, unpack_failure, unpack_headers
 from aioqueue.model.ids import route_in, route_of
-from aioqueue.model.records import EndedRun, FinishedJob, JobExtra, pack_extra, unpack_extra
+from aioqueue.model.records import EndedRun, FinishedJob, JobExtra, Terms, pack_extra, unpack_extra
 from aioqueue.model.spec import Spec, unpack_spec
 from aioqueue.model.states import JobState
 from aioqueue.model.views import Attempt, Block, Failure, JobInfo
 from aioqueue.protocol import messages as m
+from aioqueue.protocol.extras import KNOWN, Key, flag_in, id_in, number_in, packed
 
 _SPECS_KNOWN_MAX: Final = 10_000
-_LAST_MS: Final = 253_402_300_799_000  # the end of the year 9999
 # By the wire's number: looking a member up in an enum costs more than all the rest of the item.
 _RUN_ENDS: Final = (None, c.RunEnd.SUCCEEDED, c.RunEnd.FAILED, c.RunEnd.RELEASED)
 _ANSWERS: Final = (None, m.SettleAnswer.OK, m.SettleAnswer.ALREADY, m.SettleAnswer.STALE)
@@ -66,15 +66,14 @@ class Translator:
             raise WrongNamespace(namespace=namespace, other=spec.namespace)
         if route_in(item.job) != route:
             raise BadOption(option="job", value=item.job.hex(), reason=f"its route bits are not those of {spec.queue}")
-        if item.delay_ms > DURATION_MS_MAX or item.at_ms > _LAST_MS:
+        if item.delay_ms > DURATION_MS_MAX or item.at_ms > INSTANT_MS_MAX:
             raise BadOption(option="delay", value=item.delay_ms or item.at_ms, reason="it must be within 100 years")
         if len(item.args) > BODY_BYTES_MAX:
             raise PayloadTooLarge(what=f"the arguments of {spec.task}", size=len(item.args), limit=BODY_BYTES_MAX)
-        if item.extra:
-            raise Unsupported(what=f"the job options {sorted(item.extra)}")
         extra = pack_extra(JobExtra(item.headers, item.own_id)) if item.headers or item.own_id else None
         look = _UNKNOWN if item.flags & _LOOK else _FRESH
-        return c.NewJob(item.job, spec, packed, item.args, item.delay_ms, item.at_ms, extra, look)
+        terms = _asked_terms(item.extra) if item.extra else None
+        return c.NewJob(item.job, spec, packed, item.args, item.delay_ms, item.at_ms, extra, look, terms)
 
     def _spec(self, packed: bytes) -> tuple[Spec, int, bytes]:
         spec = unpack_spec(packed)
@@ -82,6 +81,20 @@ class Translator:
             self._specs.clear()
         known = self._specs[packed] = (spec, route_of(spec.namespace, spec.queue), packed)
         return known
+
+
+def _asked_terms(extra: m.Extra) -> c.AskedTerms:
+    """The options of few jobs. Raises `Unsupported` for those that are not known, `BadOption` for bad ones."""
+    if unknown := extra.keys() - KNOWN:
+        raise Unsupported(what=f"the job options {sorted(unknown)}")
+    terms = c.AskedTerms(
+        number_in(extra, Key.EXPIRES, DURATION_MS_MAX), number_in(extra, Key.EXPIRES_AT, INSTANT_MS_MAX),
+        number_in(extra, Key.DEADLINE, DURATION_MS_MAX), number_in(extra, Key.DEADLINE_AT, INSTANT_MS_MAX),
+        id_in(extra, Key.PARENT), flag_in(extra, Key.INHERIT),
+    )  # fmt: skip
+    if terms.inherits and not terms.parent:
+        raise BadOption(option="inherit", value=True, reason="only a job with a parent can inherit from it")
+    return terms
 
 
 def submitted(
@@ -139,12 +152,15 @@ def resumed(
     return m.Resumed(request, told, settle_answers(outcomes), position)
 
 
-def deliver_item(run: DeliverJob) -> m.DeliverItem:
-    """One run, as its worker is told of it."""
+def deliver_item(run: DeliverJob, wall_ms: int) -> m.DeliverItem:
+    """One run, as its worker is told of it at this time."""
     spec = run.spec
+    terms = None
+    if run.deadline_ms:
+        terms = packed({Key.DEADLINE: max(1, run.deadline_ms - wall_ms), Key.DEADLINE_AT: run.deadline_ms})
     headers = unpack_extra(run.extra).headers if run.extra else b""
     return m.DeliverItem(
-        run.id, run.fence, run.run, spec.task, run.body, headers, [], None, run.attempt, run.crashes, spec.timeout_ms,
+        run.id, run.fence, run.run, spec.task, run.body, headers, [], terms, run.attempt, run.crashes, spec.timeout_ms,
         spec.queue,
     )  # fmt: skip
 
@@ -154,7 +170,7 @@ def ended_item(finished: FinishedJob) -> m.EndedItem:
     body = finished.body
     if not body and finished.state is JobState.DEAD:
         body = CRASHED
-    return m.EndedItem(finished.id, finished.state, body)
+    return m.EndedItem(finished.id, finished.state, body, "", finished.note)
 
 
 def refusal(request: int, error: Exception) -> m.Refusal:
@@ -191,7 +207,8 @@ def info_of_living(job: Job, worker: str, runs: Sequence[EndedRun], blocked: Blo
     return JobInfo(
         job.id, extra.own_id, spec.namespace, spec.queue, spec.task, job.state.label, spec.priority, job.submitted_ms,
         job.due_ms, job.started_ms, 0, job.failures, job.crashes, job.runs, job.generation, worker,
-        unpack_headers(extra.headers), failure, history, blocked,
+        unpack_headers(extra.headers), failure, history, blocked, *_bounds(job.terms),
+        "" if job.rare is None else job.rare.note,
     )  # fmt: skip
 
 
@@ -199,13 +216,18 @@ def info_of_finished(job: FinishedJob, runs: Sequence[EndedRun]) -> JobInfo:
     """All that is known of a job that has ended."""
     extra = unpack_extra(job.extra)
     history = attempts(runs, job.generation)
-    failure = None
+    failure = next((attempt.failure for attempt in reversed(history) if attempt.failure), None)
     if job.state is JobState.DEAD:
         failure = unpack_failure(job.body or CRASHED)
     if job.state is JobState.SUCCEEDED:
+        failure = None
         history.append(Attempt(job.runs, "succeeded", job.started_ms, job.finished_ms, job.worker))
     return JobInfo(
         job.id, extra.own_id, job.namespace, job.queue, job.task, job.state.label, job.priority, job.submitted_ms, 0,
         job.started_ms, job.finished_ms, job.failures, job.crashes, job.runs, job.generation, job.worker,
-        unpack_headers(extra.headers), failure, history,
+        unpack_headers(extra.headers), failure, history, None, *_bounds(job.terms), job.note,
     )  # fmt: skip
+
+
+def _bounds(terms: Terms | None) -> tuple[int, int, bytes]:
+    return (0, 0, b"") if terms is None else (terms.expires_ms, terms.deadline_ms, terms.parent)

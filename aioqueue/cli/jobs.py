@@ -90,7 +90,7 @@ def cancel(
 
 
 def retry(job: JobIdArgument, url: Url = "", namespace: Namespace = "default", json: Json = False) -> None:
-    """Submit a dead or cancelled job once more."""
+    """Submit a dead, cancelled or expired job once more."""
     from aioqueue.cli.deciding import retry_job
     from aioqueue.cli.running import queue_at, run_short
 

@@ -114,6 +114,8 @@ def _note(info: JobInfo, now_ms: int) -> str:
     if info.state == "scheduled":
         due = f"due in {age(info.due_ms - now_ms)}" if info.due_ms > now_ms else "due"
         return f"{due}, after {info.failure.type}: {info.failure.text}" if info.failure is not None else due
+    if info.note:
+        return info.note
     if info.failure is not None and info.state != "succeeded":
         return f"{info.failure.type}: {info.failure.text}"
     return f"on {info.worker}" if info.state in {"running", "stopping"} else ""

@@ -28,6 +28,8 @@ def submit(
     queue: Annotated[str, typer.Option(metavar="NAME", help="The lane, if not the task's own.")] = "",
     priority: Annotated[str, typer.Option(metavar="0-9", help="Higher first; or high, medium, low.")] = "",
     delay: Annotated[str, typer.Option(metavar="DURATION", help="Not before so much time, such as 10m.")] = "",
+    expires: Annotated[str, typer.Option(metavar="DURATION", help="Not worth beginning after so much time.")] = "",
+    deadline: Annotated[str, typer.Option(metavar="DURATION", help="To be over by then, all attempts included.")] = "",
     own_id: Annotated[
         str | None, typer.Option("--id", metavar="TEXT", help="Your name for it: one job, however often.")
     ] = None,
@@ -46,6 +48,8 @@ def submit(
         "queue": queue,
         "priority": int(priority) if priority.isdecimal() else priority,
         "delay": delay,
+        "expires": expires,
+        "deadline": deadline,
     }
     given = {name: value for name, value in options.items() if value != ""}
     if own_id is not None:

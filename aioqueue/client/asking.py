@@ -127,7 +127,7 @@ class Questions:
         return cast(CancelOutcome, answer.outcome)
 
     async def retry(self, key: bytes) -> None:
-        """Submit a job again that is dead or cancelled. Raises `NotRetryable`, `JobNotFound` or `ResultExpired`.
+        """Submit a job again that did not succeed. Raises `NotRetryable`, `JobNotFound` or `ResultExpired`.
 
         The request names the generation that it makes, so that it makes one however often it is repeated: the first may
         have arrived, and what it brought back may have ended, before its answer was lost.

@@ -8,20 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
+from aioqueue.client.children import Family
+from aioqueue.errors import NotEntered, Refused
 from aioqueue.model.ids import id_text
 
+if TYPE_CHECKING:
+    from aioqueue.client.job import Job
+    from aioqueue.client.named import NamedTask
+    from aioqueue.client.task import Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _logger = logging.getLogger("aioqueue.job")
+
+# How a child is submitted: by whom, its task, its arguments.
+SubmitChild = Callable[[Family, Any, tuple[Any, ...], dict[str, Any]], Awaitable[Any]]
 
 
 class Context:
     """One run of a job, as its task sees it.
 
     `task` and `queue` are names; `attempt` is 1 plus the failures so far; `crashes` counts the processes that died
-    under this job, apart from failures; `headers` are those of the submit.
+    under this job, apart from failures; `headers` are those of the submit; `deadline_ms` is the job's, UTC, by the
+    broker's clock, and 0 for none.
     """
 
     def __init__(
@@ -33,6 +48,8 @@ class Context:
         attempt: int = 1,
         crashes: int = 0,
         headers: Mapping[str, str] | None = None,
+        deadline_ms: int = 0,
+        submit: SubmitChild | None = None,
     ) -> None:
         self._job_id = job_id
         self.task = task
@@ -40,13 +57,45 @@ class Context:
         self.attempt = attempt
         self.crashes = crashes
         self.headers: dict[str, str] = dict(headers or {})
+        self._deadline_ms = deadline_ms
         self._stop_asked = False
+        self._submit = submit
+        self._family: Family | None = None
 
     @cached_property
     def job(self) -> str:
         """The job's id as it is printed, or nothing when the task was called directly."""
         # Printing an id costs 3 us, and few tasks look at it.
         return id_text(self._job_id) if self._job_id else ""
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the job must be over at last, if it must: this run is stopped then."""
+        return datetime.fromtimestamp(self._deadline_ms / 1000, UTC) if self._deadline_ms else None
+
+    @overload
+    def submit(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Job[R]]: ...
+    @overload
+    def submit(self, task: str | NamedTask, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Job[Any]]: ...
+    def submit(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Submit a child of this job; to be awaited, by a coroutine function.
+
+        A child knows its parent, and has the same id whenever this job makes the same call, the first, the second and
+        so on of them: a job that runs again joins the children that it submitted before. With `inherit=True` among the
+        task's options it has no later deadline than this job, and is cancelled when this one is cancelled or expires.
+
+        Raises what `Queue.submit` raises; `NotEntered` where the task was called directly or the worker's queue is not
+        entered, and `Refused` in a plain function and in a task with `executor="process"`.
+        """
+        if self._submit is None:
+            raise NotEntered
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise Refused(reason=_NO_LOOP) from None
+        if self._family is None:
+            self._family = Family(self._job_id)
+        return self._submit(self._family, task, args, kwargs)
 
     def should_stop(self) -> bool:
         """Whether this run was asked to stop: its job was cancelled, its timeout has passed, or its worker stops.
@@ -69,6 +118,17 @@ class Context:
 
     def __repr__(self) -> str:
         return f"<Context task={self.task} job={self.job or 'none'} attempt={self.attempt}>"
+
+
+def no_children(family: Family, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
+    """Where there is no connection to submit over."""
+    raise Refused(reason=_NO_CONNECTION)
+
+
+_NO_LOOP = "a plain function cannot submit children; make the task `async def`, or let it return what to submit"
+_NO_CONNECTION = (
+    'a task with executor="process" cannot submit children; let it return what to submit, or run it without'
+)
 
 
 def ask_to_stop(context: Context) -> None:

@@ -16,7 +16,8 @@ class JobInfo(msgspec.Struct, frozen=True):
 
     `failures` counts attempts that failed, `crashes` the processes that died under the job, `runs` how often it was
     started at all; `generation` rises with each `retry()`; `failure` is the last one. `blocked` is there while the
-    event loop of its worker stands still: in which job (this one or another), where, and for how long.
+    event loop of its worker stands still: in which job (this one or another), where, and for how long. `parent` is the
+    id of the job that submitted it, and `note` says why it was cancelled or expired.
     """
 
     id: str
@@ -39,6 +40,18 @@ class JobInfo(msgspec.Struct, frozen=True):
     failure: Failure | None
     attempts: tuple[Attempt, ...]
     blocked: Block | None = None
+    expires_ms: int = 0
+    deadline_ms: int = 0
+    parent: str | None = None
+    note: str = ""
+
+    @property
+    def expires_at(self) -> datetime | None:
+        return _instant(self.expires_ms)
+
+    @property
+    def deadline_at(self) -> datetime | None:
+        return _instant(self.deadline_ms)
 
     @property
     def submitted_at(self) -> datetime:
@@ -65,4 +78,5 @@ def friendly(info: views.JobInfo) -> JobInfo:
     """The broker's view of a job, for people and programs."""
     given = {name: getattr(info, name) for name in views.JobInfo.__struct_fields__}
     given.update(id=id_text(info.id), own_id=info.own_id or None, attempts=tuple(info.attempts))
+    given["parent"] = id_text(info.parent) if info.parent else None
     return JobInfo(**given)

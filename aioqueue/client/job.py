@@ -18,6 +18,7 @@ from aioqueue.errors import (
     DeadlineExceeded,
     JobCancelled,
     JobError,
+    JobExpired,
     JobFailed,
     JobNotFound,
     ResultExpired,
@@ -62,7 +63,10 @@ def _how_it_ended(item: EndedItem, job: str, task: str) -> AioqueueError:
         failure = unpack_failure(item.body)
         return JobFailed(job=job, task=task, type=failure.type, text=failure.text, traceback=failure.traceback)
     if item.state == JobState.CANCELLED:
-        return JobCancelled(job=job, task=task)
+        told = JobCancelled.sentence.format(job=job, task=task)
+        return JobCancelled(f"{told}: {item.note}" if item.note else told, job=job, task=task, reason=item.note)
+    if item.state == JobState.EXPIRED:
+        return JobExpired(job=job, task=task, reason=item.note)
     return JobError(f"job {job} of task {task} ended in state {item.state}", job=job, task=task, state=item.state)
 
 
@@ -121,8 +125,8 @@ class Job(Generic[R]):
     async def result(self, timeout: Duration | None = None) -> R:
         """The result, waited for at most `timeout` (seconds, `timedelta`, or text such as `"10m"`).
 
-        Raises `JobFailed` (with the last failure's `type`, `text` and `traceback`), `JobCancelled`, `ResultExpired`,
-        `JobNotFound`, `DeadlineExceeded` (the job goes on), or `QueueClosed`.
+        Raises `JobFailed` (with the last failure's `type`, `text` and `traceback`), `JobCancelled`, `JobExpired`,
+        `ResultExpired`, `JobNotFound`, `DeadlineExceeded` (the job goes on), or `QueueClosed`.
         """
         if timeout is None:
             return await self._result()
@@ -165,9 +169,10 @@ class Job(Generic[R]):
         return "cancelled" if item.state == JobState.CANCELLED else "finished"
 
     async def retry(self) -> None:
-        """Submit a dead or cancelled job once more; awaiting this object then waits for the new end.
+        """Submit a dead, cancelled or expired job once more; awaiting this object then waits for the new end.
 
-        Raises `NotRetryable` for a job in another state, and `JobNotFound` or `ResultExpired`.
+        It has the time it needs: `expires` and `deadline` were those of its first submit, and a child does not end with
+        its parent any more. Raises `NotRetryable` for a job in another state, and `JobNotFound` or `ResultExpired`.
         """
         await self._session().questions.retry(self.key)
         self._ending = None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, Literal, TypedDict, get_args
+from typing import Any, Final, Literal, NamedTuple, TypedDict, get_args
 
 import msgspec
 
@@ -21,6 +21,8 @@ from aioqueue.model.bodies import pack_headers
 from aioqueue.model.durations import Duration, to_instant_ms, to_ms
 from aioqueue.model.names import check_name
 from aioqueue.model.spec import BACKOFFS, RetryPolicy, Spec, check_spec, pack_spec
+from aioqueue.protocol.extras import Key, packed
+from aioqueue.protocol.messages import Extra
 
 DEFAULT_QUEUE: Final = "default"
 PRIORITIES: Final = {"high": 8, "medium": PRIORITY_DEFAULT, "low": 2}
@@ -84,6 +86,16 @@ class Retry:
         return isinstance(error, self.on) and not isinstance(error, self.never)
 
 
+class When(NamedTuple):
+    """A duration from the submit, or an instant UTC; in milliseconds, 0 for the other one, and both for never."""
+
+    in_ms: int = 0
+    at_ms: int = 0
+
+
+NEVER: Final = When()
+
+
 class SubmitOptions(TypedDict, total=False):
     """What `Task.options` takes, for type checkers. See `TaskOptions` for the meanings."""
 
@@ -93,6 +105,9 @@ class SubmitOptions(TypedDict, total=False):
     at: datetime | int | None
     retry: Retry | int | None
     timeout: Duration | None
+    deadline: Duration | datetime | None
+    expires: Duration | datetime | None
+    inherit: bool | None
     id: str | None
     keep: Duration | None
     headers: Mapping[str, str] | None
@@ -102,10 +117,12 @@ class TaskOptions(TypedDict, total=False):
     """What `@queue.task` takes.
 
     `name` of the task; `queue`, the lane; `priority` 0-9, higher first; `delay` before the first attempt; `retry`, a
-    `Retry` or a number of attempts; `timeout` of one attempt; `executor`, where it runs: "async" for a coroutine
+    `Retry` or a number of attempts; `timeout` of one attempt; `deadline`, when the whole job must be over; `expires`,
+    when it is not worth beginning any more; `inherit`, for a job that another submits, to have no later deadline than
+    that one and to end with it where it is cancelled or expires; `executor`, where it runs: "async" for a coroutine
     function on the event loop, "thread" for a plain one, "process" for either in a process of its own; `keep`, how
-    long the end of a job is kept; `headers`, text that travels with the job. Of one submit only: `at`, the instant of
-    the first attempt, and `id`, the caller's own name for the job.
+    long the end of a job is kept; `headers`, text that travels with the job. Durations are counted from the submit. Of
+    one submit only: `at`, the instant of the first attempt, and `id`, the caller's own name for the job.
     """
 
     name: str | None
@@ -114,6 +131,9 @@ class TaskOptions(TypedDict, total=False):
     delay: Duration | None
     retry: Retry | int | None
     timeout: Duration | None
+    deadline: Duration | datetime | None
+    expires: Duration | datetime | None
+    inherit: bool | None
     executor: Executor | None
     keep: Duration | None
     headers: Mapping[str, str] | None
@@ -129,6 +149,9 @@ class Options(TypedDict, total=False):
     at: int
     retry: Retry
     timeout: int
+    deadline: When
+    expires: When
+    inherit: bool
     executor: str
     id: str
     keep: int
@@ -177,7 +200,7 @@ class Plan(msgspec.Struct, frozen=True):
     """Everything a submit needs besides its arguments and its id, packed once.
 
     `own_id` is the caller's text, empty where the id is generated; `delay_ms` and `at_ms` are 0 where not given, and
-    never both set; `headers` are packed.
+    never both set; `headers` are packed; `extra` is what few submits have, and `inherit` is asked of children only.
     """
 
     queue: str
@@ -188,6 +211,8 @@ class Plan(msgspec.Struct, frozen=True):
     at_ms: int = 0
     own_id: str = ""
     headers: bytes = b""
+    extra: Extra | None = None
+    inherit: bool = False
 
 
 def plan_for(task: str, options: Options, namespace: str) -> Plan:
@@ -217,6 +242,30 @@ def plan_for(task: str, options: Options, namespace: str) -> Plan:
         options.get("at", 0),
         options.get("id", ""),
         headers,
+        _terms(options),
+        options.get("inherit", False),
+    )
+
+
+def _terms(options: Options) -> Extra | None:
+    """When the job is over at last, and when it need not begin any more, as they travel."""
+    expires, deadline = options.get("expires", NEVER), options.get("deadline", NEVER)
+    if expires == deadline == NEVER:
+        return None
+    begins = When(options.get("delay", 0), options.get("at", 0))
+    for option, end in (("expires", expires), ("deadline", deadline)):
+        if 0 < end.in_ms <= begins.in_ms or 0 < end.at_ms <= begins.at_ms:
+            late = "at" if begins.at_ms else "delay"
+            raise BadOption(
+                option=option, value=max(end), reason=f"in ms, it is over before {late}={max(begins)} begins"
+            )
+    return packed(
+        {
+            Key.EXPIRES: expires.in_ms,
+            Key.EXPIRES_AT: expires.at_ms,
+            Key.DEADLINE: deadline.in_ms,
+            Key.DEADLINE_AT: deadline.at_ms,
+        }
     )
 
 
@@ -294,6 +343,21 @@ def _executor(value: Any) -> str:
     return str(value)
 
 
+def _when(value: Any, option: str) -> When:
+    if isinstance(value, datetime):
+        return When(at_ms=to_instant_ms(value, option=option))
+    in_ms = to_ms(value, option=option)
+    if in_ms == 0:
+        raise BadOption(option=option, value=value, reason=f"it leaves no time to run; None means no {option}")
+    return When(in_ms)
+
+
+def _inherit(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadOption(option="inherit", value=value, reason="it must be True or False")
+    return value
+
+
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -315,6 +379,9 @@ _PARSERS: Final[dict[str, Callable[[Any], Any]]] = {
     "at": lambda value: to_instant_ms(value, option="at"),
     "retry": _retry,
     "timeout": _timeout,
+    "deadline": lambda value: _when(value, "deadline"),
+    "expires": lambda value: _when(value, "expires"),
+    "inherit": _inherit,
     "executor": _executor,
     "id": _own_id,
     "keep": lambda value: to_ms(value, option="keep"),
@@ -329,6 +396,9 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "at": 0,
     "retry": Retry(),
     "timeout": 0,
+    "deadline": NEVER,
+    "expires": NEVER,
+    "inherit": False,
     "executor": "",
     "id": "",
     "keep": -1,

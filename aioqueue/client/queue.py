@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar, overload
 
 from aioqueue.client.bulk import BulkSubmit, Jobs, Progress
+from aioqueue.client.children import Family
 from aioqueue.client.declare import Declares
 from aioqueue.client.filters import Moment, make_filter
 from aioqueue.client.ids import JobIds
@@ -51,6 +52,7 @@ URL_VARIABLE: Final = "AIOQUEUE_URL"
 EMBEDDED: Final = {"memory": "aioqueue.embedded", "sqlite": "aioqueue.embedded"}
 _WORKER: Final = "aioqueue.worker"
 _WANT_RESULT: Final = int(SubmitFlag.WANT_RESULT)
+_RESEND: Final = int(SubmitFlag.RESEND)
 _OWN_ID: Final = int(SubmitFlag.OWN_ID)
 
 # Set while a job's own process imports the program's main module: what it runs at its top would run once more.
@@ -219,7 +221,14 @@ class Queue(Declares):
         session = self.session()
         if session.submitter.idle:
             self._ids.refresh()
-        item = self._item(task, task.pack(args, kwargs), 0)
+        return await self._submit(session, task, self._item(task, task.pack(args, kwargs), 0))
+
+    async def submit_child(self, family: Family, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job[Any]:
+        """What `Context.submit` does. Raises what `submit` raises."""
+        session, task = self.session(), self._find_task(task)
+        return await self._submit(session, task, self._child(family, task, task.pack(args, kwargs)))
+
+    async def _submit(self, session: Session, task: AnyTask, item: SubmitItem) -> Job[Any]:
         acceptance = Acceptance()
         session.submitter.add(item, acceptance)
         await acceptance.future
@@ -323,7 +332,18 @@ class Queue(Declares):
             key = own_id(self.namespace, plan.queue, plan.own_id)
         else:
             key = self._ids.next(plan.queue)
-        return SubmitItem(key, plan.spec_bytes, body, flags, plan.delay_ms, plan.at_ms, plan.headers, plan.own_id)
+        return SubmitItem(
+            key, plan.spec_bytes, body, flags, plan.delay_ms, plan.at_ms, plan.headers, plan.own_id, plan.extra
+        )
+
+    def _child(self, family: Family, task: AnyTask, body: bytes) -> SubmitItem:
+        plan = task.plan(self.namespace)
+        # An earlier run may have submitted it.
+        item = self._item(task, body, _RESEND)
+        if not plan.own_id:
+            item.job = family.next_id(self.namespace, plan.queue, plan.task, body)
+        item.extra = family.extra(plan.extra, plan.inherit)
+        return item
 
     # --- looking ---
 

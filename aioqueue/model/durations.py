@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Final
 
 from aioqueue.errors import BadOption
-from aioqueue.limits import DURATION_MS_MAX
+from aioqueue.limits import DURATION_MS_MAX, INSTANT_MS_MAX
 
 # A number counts seconds; a string counts what its letters say, and seconds without any.
 Duration = float | timedelta | str
@@ -26,8 +26,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Smaller numbers are seconds since 1970 given by mistake; no job was ever due before 1973.
 _INSTANT_MS_MIN: Final = 100_000_000_000
-# The last millisecond of the year 9999, where calendars of Python end.
-_INSTANT_MS_MAX: Final = 253_402_300_799_999
 
 
 def to_ms(value: Duration, *, option: str) -> int:
@@ -72,7 +70,7 @@ def to_instant_ms(value: datetime | int, *, option: str) -> int:
         ms = value
     else:
         raise BadOption(option=option, value=value, reason="it must be a datetime with a time zone, or milliseconds")
-    if not _INSTANT_MS_MIN <= ms <= _INSTANT_MS_MAX:
+    if not _INSTANT_MS_MIN <= ms <= INSTANT_MS_MAX:
         raise BadOption(
             option=option, value=value, reason="it must lie between 1973 and 9999; a number counts milliseconds UTC"
         )

@@ -69,14 +69,27 @@ def own_id(namespace: str, queue: str, text: str) -> bytes:
         raise BadOption(
             option="id", value=ascii(text), reason=f"it cannot be written as UTF-8: {error.reason}"
         ) from None
-    high = int.from_bytes(digest[:6], "big") << 16 | 0x8000 | route_of(namespace, queue)
-    low = _VARIANT | int.from_bytes(digest[6:14], "big") & _RANDOM_MASK
-    return (high << 64 | low).to_bytes(JOB_ID_BYTES, "big")
+    return _hashed(namespace, queue, digest)
+
+
+def child_id(namespace: str, queue: str, parent: bytes, call: tuple[str, bytes, int]) -> bytes:
+    """The id of a job that another submits: `call` is its task, its packed arguments, and which of such calls it is.
+
+    So a job that runs again finds the children that it submitted before, in whatever order it submits them now.
+    """
+    digest = sha256(_own_id_encoder.encode([2, namespace, queue, parent, *call])).digest()
+    return _hashed(namespace, queue, digest)
 
 
 def is_own_id(job_id: bytes) -> bool:
-    """Whether the id came from a caller's own name (UUIDv8)."""
+    """Whether the id is a hash (UUIDv8): of a caller's own name, or of a child's call."""
     return job_id[6] >> 4 == 8
+
+
+def _hashed(namespace: str, queue: str, digest: bytes) -> bytes:
+    high = int.from_bytes(digest[:6], "big") << 16 | 0x8000 | route_of(namespace, queue)
+    low = _VARIANT | int.from_bytes(digest[6:14], "big") & _RANDOM_MASK
+    return (high << 64 | low).to_bytes(JOB_ID_BYTES, "big")
 
 
 def id_text(job_id: bytes) -> str:

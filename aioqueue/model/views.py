@@ -34,7 +34,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
 class Attempt(msgspec.Struct, frozen=True, array_like=True):
     """One run of a job that has ended. Times are milliseconds UTC.
 
-    `outcome` is `succeeded`, `failed`, `crashed`, `released` or `cancelled`.
+    `outcome` is `succeeded`, `failed`, `crashed`, `released`, `cancelled` or `expired`.
     """
 
     run: int
@@ -86,7 +86,8 @@ class Block(msgspec.Struct, frozen=True, array_like=True):
 class JobInfo(msgspec.Struct, frozen=True, array_like=True):
     """All that is known of one job, at the moment it was asked. Times are milliseconds UTC, 0 where not yet known.
 
-    `blocked` is there while the event loop of the worker that runs it stands still, in this job or in another.
+    `blocked` is there while the event loop of the worker that runs it stands still, in this job or in another. `parent`
+    is the id of the job that submitted it, and `note` says why it was cancelled or expired.
     """
 
     id: bytes
@@ -109,6 +110,10 @@ class JobInfo(msgspec.Struct, frozen=True, array_like=True):
     failure: Failure | None = None
     attempts: Annotated[list[Attempt], Meta(max_length=ITEMS_A_FRAME_MAX)] = []
     blocked: Block | None = None
+    expires_ms: int = 0
+    deadline_ms: int = 0
+    parent: Annotated[bytes, Meta(max_length=JOB_ID_BYTES)] = b""
+    note: str = ""
 
 
 class QueueStatistics(msgspec.Struct, frozen=True, array_like=True):

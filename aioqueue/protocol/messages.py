@@ -34,6 +34,7 @@ from aioqueue.limits import (
     SPEC_BYTES_MAX,
     TEXT_CHARACTERS_MAX,
 )
+from aioqueue.model.states import Cause
 from aioqueue.model.views import Block, JobInfo, Run, Statistics
 
 PROTOCOL_VERSION: Final = 1
@@ -48,7 +49,7 @@ BulkId = Annotated[bytes, Meta(min_length=BULK_ID_BYTES, max_length=BULK_ID_BYTE
 SpecBytes = Annotated[bytes, Meta(max_length=SPEC_BYTES_MAX)]
 Name = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
 Text = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)]
-# An option that is not built yet costs nobody a new field: its key is a small number, its value packed msgpack.
+# What few jobs have costs the others no field: its key is a small number, its value packed msgpack (`extras`).
 Extra = Annotated[dict[int, Annotated[bytes, Meta(max_length=SPEC_BYTES_MAX)]], Meta(max_length=_SHORT)]
 Number = Annotated[int, Meta(ge=0)]
 Runs = Annotated[list[Run], Meta(max_length=ITEMS_A_FRAME_MAX)]
@@ -193,7 +194,7 @@ class Closing(Struct, array_like=True, tag=13, gc=False):
 
 
 class SubmitItem(_Array):
-    """One job to be. `args` is a body; `at_ms` is UTC, 0 means none; `extra` is reserved for options to come."""
+    """One job to be. `args` is a body; `at_ms` is UTC, 0 means none; `extra` is what few jobs have (`extras`)."""
 
     job: JobId
     spec: SpecBytes
@@ -276,12 +277,16 @@ class Wait(Struct, array_like=True, tag=30, gc=False):
 
 
 class EndedItem(_Array):
-    """How a job ended: `state` is a `JobState`, or 0 where no such job is known or its result has expired (`code`)."""
+    """How a job ended: `state` is a `JobState`, or 0 where no such job is known or its result has expired (`code`).
+
+    `note` says why one was cancelled or expired, for people.
+    """
 
     job: JobId
     state: Number
     body: Body = b""
     code: Name = ""
+    note: Text = ""
 
 
 class Ended(Struct, array_like=True, tag=31, gc=False):
@@ -424,7 +429,10 @@ class Capacity(Struct, array_like=True, tag=52, gc=False):
 
 
 class DeliverItem(_Array):
-    """One run to do. `inputs` are bodies for places in the arguments, empty until there are dependencies."""
+    """One run to do. `inputs` are bodies for places in the arguments, empty until there are dependencies.
+
+    `extra` has the job's deadline: what is left until then, and the instant.
+    """
 
     job: JobId
     fence: Number
@@ -474,10 +482,11 @@ class WorkerDied(Struct, array_like=True, tag=57, gc=False):
 
 
 class CancelRun(Struct, array_like=True, tag=58, gc=False):
-    """Cancel was asked of a job: the worker stops this run, and tells its end like any other."""
+    """Cancel was asked of a job, or its deadline passed: the worker stops this run, and tells its end like any."""
 
     job: JobId
     fence: Number
+    cause: Cause = Cause.CANCEL
 
 
 # Kinds that later versions will use: NOT_LEADER 60, RETRY_AFTER 61, ITEM 62, EVENT 63.

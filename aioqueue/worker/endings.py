@@ -21,15 +21,17 @@ class Stop(Enum):
     TIMEOUT = "it exceeded its timeout"
     DRAIN = "the worker stops"
     CANCEL = "its cancellation was asked for"
+    DEADLINE = "its deadline passed"
     STALE = "its lease passed to another worker"
 
 
 # None: there is nobody left to tell. A job whose cancellation was asked for is given back too: the broker knows what
-# it asked, and ends it.
+# it asked, and ends it; so is one whose deadline passed, for the broker's clock is the one that counts.
 STOPPED: Final[Mapping[Stop, RunEnd | None]] = {
     Stop.TIMEOUT: RunEnd.FAILED,
     Stop.DRAIN: RunEnd.RELEASED,
     Stop.CANCEL: RunEnd.RELEASED,
+    Stop.DEADLINE: RunEnd.RELEASED,
     Stop.STALE: None,
 }
 

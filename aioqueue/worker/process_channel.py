@@ -44,6 +44,7 @@ class Run(Struct, tag="run", frozen=True):
     crashes: int
     headers: bytes
     args: bytes
+    deadline_ms: int = 0
 
 
 class Stop(Struct, tag="stop", frozen=True):

@@ -27,7 +27,7 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from aioqueue.client import queue as client_queue
-from aioqueue.client.context import Context
+from aioqueue.client.context import Context, no_children
 from aioqueue.client.signature import Signature
 from aioqueue.client.task import Task
 from aioqueue.errors import Refused, UnknownTask
@@ -105,7 +105,7 @@ class ProcessOfJobs:
         if signature.takes_context:
             context = Context(
                 run.job, task=run.task, queue=run.queue, attempt=run.attempt, crashes=run.crashes,
-                headers=unpack_headers(run.headers),
+                headers=unpack_headers(run.headers), deadline_ms=run.deadline_ms, submit=no_children,
             )  # fmt: skip
             args = (context, *args)
         try:

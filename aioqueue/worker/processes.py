@@ -24,8 +24,10 @@ from typing import Any, Final
 from aioqueue.client.options import ExceptionTypes
 from aioqueue.client.task import Task, TaskRegistry
 from aioqueue.errors import BadOption, ProcessDied
+from aioqueue.limits import INSTANT_MS_MAX
 from aioqueue.model.ids import id_text
 from aioqueue.model.views import Failure
+from aioqueue.protocol.extras import Key, number_in
 from aioqueue.protocol.messages import DeliverItem
 from aioqueue.worker.failures import Told, death_of
 from aioqueue.worker.process_channel import Prepare, Raised, Ready, Returned, Run, Stop, WorkerEnd, name_of
@@ -106,7 +108,8 @@ class Processes:
 
     async def _do(self, process: _Process, item: DeliverItem, module: str, qualname: str) -> bytes:
         run = Run(
-            module, qualname, item.task, item.queue, item.job, item.attempt, item.crashes, item.headers, item.args
+            module, qualname, item.task, item.queue, item.job, item.attempt, item.crashes, item.headers, item.args,
+            deadline_of(item),
         )  # fmt: skip
         try:
             reply = await self._answer(process, run)
@@ -244,6 +247,11 @@ def findable(task: AnyTask) -> tuple[str, str]:
     if module == "__main__" and _main_module() == ("", ""):
         raise _unfindable(task, "the program is no file; write the task into a module")
     return module, qualname
+
+
+def deadline_of(item: DeliverItem) -> int:
+    """When the job of a run must be over, UTC by the broker's clock; 0 for never."""
+    return number_in(item.extra, Key.DEADLINE_AT, INSTANT_MS_MAX) if item.extra else 0
 
 
 def allows(task: AnyTask, error: BaseException) -> bool:

@@ -14,15 +14,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Final
 
 from aioqueue.clock import mono_ns
 from aioqueue.errors import Refused, UnknownTask
+from aioqueue.limits import DURATION_MS_MAX
 from aioqueue.model.ids import id_text
-from aioqueue.protocol.messages import DeliverItem, SettleItem
+from aioqueue.protocol.extras import Key, number_in
+from aioqueue.protocol.messages import DeliverItem, Extra, SettleItem
 from aioqueue.worker import endings
 from aioqueue.worker.calls import Calls, TaskCall
 from aioqueue.worker.deadlines import Deadline, Deadlines
@@ -32,6 +34,9 @@ from aioqueue.worker.failures import line_of, type_of
 _log = logging.getLogger(__name__)
 # A runner whose jobs end without waiting lets others have the event loop after this long.
 _TURN_NS: Final = 1_000_000
+# A job's deadline is the broker's to keep, which says when to stop. The worker's own clock is for when it cannot be
+# heard, and a little later: what was given back before the broker's time came would only begin once more.
+DEADLINE_MARGIN_MS: Final = 250
 
 
 class Slot:
@@ -71,13 +76,18 @@ class Runners:
         self._idle: list[Slot] = []
         # Slots whose run never stopped: the event loop alone would forget their tasks.
         self._lost: set[Slot] = set()
+        # When runs must be over by the deadline of their jobs, by fence.
+        self._bounds: dict[int, Deadline] = {}
         self._quiet: asyncio.Future[None] | None = None
         self._closed = False
 
     # --- what the worker calls ---
 
-    def offer(self, items: Iterable[DeliverItem]) -> None:
+    def offer(self, items: Sequence[DeliverItem]) -> None:
         """Run these as soon as slots are free, in their order."""
+        for item in items:
+            if item.extra:
+                self._bound(item, item.extra)
         self._waiting.extend(items)
         if self._waiting:
             self._wake()
@@ -105,6 +115,7 @@ class Runners:
         """Stop this run, by its cancellation if it has begun; nothing if it has ended."""
         if item in self._waiting:
             self._waiting.remove(item)
+            self._unbound(item)
             self._report(endings.stopped(item, why, None, True))
             return
         for slot in self._slots:
@@ -121,6 +132,8 @@ class Runners:
         """What has not begun; it is no longer held here."""
         items = list(self._waiting)
         self._waiting.clear()
+        for item in items:
+            self._unbound(item)
         return items
 
     def stuck(self) -> str:
@@ -208,6 +221,8 @@ class Runners:
             while True:
                 end = await self._attempt(slot, item)
                 slot.run = None
+                if item.extra:
+                    self._unbound(item)
                 if slot.lost:
                     return
                 if end is not None:
@@ -281,6 +296,19 @@ class Runners:
         if isinstance(error, asyncio.CancelledError):
             return endings.cancelled_itself(item, error)
         return endings.raised(item, error, call.retries(error))
+
+    # --- the deadline of a job ---
+
+    def _bound(self, item: DeliverItem, extra: Extra) -> None:
+        left_ms = number_in(extra, Key.DEADLINE, DURATION_MS_MAX)
+        if left_ms:
+            stop = partial(self.stop, item, Stop.DEADLINE)
+            self._bounds[item.fence] = self._deadlines.add(left_ms + DEADLINE_MARGIN_MS, stop)
+
+    def _unbound(self, item: DeliverItem) -> None:
+        bound = self._bounds.pop(item.fence, None)
+        if bound is not None:
+            bound.cancel()
 
     # --- stopping one run ---
 

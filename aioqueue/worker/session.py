@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from aioqueue.client.link import Link
 from aioqueue.model.ids import id_text
+from aioqueue.model.states import Cause
 from aioqueue.protocol.messages import (
     BrokerMessage,
     CancelRun,
@@ -137,8 +138,9 @@ class Session:
     def _cancel(self, message: CancelRun) -> None:
         for item in self._runners.held():
             if item.fence == message.fence and item.job == message.job:
-                _log.info("job %s of task %s is stopped: %s", id_text(item.job), item.task, Stop.CANCEL.value)
-                self._runners.stop(item, Stop.CANCEL)
+                why = Stop.DEADLINE if message.cause is Cause.DEADLINE else Stop.CANCEL
+                _log.info("job %s of task %s is stopped: %s", id_text(item.job), item.task, why.value)
+                self._runners.stop(item, why)
                 return
 
     def _resumed(self, message: Resumed) -> None:

@@ -190,7 +190,7 @@ class _Work:
         self._deadlines = Deadlines()
         self._runners = Runners(
             worker._concurrency,
-            Calls(queue.tasks, self._threads, self._processes),
+            Calls(queue.tasks, self._threads, self._processes, queue.submit_child),
             self.session.box.put,
             self._deadlines,
             worker._cancel_grace_ms,

@@ -144,7 +144,8 @@ def test_a_job_that_had_ended_is_told_as_finished(at_shop: Shell, dead: str) -> 
 
 
 def test_a_waiting_job_cannot_be_retried(at_shop: Shell, waiting: str) -> None:
-    assert f"job {waiting} is ready; only a dead or cancelled job" in at_shop.run("retry", waiting).refused()
+    refused = at_shop.run("retry", waiting).refused()
+    assert f"job {waiting} is ready; only a job that is over and did not succeed" in refused
 
 
 @pytest.mark.parametrize("command", ["show", "cancel", "retry"])

@@ -31,7 +31,7 @@ def test_an_unknown_option_is_refused_and_the_known_ones_are_named(parse: Any) -
     assert (refused.value.option, refused.value.value) == ("prio", 3)
 
 
-@pytest.mark.parametrize("option", ["unique", "group", "limits", "after", "expires", "deadline", "batch"])
+@pytest.mark.parametrize("option", ["unique", "group", "limits", "after", "batch"])
 def test_an_option_of_a_later_version_is_refused_and_not_ignored(option: str) -> None:
     with pytest.raises(BadOption):
         task_options({option: None})

@@ -22,6 +22,7 @@ def test_the_fields_of_a_finished_job_keep_their_places() -> None:
     assert FinishedJob.__struct_fields__ == (
         "id", "namespace", "queue", "task", "state", "generation", "failures", "crashes", "runs", "fence", "priority",
         "submitted_ms", "started_ms", "finished_ms", "keep_ms", "worker", "position", "spec", "body", "args", "extra",
+        "terms", "note",
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, get_args
 
+from aioqueue.model.states import Cause
 from aioqueue.model.views import (
     Attempt,
     Block,
@@ -46,6 +47,7 @@ INFO: Final = JobInfo(
     OWN, "invoice-42", "default", "mail", "app.send", "dead", 5, 1_700_000_000_000, 0, 1_700_000_000_001,
     1_700_000_000_002, 1, 0, 1, 0, "worker-1", {"trace": "x"}, FAILURE,
     [Attempt(1, "failed", 1_700_000_000_001, 1_700_000_000_002, "worker-1", FAILURE)], BLOCK,
+    1_700_000_001_000, 1_700_000_002_000, OTHER, "its deadline passed",
 )  # fmt: skip
 RUN: Final = Run(
     1, 0, 1, "failed", "worker-1", 1_700_000_000_000, 1_700_000_000_001, 1_700_000_000_002, FAILURE
@@ -76,7 +78,7 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
         1, 42, [m.Outcome.ACCEPTED, m.Outcome.REFUSED], [m.ItemRefused(1, "bad_name", "no", {"name": "a b"})]
     ),
     m.Wait([JOB, OTHER]),
-    m.Ended([m.EndedItem(JOB, 7, b"\x01\xc0"), m.EndedItem(OTHER, 0, b"", "job_not_found")], 43),
+    m.Ended([m.EndedItem(JOB, 7, b"\x01\xc0"), m.EndedItem(OTHER, 9, b"", "", "not needed")], 43),
     m.GetJob(3, JOB, True),
     m.JobRecord(3, INFO, [RUN]),
     m.FindJobs(
@@ -99,7 +101,7 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     m.Settled(2, 47, [m.SettleAnswer.STALE]),
     m.Beat(1_400, BLOCK),
     m.WorkerDied("signal 9"),
-    m.CancelRun(JOB, 9),
+    m.CancelRun(JOB, 9, Cause.DEADLINE),
 )  # fmt: skip
 
 
