@@ -169,6 +169,14 @@ class TooManySessions(Refused):
     sentence = "the broker serves {sessions} sessions already, its limit is {limit}"
 
 
+class TooManyConnections(Refused):
+    code = "too_many_connections"
+    sentence = (
+        "the broker has {connections} connections already, its limit is {limit}; use one Queue for a whole program, or "
+        "raise the limit of open files (ulimit -n) if that is what bounds it"
+    )
+
+
 class SessionOver(Refused):
     code = "session_over"
     sentence = "session {session} has ended; connect again to begin another"

@@ -58,6 +58,18 @@ OUTBOX_BYTES_MAX: Final = 32 * MIB
 # What one connection may have said that is not decided yet; then it is not read. As much as a client has in flight, and
 # one frame.
 UNDECIDED_BYTES_MAX: Final = 4 * MIB
+# All such input of all clients together, half a frame included, and of all workers: then nobody of them is read.
+INTAKE_BYTES_MAX: Final = 128 * MIB
+# What waits to be written to all connections together: then the ones for which most waits are cut off.
+OUTBOXES_BYTES_MAX: Final = 256 * MIB
+# A peer that takes nothing of what waits for it for so long is cut off: its process was stopped, or reads no more.
+STALLED_SECONDS: Final = 30.0
+# From this part of the backlog's limits on, clients that submit are read more and more slowly, down to one read (at
+# most 256 KiB) in so long. It is far less than a heartbeat, and enough to let workers gain on a crowd of clients.
+SLOW_FROM: Final = 0.8
+SLOW_SECONDS_MAX: Final = 0.2
+# Answers of one connection that the archive is being asked for; more wait in their order.
+LOOKUPS_A_CONNECTION_MAX: Final = 16
 # A connection that has not said HELLO by then is closed.
 HANDSHAKE_MS: Final = 10_000
 CONNECT_SECONDS: Final = 5.0
@@ -68,6 +80,10 @@ OWNER_SECONDS: Final = 10.0
 QUEUES_A_WORKER_MAX: Final = 1_000
 SLOTS_MAX: Final = 100_000
 SESSIONS_MAX: Final = 20_000
+# A worker has two connections, and those that have not said HELLO yet are nobody's. Each takes some 16 KB.
+CONNECTIONS_MAX: Final = 45_000
+# File descriptors that connections leave to the journal, the archive and all else.
+FILES_KEPT: Final = 64
 
 # --- the client ---------------------------------------------------------------------------------------------------
 

@@ -71,6 +71,7 @@ CODES = {
     "ResultExpired": "result_expired",
     "SessionOver": "session_over",
     "TaskExists": "task_exists",
+    "TooManyConnections": "too_many_connections",
     "TooManySessions": "too_many_sessions",
     "UnexpectedMessage": "unexpected_message",
     "UnknownTask": "unknown_task",

@@ -21,13 +21,15 @@ from anyio.abc import TaskGroup
 
 from aioqueue.archive.base import Archive
 from aioqueue.broker import translate as t
-from aioqueue.broker.backlog import Backlog
+from aioqueue.broker.backlog import room_for_more
 from aioqueue.broker.beats import Beats
 from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.compaction import Compactor
+from aioqueue.broker.crowd import LOOK_SECONDS, Crowd
 from aioqueue.broker.disk import DiskWatch
-from aioqueue.broker.engine import Engine, Query
+from aioqueue.broker.engine import Engine
 from aioqueue.broker.idleness import IdleWatch
+from aioqueue.broker.line import Query
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.pages import Listings
 from aioqueue.broker.peer import Peer, check_witness
@@ -42,7 +44,14 @@ from aioqueue.core import commands as c
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, StopRun
 from aioqueue.core.partition import Partition
-from aioqueue.errors import ConnectionLost, HistoryLost, JournalError, PeerMisbehaved, Refused
+from aioqueue.errors import (
+    ConnectionLost,
+    HistoryLost,
+    JournalError,
+    PeerMisbehaved,
+    Refused,
+    TooManyConnections,
+)
 from aioqueue.journal.base import Journal, Leadership
 from aioqueue.limits import (
     BODY_CACHE_BYTES,
@@ -54,6 +63,8 @@ from aioqueue.limits import (
     ITEMS_A_FRAME_MAX,
     JOURNAL_BOUND_BYTES,
     SESSION_TTL_MS,
+    SLOW_FROM,
+    SLOW_SECONDS_MAX,
     STATISTICS_MS,
 )
 from aioqueue.model.views import Block
@@ -97,6 +108,7 @@ class Broker:
         self._idleness = IdleWatch(partition.state)
         self._statistician = Statistician(partition.state, self._beats, self._idleness, clock.now())
         self._decode = Codec().decode_client
+        self.crowd = Crowd()
         self._peers: set[Peer] = set()
         self._links = count(1)
         self._at_data: dict[int, Peer] = {}
@@ -168,6 +180,7 @@ class Broker:
                 self._task_group.start_soon(self._tell_watchers)
                 self._task_group.start_soon(self._notice_silence)
                 self._task_group.start_soon(self._notice_idleness)
+                self._task_group.start_soon(self._watch_crowd)
                 if self.disk is not None:
                     self._task_group.start_soon(self._watch_disk, self.disk)
                 if self.compactor is not None:
@@ -209,8 +222,15 @@ class Broker:
 
     async def attend(self, stream: Stream) -> None:
         """Serve one connection until it ends; what its peer does wrong, or a defect here, ends nothing else."""
-        connection = Connection(stream, decode=self._decode, conversation=Conversation(Side.BROKER))
-        peer = Peer(self, connection, next(self._links))
+        connection = Connection(
+            stream, decode=self._decode, conversation=Conversation(Side.BROKER), on_outbox=self.crowd.outbox_grew
+        )
+        try:
+            gauge = self.crowd.enter(connection, stream)
+        except TooManyConnections as error:
+            await self._turn_away(connection, error)
+            return
+        peer = Peer(self, connection, next(self._links), gauge)
         self._peers.add(peer)
         try:
             async with anyio.create_task_group() as tasks:
@@ -228,24 +248,60 @@ class Broker:
             log.exception("the connection of %s failed", connection.peer)
         finally:
             self._leave(peer)
+            self.crowd.leave(connection)
             with anyio.CancelScope(shield=True):
                 await connection.aclose()
 
+    async def _turn_away(self, connection: Connection[m.ClientMessage], error: TooManyConnections) -> None:
+        if self.crowd.may_tell():
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(connection.run_writer)
+                    with anyio.move_on_after(LAST_WORD_SECONDS), suppress(ConnectionLost):
+                        connection.send_nowait(t.refusal(0, error))
+                        await connection.flush()
+                    tasks.cancel_scope.cancel()
+            finally:
+                self.crowd.told()
+        with anyio.CancelScope(shield=True):
+            await connection.aclose()
+
     async def _converse(self, peer: Peer) -> None:
-        connection, backlog = peer.connection, Backlog(self.engine)
+        connection = peer.connection
         with anyio.move_on_after(HANDSHAKE_MS / 1000) as scope:
             while True:
-                before = connection.received_bytes
+                before = connection.understood_bytes
                 messages = await connection.receive()
                 if scope.deadline != float("inf") and connection.conversation.state.name != "EXPECT_HELLO":
                     scope.deadline = float("inf")
                 peer.heard(self.clock.now().mono_ms)
                 for message in messages:
                     peer.dispatch(message)
-                peer.listening = False
-                await backlog.add(connection.received_bytes - before)
-                peer.listening = True
+                peer.line.asked(connection.understood_bytes - before, peer.gauge)
+                await self._until_readable(peer)
         raise PeerMisbehaved(reason=f"no Hello came within {HANDSHAKE_MS} ms")
+
+    async def _until_readable(self, peer: Peer) -> None:
+        """Let the peer wait for what it asked, and slow it down where it fills a backlog that is nearly full."""
+        peer.reading = False
+        await room_for_more(self.engine, peer.gauge)
+        await peer.lookups.room()
+        if peer.publishes:
+            state = self.engine.partition.state
+            fullness = state.admission.fullness(len(state.jobs))
+            if fullness > SLOW_FROM:
+                await anyio.sleep(SLOW_SECONDS_MAX * min(1.0, (fullness - SLOW_FROM) / (1 - SLOW_FROM)))
+            peer.publishes = False
+        peer.reading = True
+
+    async def _watch_crowd(self) -> None:
+        while True:
+            await anyio.sleep(LOOK_SECONDS)
+            self.crowd.look()
+            for peer in list(self._peers):
+                if not peer.listening:
+                    # It is not to blame for its silence.
+                    peer.heard(self.clock.now().mono_ms)
 
     async def _notice_silence(self) -> None:
         ttl_ms = self.engine.partition.session_ttl_ms

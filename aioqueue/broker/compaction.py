@@ -17,7 +17,8 @@ import logging
 from typing import Any, Final
 
 from aioqueue.broker.bodies import Bodies
-from aioqueue.broker.engine import Engine, Query
+from aioqueue.broker.engine import Engine
+from aioqueue.broker.line import Query
 from aioqueue.broker.overlay import Overlay
 from aioqueue.core import commands as c
 from aioqueue.core import events as e

@@ -1,9 +1,9 @@
 """The single writer: commands in, one batch at a time to the journal, and only then anything out.
 
-Everything that is asked of the broker stands in one line. The engine takes what is there, lets core decide and apply
-it as one batch, appends the batch, and when it is durable sends the replies and carries out the effects, in order. A
-command that arrives meanwhile waits for the next batch, so commands share an fsync as soon as there are many. Nothing
-leaves before the batch is durable, refusals and answers without an event included: there is one way out.
+Everything that is asked of the broker stands in line (see `line`). The engine takes what is there, lets core decide
+and apply it as one batch, appends the batch, and when it is durable sends the replies and carries out the effects, in
+order. A command that arrives meanwhile waits for the next batch, so commands share an fsync as soon as there are many.
+Nothing leaves before the batch is durable, refusals and answers without an event included: there is one way out.
 
 If an append fails, memory is ahead of the disk, and the engine stops for good: `run` raises, and nothing is answered
 any more. What was asked is neither done nor refused: who asked is told by the end of its connection, and asks again.
@@ -12,11 +12,11 @@ any more. What was asked is neither done nor refused: who asked is told by the e
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
 
 from aioqueue.broker.bodies import Bodies
+from aioqueue.broker.line import Entry, Handler, Line, Query, give_back
 from aioqueue.broker.lookup import ids_of, tell
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.span import LogSpan
@@ -29,24 +29,12 @@ from aioqueue.core.records import encode_events
 from aioqueue.core.state import Job
 from aioqueue.errors import JournalError, JournalUnavailable
 from aioqueue.journal.base import Journal, Leadership
-from aioqueue.limits import AHEAD_JOBS, BUSY_COMMANDS, BUSY_GAP_MS, HEARTBEATS_A_TTL
+from aioqueue.limits import AHEAD_JOBS, BATCH_EVENTS_TARGET, BUSY_COMMANDS, BUSY_GAP_MS, HEARTBEATS_A_TTL
 
 # A journal on a cluster may be without a leader for some seconds.
 APPEND_PATIENCE_MS: Final = 30_000
 APPEND_AGAIN_SECONDS: Final = 0.05
-
-# What answers a command: `handler(asker, question, reply)`. A refusal is the exception itself.
-Handler = Callable[[Any, Any, Any], None]
-
-
-class Query(NamedTuple):
-    """A question that changes nothing; it is asked of the state after the batch, and answered like a command."""
-
-    ask: Callable[[], Any]
-
-
-# A command, who answers it, and two things of the asker's own that are handed back to it.
-Entry = tuple[c.Command | Query, Handler, Any, Any]
+TAKEN_MAX: Final = 2 * BATCH_EVENTS_TARGET
 
 
 class Outlet(Protocol):
@@ -78,13 +66,11 @@ class Engine:
         self._bodies = bodies
         self._outlet = outlet
         self._clock = clock
-        # How many commands were posted so far, and how many of them are neither in line nor decided: they are being
-        # looked up, or wait for one that is.
-        self.posted = 0
-        self._aside = 0
         # Whether the last batch left nothing to do: then no free slot stands beside a ready job.
         self.settled = False
-        self._line: deque[Entry] = deque()
+        # What the broker itself and those who work ask comes before what clients ask.
+        self.work = Line()
+        self.clients = Line()
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
         self._lookups: set[asyncio.Task[None]] = set()
@@ -100,22 +86,27 @@ class Engine:
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
-    def post(self, command: c.Command | Query, handler: Handler, asker: Any = None, question: Any = None) -> None:
-        """Put a command into the line; `handler` is called with the reply when that may leave."""
+    def post(
+        self,
+        command: c.Command | Query,
+        handler: Handler,
+        asker: Any = None,
+        question: Any = None,
+        *,
+        line: Line | None = None,
+    ) -> None:
+        """Put a command into a line, that of the work for none; `handler` is called with the reply when that may leave.
+
+        The lines have no bound, but those who post have: see `backlog`.
+        """
         if self.failure is None:
-            self.posted += 1
-            self._line.append((command, handler, asker, question))
+            (line or self.work).post(command, handler, asker, question)
             self._wake.set()
 
-    def has_decided(self, posted: int) -> bool:
-        """Whether the first `posted` commands have been decided; never true too early, and perhaps late."""
-        return self.posted - len(self._line) - self._aside >= posted
-
-    async def decided(self, posted: int) -> None:
-        """Wait until the first `posted` commands have been decided, or nothing more will be."""
-        while not self.has_decided(posted) and self.failure is None:
-            self._moved.clear()
-            await self._moved.wait()
+    async def moved(self) -> None:
+        """Wait until something more has been decided, or nothing more will be."""
+        self._moved.clear()
+        await self._moved.wait()
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -125,7 +116,8 @@ class Engine:
             await self._run()
         except JournalError as error:
             self.failure = error
-            self._line.clear()
+            self.work.entries.clear()
+            self.clients.entries.clear()
             self._parked.clear()
             self._moved.set()
             raise
@@ -139,7 +131,8 @@ class Engine:
         self.partition.begin(now)
         more, busy, started = True, False, 0.0
         while True:
-            rested_ms = 0 if more or self._line or self._fetched else await self._rest(now)
+            asked = self.work.entries or self.clients.entries
+            rested_ms = 0 if more or asked or self._fetched else await self._rest(now)
             if busy:
                 pause = started + BUSY_GAP_MS / 1000 - loop.time()
                 if pause > 0:
@@ -171,7 +164,7 @@ class Engine:
         loop that was; no session is to blame for what could not be read or decided meanwhile.
         """
         if late_ms > self.partition.session_ttl_ms // HEARTBEATS_A_TTL:
-            self._line.appendleft((c.SkipTime(late_ms), _nobody, None, None))
+            self.work.entries.appendleft((c.SkipTime(late_ms), _nobody, None, None, self.work))
             # What arrived while this process stood still is read before anything is judged by the clock.
             await asyncio.sleep(0)
 
@@ -181,7 +174,8 @@ class Engine:
         commands = [entry[0] for entry in asked if type(entry[0]) is not Query]
         self._end_fetch()
         held = None if self._bodies.are_complete(len(self.partition.state.jobs)) else self._bodies
-        step = self.partition.step(commands, now, self.position + 1, held)  # type: ignore[arg-type]
+        behind = (entry[0] for line in (self.work, self.clients) for entry in line.entries)
+        step = self.partition.step(commands, now, self.position + 1, held, behind)  # type: ignore[arg-type]
         self.settled = not step.more and not step.missing
         replies = iter(step.replies)
         answers: list[tuple[Handler, Any, Any, Any]] = []
@@ -189,11 +183,11 @@ class Engine:
         self._overlay.take(step.effects)
         left = step.taken
         for index, entry in enumerate(asked):
-            command, handler, asker, question = entry
+            command, handler, asker, question, _ = entry
             if type(command) is Query:
                 answers.append((handler, asker, question, command.ask()))
             elif not left:
-                self._line.extendleft(reversed(asked[index:]))
+                give_back(asked[index:])
                 break
             else:
                 left -= 1
@@ -204,6 +198,8 @@ class Engine:
                     self._look_up(reply.ids, entry)
                 else:
                     answers.append((handler, asker, question, reply))
+        self.work.tell_decided()
+        self.clients.tell_decided()
         self._moved.set()
         if step.events:
             data = self._chain.encode(now.wall_ms, encode_events(step.events), step.bodies)
@@ -231,14 +227,15 @@ class Engine:
 
     def _take(self) -> list[Entry]:
         taken: list[Entry] = []
-        line, parked = self._line, self._parked
-        while line:
-            entry = line.popleft()
+        work, clients, parked = self.work.entries, self.clients.entries, self._parked
+        # A batch has no use for more, and a long line would be moved out and in again for each.
+        while (work or clients) and len(taken) < TAKEN_MAX:
+            entry = work.popleft() if work else clients.popleft()
             if parked:
                 blocked = next((job_id for job_id in ids_of(entry[0]) if job_id in parked), None)
                 if blocked is not None:
                     parked[blocked].append(entry)
-                    self._aside += 1
+                    entry[4].aside += 1
                     continue
             if self._looked and (ids := self._looked.get(id(entry[0]))) is not None:
                 # It waited its turn since it was looked up: what ended meanwhile is still pinned in the overlay.
@@ -277,7 +274,7 @@ class Engine:
     # --- looking beside core ----------------------------------------------------------------------------------------
 
     def _look_up(self, ids: Sequence[bytes], entry: Entry) -> None:
-        self._aside += 1
+        entry[4].aside += 1
         self._overlay.pin(ids)
         first = next((job_id for job_id in ids if job_id in self._parked), None)
         if first is not None:
@@ -292,7 +289,7 @@ class Engine:
         task.add_done_callback(self._lookups.discard)
 
     async def _looked_up(self, ids: Sequence[bytes], entry: Entry) -> None:
-        command, handler, asker, question = entry
+        command, handler, asker, question, line = entry
         waiting = [entry]
         try:
             found = await self._overlay.look_up(ids)
@@ -307,13 +304,14 @@ class Engine:
         if waiting:
             tell(command, ids, found)
             self._looked[id(command)] = ids
-        self._aside -= 1
+        line.aside -= 1
         for job_id in ids:
             parked = self._parked.pop(job_id, [])
-            self._aside -= len(parked)
+            for other in parked:
+                other[4].aside -= 1
             waiting += parked
         # Before what was asked since, or one that asked of these jobs twice would be answered in another order.
-        self._line.extendleft(reversed(waiting))
+        give_back(waiting)
         self._wake.set()
 
 

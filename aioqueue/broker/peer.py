@@ -15,8 +15,10 @@ from msgspec.structs import replace
 
 from aioqueue.archive.base import JobFilter
 from aioqueue.broker import translate as t
-from aioqueue.broker.engine import Query
+from aioqueue.broker.backlog import Gauge
 from aioqueue.broker.history import fitted, history
+from aioqueue.broker.line import Line, Query
+from aioqueue.broker.lookups import Lookups
 from aioqueue.broker.pages import LivingPage, whole_page
 from aioqueue.core import commands as c
 from aioqueue.core.decide import copy_job
@@ -63,16 +65,17 @@ class Living(NamedTuple):
 class Peer:
     """One connection and the session it speaks for; `session` is 0 until it was welcomed.
 
-    `link` is the connection's number at this broker; a heartbeat's is 0, for it offers no capacity. `listening` is
-    false while the peer is not read, because it said more than is decided.
+    `link` is the connection's number at this broker; a heartbeat's is 0, for it offers no capacity. `line` is where
+    what it asks waits, and `gauge` how much that is. `reading` is false while the peer is let wait, and `publishes`
+    says that it submitted since it was read last.
     """
 
     __slots__ = (
-        "_broker", "_heard_ms", "awaited", "connection", "gone", "link", "listening", "namespace", "role", "session",
-        "watching",
+        "_broker", "_heard_ms", "awaited", "connection", "gauge", "gone", "line", "link", "lookups", "namespace",
+        "publishes", "reading", "role", "session", "watching",
     )  # fmt: skip
 
-    def __init__(self, broker: Broker, connection: Connection[m.ClientMessage], link: int) -> None:
+    def __init__(self, broker: Broker, connection: Connection[m.ClientMessage], link: int, gauge: Gauge) -> None:
         self._broker = broker
         # Set when its connection has ended.
         self.gone = anyio.Event()
@@ -84,7 +87,16 @@ class Peer:
         self.namespace = ""
         self.awaited: set[bytes] = set()
         self.watching = False
-        self.listening = True
+        self.gauge = gauge
+        self.line: Line = broker.engine.clients
+        self.lookups = Lookups(broker.spawn)
+        self.reading = True
+        self.publishes = False
+
+    @property
+    def listening(self) -> bool:
+        """Whether what the peer says is read; its silence is no news otherwise."""
+        return self.reading and not self.gauge.held
 
     @property
     def received_bytes(self) -> int:
@@ -114,7 +126,7 @@ class Peer:
             self._broker.engine.post(c.HearSession(self.session), _nothing)
 
     def _post(self, command: c.Command | Query, handler: Callable[[Any, Any, Any], None], question: Any) -> None:
-        self._broker.engine.post(command, handler, self, question)
+        self._broker.engine.post(command, handler, self, question, line=self.line)
 
     # --- beginning and end ------------------------------------------------------------------------------------------
 
@@ -138,6 +150,9 @@ class Peer:
         self._broker.check_witness(message)
         check_name("namespace", message.namespace)
         self.role = message.role
+        if message.role is not m.Role.CLIENT:
+            self.line = self._broker.engine.work
+            self.gauge.move(self._broker.crowd.workers)
         self.namespace = message.namespace
         if attach := message.role is m.Role.HEARTBEAT:
             self.link = 0
@@ -168,7 +183,7 @@ class Peer:
 
     def goodbye(self, message: m.Goodbye) -> None:
         if self.session and self.role is not m.Role.HEARTBEAT:
-            self._broker.engine.post(c.EndSession(self.session, c.SessionEnd.GOODBYE), _nothing)
+            self._post(c.EndSession(self.session, c.SessionEnd.GOODBYE), _nothing, None)
 
     def worker_died(self, message: m.WorkerDied) -> None:
         self._broker.engine.post(c.EndSession(self.session, c.SessionEnd.DIED), _nothing)
@@ -176,10 +191,12 @@ class Peer:
     # --- submitting -------------------------------------------------------------------------------------------------
 
     def submit(self, message: m.Submit) -> None:
+        self.publishes = True
         submission = self._broker.translator.submission(message.items, self.namespace)
         self._post(c.SubmitJobs(submission.jobs), Peer._submitted, (message, submission.refused))
 
     def submit_atomic(self, message: m.SubmitAtomic) -> None:
+        self.publishes = True
         submission = self._broker.translator.submission(message.items, self.namespace)
         if submission.refused:
             self._refuse_whole(message.request, submission.refused[0])
@@ -263,7 +280,7 @@ class Peer:
         if ended:
             self._broker.send_ends(self, ended)
         if missing:
-            self._broker.spawn(self._wait_for_archived, missing)
+            self.lookups.start(self._wait_for_archived, missing)
 
     async def _wait_for_archived(self, jobs: list[bytes]) -> None:
         try:
@@ -319,7 +336,7 @@ class Peer:
         if isinstance(reply, Exception):
             self.send(t.refusal(message.request, reply))
         else:
-            self._broker.spawn(self._answer(self._tell_job), message, reply)
+            self.lookups.start(self._answer(self._tell_job), message, reply)
 
     async def _tell_job(self, message: m.GetJob, living: Living | None) -> m.BrokerMessage:
         overlay = self._broker.overlay
@@ -370,7 +387,7 @@ class Peer:
             page = await whole_page(self._broker.overlay, living, where, limit, message.after, runs=message.runs)
             return m.JobPage(message.request, page.jobs, page.following, page.runs)
 
-        self._broker.spawn(self._answer(tell), message, living)
+        self.lookups.start(self._answer(tell), message, living)
 
     def _answer(
         self, tell: Callable[[Any, Any], Awaitable[m.BrokerMessage]]

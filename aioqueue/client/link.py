@@ -31,6 +31,7 @@ from aioqueue.errors import (
     QueueFull,
     Refused,
     SessionOver,
+    TooManyConnections,
     TooManySessions,
     from_wire,
 )
@@ -69,7 +70,7 @@ _CAPABILITIES: Final = int(sum(Capability))
 # After this many doublings the cap has long been reached.
 _DOUBLINGS_MAX: Final = 16
 # Refusals that another attempt may heal: they tell of the broker's state, not of a mistake in the call.
-_PASSING: Final = (TooManySessions, SessionOver, QueueFull)
+_PASSING: Final = (TooManyConnections, TooManySessions, SessionOver, QueueFull)
 _LASTING: Final = (Refused, JournalError, ProtocolVersionMismatch, CapabilityMissing)
 
 

@@ -41,6 +41,10 @@ class Admission:
         limits = self.limits
         return limits.jobs_max - living, limits.bytes_max - self.size
 
+    def fullness(self, living: int) -> float:
+        """How much of the limits is used: 1 is full."""
+        return max(living / self.limits.jobs_max, self.size / self.limits.bytes_max)
+
     def refusal(self, living: int, more_bytes: int = 0) -> Refused:
         """Why nothing more comes in; `more_bytes` were just let in and are not counted yet."""
         if self.disk_low is not None:

@@ -6,7 +6,7 @@ until they are: nobody overtakes it. The shell is told which they are, and reads
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator
 from functools import partial
 from heapq import merge
 from itertools import islice
@@ -194,7 +194,7 @@ def decide_due(state: State, now: Now) -> e.JobDue | None:
 
 
 def decide_expired(
-    state: State, now: Now, session_ttl_ms: int, waiting: Sequence[Command]
+    state: State, now: Now, session_ttl_ms: int, waiting: Iterable[Command | object]
 ) -> Iterator[list[tuple[e.Event, bytes | None]]]:
     """The ends of all sessions of which nothing was heard for the ttl, one at a time.
 
@@ -203,7 +203,7 @@ def decide_expired(
     silent: list[Session] = [
         session for session in state.sessions.values() if session.link.heard_ms + session_ttl_ms <= now.mono_ms
     ]
-    if silent and waiting:
+    if silent:
         heard = {
             state.session_of.get(command.secret_hash) if isinstance(command, OpenSession)
             else getattr(command, "session", None)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Container, Iterable, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from aioqueue.clock import Now
@@ -74,12 +75,17 @@ class Partition:
         self.archived_up_to = 0
 
     def step(
-        self, commands: Sequence[c.Command], now: Now, position: int, held: Container[bytes] | None = None
+        self,
+        commands: Sequence[c.Command],
+        now: Now,
+        position: int,
+        held: Container[bytes] | None = None,
+        behind: Iterable[c.Command | object] = (),
     ) -> Step:
         """Decide and apply a batch that will be `position` in the journal.
 
-        Give it all that waits, taken or not: a session whose word stands in the line is not silent. `held` are the ids
-        of the jobs whose arguments are at hand, None for all of them.
+        `held` are the ids of the jobs whose arguments are at hand, None for all of them. `behind` are more commands
+        that wait, and are not for this batch: a session whose word stands in line is not silent.
         """
         batch = _Batch(self.state, Moment(position, now.wall_ms))
         self.state.just_finished.clear()
@@ -102,7 +108,7 @@ class Partition:
             self._expiry_due_ms = now.mono_ms + self._expiry_step_ms
         # Silence is judged when all that was said has been heard.
         if now.mono_ms >= self._expiry_due_ms:
-            more |= self._end_silent(batch, now, commands)
+            more |= self._end_silent(batch, now, chain(commands, behind))
         # However much was asked, leases have their part of every batch, or a flood of submits would starve the workers.
         leases_end = max(BATCH_EVENTS_TARGET, len(batch.events) + _PART)
         hand = None if held is None else Hand(held, batch.at.arguments)
@@ -137,7 +143,7 @@ class Partition:
             batch.add(event, None)
         return False
 
-    def _end_silent(self, batch: _Batch, now: Now, waiting: Sequence[c.Command]) -> bool:
+    def _end_silent(self, batch: _Batch, now: Now, waiting: Iterable[c.Command | object]) -> bool:
         for ended in decide_expired(self.state, now, self.session_ttl_ms, waiting):
             batch.add_all(ended)
             # One worker may hold a hundred thousand runs, and a network's failure silences all workers at once.

@@ -47,6 +47,11 @@ class FrameReader:
         """Whether a frame has begun and not ended; an end of the stream here is not a clean one."""
         return bool(self._partial)
 
+    @property
+    def partial_bytes(self) -> int:
+        """How much of a frame is here that is not whole yet."""
+        return len(self._partial)
+
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads that `data` completes, in order; raises `FrameTooLong`.
 

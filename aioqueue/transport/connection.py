@@ -31,7 +31,8 @@ class Connection(Generic[Received]):
     """A conversation over a stream.
 
     `decode` reads what the peer may say (`Codec.decode_client` in a broker). Frames are small until the conversation
-    says that the peer is welcome, and `frame_bytes_max` bytes from then on.
+    says that the peer is welcome, and `frame_bytes_max` bytes from then on. `on_outbox` is told by how many bytes the
+    outbox grows and shrinks, for who must bound many of them together.
     """
 
     def __init__(
@@ -42,12 +43,16 @@ class Connection(Generic[Received]):
         conversation: Conversation,
         frame_bytes_max: int = FRAME_BYTES_MAX,
         outbox_bytes_max: int = OUTBOX_BYTES_MAX,
+        on_outbox: Callable[[int], None] | None = None,
     ) -> None:
         self.conversation = conversation
         self._stream = stream
         self._decode = decode
         self._frame_bytes_max = frame_bytes_max
         self._outbox_bytes_max = outbox_bytes_max
+        # Told by how much the outbox grew; what it was told of so far adds up to this.
+        self._on_outbox = on_outbox
+        self._told_bytes = 0
         self._reader = FrameReader(min(STRANGER_FRAME_BYTES_MAX, frame_bytes_max))
         self._stranger = True
         # All that was ever read.
@@ -76,6 +81,16 @@ class Connection(Generic[Received]):
     def outbox_bytes(self) -> int:
         """What was queued and has not been handed to the stream."""
         return self._writing_bytes + len(self._outbox)
+
+    @property
+    def handed_bytes(self) -> int:
+        """All that the stream has taken: of what is in the outbox, nothing moves while this stays as it is."""
+        return self._handed_bytes
+
+    @property
+    def understood_bytes(self) -> int:
+        """All that was read and was a whole frame."""
+        return self.received_bytes - self._reader.partial_bytes
 
     async def receive(self) -> list[Received]:
         """The messages of one read, at least one.
@@ -150,12 +165,22 @@ class Connection(Generic[Received]):
             if queued is not None and not queued.done():
                 queued.set_result(None)
         if self._writing_bytes + len(outbox) > self._outbox_bytes_max:
-            self._cut_off()
+            waiting, limit = self.outbox_bytes, self._outbox_bytes_max
+            self.cut_off(f"it does not read: {waiting} bytes waited for it, the limit is {limit}")
+        elif self._on_outbox is not None:
+            self._tell_outbox()
 
-    def _cut_off(self) -> None:
-        waiting = self.outbox_bytes
-        self._lose(f"it does not read: {waiting} bytes waited for it, the limit is {self._outbox_bytes_max}")
+    def cut_off(self, reason: str) -> None:
+        """End the connection without another word, and drop what waits for its peer."""
+        self._lose(reason)
         self._stream.abort()
+
+    def _tell_outbox(self) -> None:
+        if self._on_outbox is not None:
+            size = self.outbox_bytes if self._end is None else 0
+            grown, self._told_bytes = size - self._told_bytes, size
+            if grown:
+                self._on_outbox(grown)
 
     async def run_writer(self) -> None:
         """Write what is queued, until the connection ends. Exactly one task runs this."""
@@ -176,10 +201,21 @@ class Connection(Generic[Received]):
     async def _write(self) -> None:
         # The stream may keep the buffer, so the next messages get a new one.
         data, self._outbox = self._outbox, bytearray()
-        self._writing_bytes = len(data)
-        await self._stream.send(data)
-        self._handed_bytes += self._writing_bytes
-        self._writing_bytes = 0
+        size = self._writing_bytes = len(data)
+        if size <= READ_BYTES:
+            await self._stream.send(data)
+            self._handed(size)
+        else:
+            # Piece by piece, so that a peer that reads slowly can be told from one that does not read.
+            for start in range(0, size, READ_BYTES):
+                piece = data[start : start + READ_BYTES]
+                await self._stream.send(piece)
+                self._handed(len(piece))
+
+    def _handed(self, size: int) -> None:
+        self._handed_bytes += size
+        self._writing_bytes -= size
+        self._tell_outbox()
         if self._flushing:
             self._wake_flushing()
 
@@ -219,6 +255,7 @@ class Connection(Generic[Received]):
             self._end = ConnectionLost(url=self.peer, reason=reason)
         # Those who wait must see the end.
         self._outbox.clear()
+        self._tell_outbox()
         if self._queued is not None and not self._queued.done():
             self._queued.set_result(None)
         self._wake_flushing()

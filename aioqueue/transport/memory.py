@@ -37,6 +37,10 @@ class MemoryStream(Stream):
         self._closed = False
         self._said_eof = False
 
+    @property
+    def waiting_bytes(self) -> int:
+        return self._inbox.size
+
     async def receive(self, max_bytes: int = READ_BYTES) -> bytes:
         data = await self._inbox.take(max_bytes)
         self._let_sender_go_on()
@@ -51,7 +55,10 @@ class MemoryStream(Stream):
             self._check_open()
             room = self._buffer_bytes_max - peer._inbox.size
             if room > 0:
-                peer._inbox.put(bytes(item[sent : sent + room]))
+                piece = bytes(item[sent : sent + room])
+                peer._inbox.put(piece)
+                if peer.on_input is not None:
+                    peer.on_input(len(piece))
                 sent += room
                 continue
             peer._room = asyncio.get_running_loop().create_future()

@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections import deque
+from collections.abc import Callable
 
 from anyio import BusyResourceError, ClosedResourceError
 from anyio.abc import ByteStream
@@ -31,6 +32,19 @@ class Stream(ByteStream):
     """A byte stream that can be ended from a plain function. `peer` is the other side's address, for people."""
 
     peer: str
+    # Told of what comes in, in bytes, at the moment it does; for who must know how much is held in all.
+    on_input: Callable[[int], None] | None = None
+
+    @property
+    @abstractmethod
+    def waiting_bytes(self) -> int:
+        """What came in and was not received yet."""
+
+    def hold(self, held: bool) -> None:
+        """Let nothing more come in, or go on. Of what is in this process already nothing is held back.
+
+        A stream within one process has no need of it: what its sender keeps is in the same memory.
+        """
 
     @abstractmethod
     async def send(self, item: bytes | bytearray) -> None: ...

@@ -37,6 +37,7 @@ class TcpStream(Stream, asyncio.Protocol):
         self._inbox = Inbox()
         self._transport: asyncio.Transport
         self._reading = True
+        self._held = False
         self._closed = False
         self._lost = False
         self._said_eof = False
@@ -62,9 +63,18 @@ class TcpStream(Stream, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._inbox.put(data)
-        if self._inbox.size >= READ_BYTES and self._reading:
-            self._reading = False
-            self._transport.pause_reading()
+        if self.on_input is not None:
+            self.on_input(len(data))
+        self._read_or_rest()
+
+    def _read_or_rest(self) -> None:
+        reading = self._inbox.size < READ_BYTES and not self._held
+        if reading is not self._reading and not self._lost:
+            self._reading = reading
+            if reading:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         self._inbox.end(EndOfStream)
@@ -92,12 +102,20 @@ class TcpStream(Stream, asyncio.Protocol):
         """The socket itself, for options and addresses."""
         return cast(socket.socket, self._transport.get_extra_info("socket"))
 
+    @property
+    def waiting_bytes(self) -> int:
+        return self._inbox.size
+
     async def receive(self, max_bytes: int = READ_BYTES) -> bytes:
         data = await self._inbox.take(max_bytes)
-        if not self._reading and self._inbox.size < READ_BYTES and not self._lost:
-            self._reading = True
-            self._transport.resume_reading()
+        if not self._reading:
+            self._read_or_rest()
         return data
+
+    def hold(self, held: bool) -> None:
+        self._held = held
+        if not self._closed:
+            self._read_or_rest()
 
     async def send(self, item: bytes | bytearray) -> None:
         if self._sending:

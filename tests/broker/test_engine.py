@@ -338,7 +338,7 @@ async def test_a_stop_of_the_process_in_the_middle_of_an_append_ends_no_session(
             clock.advance(60_000)
             # Asked before anybody could rest: the next batch follows this one at once.
             client.say(m.Submit(client.ask(), [item()]))
-            while not system.broker.engine._line:  # noqa: ASYNC110 - a line of commands has no event of its own
+            while not (system.broker.engine.work.entries or system.broker.engine.clients.entries):  # noqa: ASYNC110 - a line of commands has no event of its own
                 await asyncio.sleep(0)
 
         faults.delay = stand_still

@@ -73,7 +73,7 @@ async def test_no_session_ends_by_an_append_that_stalls(house: House, waiting: b
         if waiting:
             # Then the engine does not rest before its next batch.
             stall.client.say(m.Submit(stall.client.ask(), [item()]))
-            await eventually(lambda: not stall.at.broker.engine.has_decided(stall.at.broker.engine.posted))
+            await eventually(lambda: stall.at.broker.engine.clients.entries)
         await stall.end()
         await stall.turn()
         assert (stall.leases, stall.crashes) == (1, 0)

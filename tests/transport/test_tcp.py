@@ -155,3 +155,20 @@ async def test_what_came_before_a_stream_broke_can_still_be_read() -> None:
         with pytest.raises(anyio.BrokenResourceError):
             await send_for_ever()
         assert await near.receive() == b"he reason"
+
+
+async def test_nothing_comes_in_over_a_stream_that_is_held_and_all_of_it_later() -> None:
+    async with tcp_pair() as (near, far):
+        came: list[int] = []
+        far.on_input = came.append
+        far.hold(True)
+        await near.send(b"held back")
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (came, far.waiting_bytes) == ([], 0)
+        far.hold(False)
+        assert await far.receive() == b"held back"
+        assert sum(came) == 9
+        far.hold(True)
+        await far.aclose()
+        far.hold(False)
