@@ -42,6 +42,7 @@ def stage_bulk(state: State, command: c.StageBulk, now: Now, bodies: BodyArea) -
         bodies.weight += len(item.packed_spec) + len(item.extra or b"")
         due_ms = item.due_ms or (now.wall_ms + item.delay_ms if item.delay_ms else 0)
         terms = None if item.terms is None else terms_of(state, item.terms, item.spec.namespace, now.wall_ms)
+        due_ms = due_ms if due_ms > now.wall_ms else 0
         event = e.JobSubmitted(
             item.id, item.packed_spec, seq, _BLOCKED, due_ms, offset, length, crc, 0, item.extra, terms
         )  # fmt: skip

@@ -14,13 +14,15 @@ import pytest
 from msgspec.structs import replace
 
 from aioqueue.clock import Now
-from aioqueue.core import admission, apply, backoff, decide, leasing, partition
+from aioqueue.core import admission, apply, backoff, bulks, decide, leasing, partition
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
+from aioqueue.core.decision import BodyArea
 from aioqueue.core.effects import ArchiveJob, DeliverJob
 from aioqueue.core.lanes import PriorityLane
 from aioqueue.core.partition import Partition
-from aioqueue.core.state import Job, State
+from aioqueue.core.state import Bulk, BulkPhase, Job, State
+from aioqueue.errors import BulkUnknown
 from aioqueue.model.records import FinishedJob
 from aioqueue.model.states import JobState
 from tests.simulator.broker import Broker
@@ -505,7 +507,7 @@ def a_refused_append_counts_as_written(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Broker, "append", append)
 
 
-@bug("I7", 1)
+@bug("I7", 142)
 def the_archive_is_believed_for_a_requeued_job(patch: pytest.MonkeyPatch) -> None:
     def find(self: Broker, job_id: bytes) -> FinishedJob | None:
         return self.archive.rows.get(job_id) or self._overlay.get(job_id)
@@ -516,3 +518,65 @@ def the_archive_is_believed_for_a_requeued_job(patch: pytest.MonkeyPatch) -> Non
 @bug("I2", 15)
 def an_end_that_is_requeued_is_never_archived(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Broker, "_supersede", lambda self, end, position: None)
+
+
+# --- bulks --------------------------------------------------------------------------------------------------------
+
+
+@bug("I2", 1)
+def a_bulk_begins_before_its_last_part(patch: pytest.MonkeyPatch) -> None:
+    def begun(state: State, event: e.BulkStaged) -> None:
+        bulk = state.bulks[event.bulk]
+        state.closing[bulk.id] = bulk
+        bulk.phase = BulkPhase.COMMITTED
+
+    _after_event(patch, e.BulkStaged, begun)
+
+
+@bug("I1", 6)
+def a_part_that_comes_again_is_taken_for_a_new_one(patch: pytest.MonkeyPatch) -> None:
+    def taken(state: State, command: c.StageBulk, now: Now, bodies: BodyArea) -> decide.Decision:
+        bulk = state.bulks.get(command.bulk)
+        if bulk is not None:
+            command.part = max(command.part, bulk.parts)
+        return bulks.stage_bulk(state, command, now, bodies)
+
+    patch.setitem(decide._DECIDE, c.StageBulk, taken)
+
+
+@bug("I2", 31)
+def a_restart_forgets_the_bulks(patch: pytest.MonkeyPatch) -> None:
+    real = Partition.begin
+
+    def begun(partition: Partition, now: Now) -> None:
+        partition.state.bulks.clear()
+        partition.state.closing.clear()
+        real(partition, now)
+
+    patch.setattr(Partition, "begin", begun)
+
+
+@bug("I2", 1)
+def a_dropped_bulk_runs_all_the_same(patch: pytest.MonkeyPatch) -> None:
+    real = bulks.free_bulk
+
+    def freed(state: State, bulk: Bulk, now: Now) -> e.BulkFreed:
+        event = real(state, bulk, now)
+        if event.cancelled:
+            bulk.phase = BulkPhase.COMMITTED
+            state.closing[bulk.id] = bulk
+            event.ready, event.cancelled = event.cancelled, b""
+        return event
+
+    patch.setattr(bulks, "free_bulk", freed)
+
+
+@bug("I2", 1)
+def a_commit_that_comes_again_is_refused(patch: pytest.MonkeyPatch) -> None:
+    def committed(state: State, command: c.CommitBulk, now: Now, bodies: BodyArea) -> decide.Decision:
+        command.known, command.looked = False, True
+        if command.bulk not in state.bulks:
+            raise BulkUnknown(bulk=command.bulk.hex())
+        return bulks.commit_bulk(state, command, now, bodies)
+
+    patch.setitem(decide._DECIDE, c.CommitBulk, committed)

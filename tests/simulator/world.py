@@ -22,6 +22,7 @@ from tests.simulator.checker import Checker, Violation
 from tests.simulator.drafts import NAMESPACE, Drafts
 from tests.simulator.network import Connection, Request
 from tests.simulator.peers import Client, Peer, Worker
+from tests.simulator.stager import Stager
 
 TTL_MS = 2_000
 STEPS = 1_500
@@ -57,6 +58,9 @@ class World:
         self._commands = 0
         drafts = Drafts(rng)
         self._clients = [Client(f"c{n}", rng, self.checker, drafts) for n in range(rng.randint(1, 3))]
+        if seed % 5 == 1:
+            # With a chance of its own, so that other worlds are as they were.
+            self._clients.append(Stager("b0", Random(f"bulks {seed}"), self.checker, drafts))
         self._workers = [Worker(f"w{n}", rng, self.checker, drafts.queues) for n in range(rng.randint(1, 4))]
         self._peers: list[Peer] = [*self._clients, *self._workers]
         # Connections that a broker may still hear of, with their peers; a peer may have left one behind.
@@ -141,6 +145,13 @@ class World:
                 command: c.Command = c.OpenSession(what.secret, NAMESPACE, what.name)
             case "submit":
                 command = c.SubmitJobs([draft.job(what.resend) for draft in what.drafts], what.atomic)
+            case "stage":
+                jobs = [draft.job(False) for draft in what.drafts]
+                command = c.StageBulk(what.bulk, NAMESPACE, what.number, jobs)
+            case "commit":
+                command = c.CommitBulk(what.bulk, NAMESPACE, what.parts, what.first)
+            case "drop":
+                command = c.DropBulk(what, NAMESPACE)
             case "cancel":
                 command = c.CancelJob(what, NAMESPACE)
             case "requeue":
