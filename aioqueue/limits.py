@@ -145,6 +145,8 @@ RESEND_SECONDS: Final = 3_600.0
 
 # What a broker holds of the arguments of jobs that wait or run; a million of 200 bytes fit into it.
 BODY_CACHE_BYTES: Final = 256 * MIB
+# A quarter is for what is read ahead, and the largest body must fit into that.
+BODY_CACHE_BYTES_MIN: Final = 4 * MIB
 # What holding one costs beside its own bytes: a dict's entry and an object's head.
 BODY_OVERHEAD_BYTES: Final = 140
 # A tenth of a second's worth of jobs at 20,000 a second are read ahead of their leases; to look through more of the

@@ -14,6 +14,11 @@ async def noop() -> None:
     """Nothing: what is measured is the queue."""
 
 
+@queue.task(name="bench.swallow")
+async def swallow(data: bytes) -> None:
+    """Nothing, with an argument of some size."""
+
+
 @queue.task(name="bench.sleep")
 async def sleep(seconds: float) -> None:
     """Waiting, as most coroutines do most of the time."""

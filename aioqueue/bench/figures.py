@@ -70,7 +70,7 @@ class Stage(Struct):
 @asynccontextmanager
 async def stage(concurrency: int = CONCURRENCY) -> AsyncIterator[Stage]:
     """Real processes on a new journal in a temporary folder, warmed up."""
-    with _folder() as directory:
+    with folder() as directory:
         async with (
             processes.broker(directory) as (broker, url),
             processes.worker(url, concurrency) as worker,
@@ -81,7 +81,7 @@ async def stage(concurrency: int = CONCURRENCY) -> AsyncIterator[Stage]:
 
 
 @contextmanager
-def _folder() -> Iterator[str]:
+def folder() -> Iterator[str]:
     # A journal on a memory file system would measure no fsync at all; the current folder is on a disk.
     with tempfile.TemporaryDirectory(prefix="aioqueue-bench-", dir=os.getcwd()) as directory:
         yield directory
@@ -227,7 +227,7 @@ async def sleeping(jobs: int, seconds: float, concurrency: int, progress: Progre
 
 async def archive(jobs: int, progress: Progress) -> list[Figure]:
     """What the archive alone costs, in this process: succeeded jobs in bulks as a loaded broker writes them."""
-    with _folder() as directory:
+    with folder() as directory:
         store = await SqliteArchive.open(os.path.join(directory, "archive"), journal_id=bytes(16))
         try:
             progress(f"{jobs:,} finished jobs into an archive")
@@ -269,20 +269,3 @@ async def idle(seconds: float, progress: Progress) -> list[Figure]:
         Figure("idle broker", (after[0] - before[0]) / seconds * 100, "% CPU", 0.5),
         Figure("idle worker", (after[1] - before[1]) / seconds * 100, "% CPU", 0.5),
     ]
-
-
-async def memory(jobs: int, progress: Progress) -> list[Figure]:
-    """What a waiting job takes in the broker's memory beyond its body."""
-    with _folder() as directory:
-        async with processes.broker(directory) as (broker, url), Queue(url) as queue:
-            calls = [app.noop.call() for _ in range(BULK)]
-            body_bytes = len(app.noop.signature.pack((), {}))
-            # Buffers that grow once with the first load are not a waiting job's.
-            for _ in range(20):
-                await queue.submit_many(calls)
-            progress(f"{jobs:,} jobs that wait")
-            before = broker.usage().resident_bytes
-            for _ in range(jobs // BULK):
-                await queue.submit_many(calls)
-            grown = broker.usage().resident_bytes - before
-    return [Figure("a waiting job, beyond its body", grown / jobs - body_bytes, "bytes", 400)]

@@ -16,8 +16,9 @@ from msgspec import Struct
 
 from aioqueue.errors import BrokerUnavailable
 
-READY_SECONDS: Final = 30.0
+READY_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 30.0
+_PAUSES: Final = "pauses"
 _TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -75,12 +76,15 @@ def _usage(pid: int) -> Usage:
 
 
 @asynccontextmanager
-async def broker(directory: str) -> AsyncIterator[tuple[Child, str]]:
-    """`aioqueue serve` on a free port with a new journal; the process and its URL."""
+async def broker(directory: str, *options: str) -> AsyncIterator[tuple[Child, str]]:
+    """`aioqueue serve` on a free port with the journal of the folder; the process and its URL. What its collector did
+    stands in the folder when it has ended (`longest_pause_ms`).
+    """
     journal = os.path.join(directory, "bench.db")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "aioqueue", "serve", "--port", "0", "--journal", f"sqlite:{journal}", "--json",
-        "--log-level", "error", stdout=asyncio.subprocess.PIPE,
+        sys.executable, "-m", "aioqueue.bench.observed", os.path.join(directory, _PAUSES),
+        "serve", "--port", "0", "--journal", f"sqlite:{journal}", "--json", "--log-level", "error", *options,
+        stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     child = Child(process)
     try:
@@ -92,6 +96,11 @@ async def broker(directory: str) -> AsyncIterator[tuple[Child, str]]:
         yield child, json.loads(line)["url"]
     finally:
         await child.stop()
+
+
+def longest_pause_ms(directory: str) -> float:
+    """The longest pause that the collector made in the folder's broker; it must have ended."""
+    return float(Path(directory, _PAUSES).read_text())
 
 
 @asynccontextmanager

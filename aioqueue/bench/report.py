@@ -10,11 +10,12 @@ from msgspec import Struct
 from rich.table import Table
 
 from aioqueue.bench import figures as f
+from aioqueue.bench.backlog import backlog
 from aioqueue.errors import BadOption
 
 
 class Size(Struct, frozen=True):
-    """How much to measure: jobs of the throughput figures, jobs that wait in memory, seconds of the slow ones."""
+    """How much to measure: jobs of the throughput figures, jobs that wait in the backlog, seconds of the slow ones."""
 
     jobs: int = 100_000
     waiting_jobs: int = 1_000_000
@@ -30,7 +31,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "roundtrip": lambda size, progress: f.round_trip(1_000, progress),
     "sleep": lambda size, progress: f.sleeping(5_000, 0.05, 1_000, progress),
     "idle": lambda size, progress: f.idle(size.seconds, progress),
-    "memory": lambda size, progress: f.memory(size.waiting_jobs, progress),
+    "backlog": lambda size, progress: backlog(size.waiting_jobs, progress),
 }
 
 

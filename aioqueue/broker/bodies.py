@@ -36,22 +36,17 @@ from aioqueue.model.records import FinishedJob
 from aioqueue.model.states import TERMINAL, JobState
 
 _SUCCEEDED = JobState.SUCCEEDED
+# Arguments to be read: the home, and the place there.
+Wanted = tuple[int, int]
 # When memory is full, a 64th of it is let go at once: finding the oldest costs a look at those that left before.
 _EVICTED_PART: Final = 64
-
-
-class _Wanted(NamedTuple):
-    """Arguments to be read: where they lie."""
-
-    home: int
-    place: int
 
 
 class Plan(NamedTuple):
     """Jobs whose arguments are to be fetched, and where they lie now: a job may be carried on while they are read."""
 
     jobs: list[Job]
-    wanted: list[_Wanted]
+    wanted: list[Wanted]
 
 
 class Bodies:
@@ -74,7 +69,7 @@ class Bodies:
         # Ends whose arguments must be read before they are archived, by job.
         self._unread: dict[bytes, ArchiveJob] = {}
         # What is being read at this moment.
-        self._reading: list[Sequence[_Wanted]] = []
+        self._reading: list[Sequence[Wanted]] = []
 
     # --- what is at hand --------------------------------------------------------------------------------------------
 
@@ -162,17 +157,18 @@ class Bodies:
         self._turn += 1
         start = self._turn % len(missing) if missing else 0
         room = self._ahead_bytes_max
+        held, ahead = self._held, self._ahead
         kept: dict[bytes, bytes] = {}
         wanted: dict[bytes, Job] = {}
         for job in (*missing[start:], *missing[:start], *islice(upcoming, AHEAD_JOBS)):
             job_id = job.id
-            if job_id in self._held or job_id in wanted or job_id in kept:
+            if job_id in held or job_id in wanted or job_id in kept:
                 continue
-            room -= job.body_bytes + BODY_OVERHEAD_BYTES
+            room -= length_in(job.place) + BODY_OVERHEAD_BYTES
             if room < 0 and (kept or wanted):
                 break
-            if job_id in self._ahead:
-                kept[job_id] = self._ahead.pop(job_id)
+            if job_id in ahead:
+                kept[job_id] = ahead.pop(job_id)
             else:
                 wanted[job_id] = job
         self._held.update(self._ahead)
@@ -180,7 +176,7 @@ class Bodies:
         self._ahead = kept
         self._planned = len(kept) + len(wanted)
         jobs = list(wanted.values())
-        plan = Plan(jobs, [_Wanted(job.home, job.place) for job in jobs])
+        plan = Plan(jobs, [(job.home, job.place) for job in jobs])
         self._reading.append(plan.wanted)
         return plan
 
@@ -224,69 +220,66 @@ class Bodies:
         Those of living jobs are not among them: their homes are known to core.
         """
         homes = [effect.home for effect in self._unread.values()]
-        homes += [wanted.home for reading in self._reading for wanted in reading]
+        homes += [home for reading in self._reading for home, _ in reading]
         return min(homes, default=None)
 
-    async def read(self, wanted: Iterable[tuple[int, int]]) -> list[bytes]:
-        """The arguments at `(home, place)`, in their order. Raises `JournalError`: `JournalDamaged` for other bytes."""
-        asked = [_Wanted(*each) for each in wanted]
-        self._reading.append(asked)
-        found: dict[_Wanted, bytes] = {}
+    async def read(self, wanted: Sequence[Wanted]) -> list[bytes]:
+        """The arguments that lie there, in their order. Raises `JournalError`: `JournalDamaged` for other bytes."""
+        assert self._journal is not None
+        found = [b""] * len(wanted)
+        self._reading.append(wanted)
         try:
-            stretches = list(_stretches(sorted(set(asked), key=_where)))
+            stretches = _stretches(wanted)
             while stretches:
                 part = _one_go(stretches)
                 del stretches[: len(part)]
-                found.update(await self._read(part))
+                data = await self._journal.get_many([stretch.extent for stretch in part])
+                for stretch, read in zip(part, data, strict=True):
+                    self._cut(stretch, read, found)
         finally:
-            self._reading.remove(asked)
-        return [found[each] for each in asked]
+            self._reading.remove(wanted)
+        return found
 
-    async def _read(self, stretches: Sequence[_Stretch]) -> Iterator[tuple[_Wanted, bytes]]:
-        assert self._journal is not None
-        data = await self._journal.get_many([stretch.extent for stretch in stretches])
-        return self._cut(zip(stretches, data, strict=True))
+    def _cut(self, stretch: _Stretch, data: bytes, found: list[bytes]) -> None:
+        home, start, _ = stretch.extent
+        for _, offset, length, crc, index in stretch.spots:
+            body = data[offset - start : offset - start + length]
+            if crc32(body) != crc:
+                reason = f"the body at {offset} is another one"
+                raise JournalDamaged(path=self._path, where=f"batch {home}", reason=reason)
+            found[index] = body
 
-    def _cut(self, read: Iterable[tuple[_Stretch, bytes]]) -> Iterator[tuple[_Wanted, bytes]]:
-        for stretch, data in read:
-            for wanted in stretch.wanted:
-                offset, length, crc = unpack_place(wanted.place)
-                start = offset - stretch.extent.offset
-                body = data[start : start + length]
-                if crc32(body) != crc:
-                    where = f"batch {wanted.home}"
-                    raise JournalDamaged(path=self._path, where=where, reason=f"the body at {offset} is another one")
-                yield wanted, body
+
+# Home, offset, length, CRC, and which of those that were asked for. A plain tuple: a deep backlog is read through these
+# one by one, and what a named one costs in each step is a tenth of a job.
+_Spot = tuple[int, int, int, int, int]
 
 
 class _Stretch(NamedTuple):
     """Bodies of one batch that lie next to each other."""
 
     extent: Extent
-    wanted: list[_Wanted]
+    spots: list[_Spot]
 
 
-def _where(wanted: _Wanted) -> tuple[int, int]:
-    return wanted.home, unpack_place(wanted.place).offset
-
-
-def _stretches(wanted: Iterable[_Wanted]) -> Iterator[_Stretch]:
-    """What is wanted, sorted, as few stretches; small gaps are read with them."""
-    stretch: _Stretch | None = None
-    for each in wanted:
-        offset, length, _ = unpack_place(each.place)
-        if stretch is not None:
-            extent = stretch.extent
-            gap = offset - extent.offset - extent.length
-            together = offset + length - extent.offset
-            if extent.position == each.home and gap <= GET_GAP_BYTES and together <= GET_BYTES_MAX:
-                stretch.wanted.append(each)
-                stretch = stretch._replace(extent=extent._replace(length=max(extent.length, together)))
-                continue
-            yield stretch
-        stretch = _Stretch(Extent(each.home, offset, length), [each])
-    if stretch is not None:
-        yield stretch
+def _stretches(wanted: Iterable[Wanted]) -> list[_Stretch]:
+    """What is wanted, in as few stretches as can be; small gaps are read with them."""
+    spots: list[_Spot] = [(home, *unpack_place(place), index) for index, (home, place) in enumerate(wanted)]
+    spots.sort()
+    stretches: list[_Stretch] = []
+    at, start, end = 0, 0, 0
+    together: list[_Spot] = []
+    for spot in spots:
+        home, offset, length, _, _ = spot
+        if home != at or offset - end > GET_GAP_BYTES or offset + length - start > GET_BYTES_MAX:
+            if together:
+                stretches.append(_Stretch(Extent(at, start, end - start), together))
+            at, start, end, together = home, offset, offset, []
+        end = max(end, offset + length)
+        together.append(spot)
+    if together:
+        stretches.append(_Stretch(Extent(at, start, end - start), together))
+    return stretches
 
 
 def _one_go(stretches: Sequence[_Stretch]) -> list[_Stretch]:

@@ -100,7 +100,7 @@ class Broker:
         self.translator = Translator()
         self.listings = Listings(partition.state)
         self.waiters: Waiters[Peer] = Waiters()
-        self.recovered = Recovered(0, 0)
+        self.recovered = Recovered(0, 0, 0, 0)
         self.disk: DiskWatch | None = None
         self.compactor: Compactor | None = None
         self._archive = archive
@@ -150,7 +150,8 @@ class Broker:
                 bodies = Bodies(journal, body_cache_bytes, path)
                 overlay = Overlay(archive, clock, bodies)
                 span = LogSpan(journal_bound_bytes or JOURNAL_BOUND_BYTES)
-                recovered = await recover(journal, archive, overlay, bodies, partition, span, leadership.position, path)
+                tail = leadership.position
+                recovered = await recover(journal, archive, overlay, bodies, partition, span, tail, path, clock)
                 broker = cls((partition, journal, leadership), archive, overlay, bodies, clock, path)
                 broker.recovered = recovered
                 broker.engine.span = span

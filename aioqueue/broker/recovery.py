@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from aioqueue.archive.base import Archive
 from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.span import LogSpan
+from aioqueue.clock import Clock
 from aioqueue.core.machine import IllegalChange
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events
@@ -19,17 +20,70 @@ from aioqueue.journal.batch import HEADER_BYTES, BatchKind
 log = logging.getLogger(__name__)
 
 
+# How often a long recovery says how far it is.
+TELL_MS: Final = 1_000
+
+
 class Recovered(NamedTuple):
-    """What recovery read: batches and events."""
+    """What recovery read, up to which position, and how long it took."""
 
     batches: int
     events: int
+    position: int
+    took_ms: int
+
+
+class _Progress:
+    """A line of the log for each second."""
+
+    def __init__(self, path: str, tail: int, partition: Partition, clock: Clock) -> None:
+        self.batches = 0
+        self.events = 0
+        self._path = path
+        self._tail = tail
+        self._partition = partition
+        self._clock = clock
+        self._began_ms = self._told_ms = clock.now().mono_ms
+
+    @property
+    def took_ms(self) -> int:
+        return self._clock.now().mono_ms - self._began_ms
+
+    def add(self, position: int, events: int) -> None:
+        """A batch was replayed."""
+        self.batches += 1
+        self.events += events
+        now_ms = self._clock.now().mono_ms
+        if now_ms - self._told_ms >= TELL_MS:
+            self._told_ms = now_ms
+            log.info(
+                "recovering %s: position %d of %d (%d %%), %d events, %d jobs live so far, %.1f s",
+                self._path, position, self._tail, 100 * position // self._tail, self.events,
+                len(self._partition.state.jobs), self.took_ms / 1000,
+            )  # fmt: skip
+
+    def end(self, first: int) -> Recovered:
+        """All of it was replayed, from the batch at `first` on."""
+        state, took_ms = self._partition.state, self.took_ms
+        log.info(
+            "recovered %s in %.1f s: %d jobs, %d sessions with leases, from %d batches with %d events at positions "
+            "%d to %d", self._path, took_ms / 1000, len(state.jobs), len(state.sessions), self.batches, self.events,
+            first, self._tail,
+        )  # fmt: skip
+        return Recovered(self.batches, self.events, self._tail, took_ms)
 
 
 async def recover(
-    journal: Journal, archive: Archive, overlay: Overlay, bodies: Bodies, partition: Partition, span: LogSpan,
-    tail: int, path: str,
-) -> Recovered:  # fmt: skip
+    journal: Journal,
+    archive: Archive,
+    overlay: Overlay,
+    bodies: Bodies,
+    partition: Partition,
+    span: LogSpan,
+    tail: int,
+    path: str,
+    clock: Clock,
+) -> Recovered:
     """Replay the journal's log, which ends at `tail`, into an empty partition.
 
     Effects of batches that the archive has are dropped, those behind its synced position go to the overlay again; runs
@@ -39,8 +93,10 @@ async def recover(
     """
     if archive.synced > tail:
         raise HistoryLost(path=path, reason=f"the archive has position {archive.synced}, the journal ends at {tail}")
-    batches = events = 0
+    progress = _Progress(path, tail, partition, clock)
+    first = 0
     async for batch in journal.read(0):
+        first = first or batch.position
         if not span.log_bytes:
             partition.start_at(batch.position)
         span.add(batch.position, HEADER_BYTES + len(batch.events) + len(batch.bodies))
@@ -51,8 +107,7 @@ async def recover(
             owed = partition.replay(decoded, batch.bodies, batch.position, batch.wall_ms)
         except (IllegalChange, ValueError, KeyError) as error:
             raise JournalDamaged(path=path, where=f"batch {batch.position}", reason=str(error)) from None
-        batches += 1
-        events += len(decoded)
+        progress.add(batch.position, len(decoded))
         is_owed = batch.position > archive.synced
         bodies.take_replayed(owed.arguments, owed.effects, owed=is_owed)
         if is_owed:
@@ -65,11 +120,7 @@ async def recover(
         reason = f"the log begins at batch {state.base}, and no batch says that it may"
         raise JournalDamaged(path=path, where="its base", reason=reason)
     _check_archive(archive, partition.archived_up_to, path)
-    log.info(
-        "recovered %s: %d jobs, %d sessions with leases, from %d batches with %d events up to position %d",
-        path, len(state.jobs), len(state.sessions), batches, events, tail,
-    )  # fmt: skip
-    return Recovered(batches, events)
+    return progress.end(first)
 
 
 def _check_archive(archive: Archive, needed: int, path: str) -> None:

@@ -13,11 +13,11 @@ def bench(
     figures: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FIGURE]...", help="throughput, archive, steady, roundtrip, sleep, idle or memory; all for none."
+            metavar="[FIGURE]...", help="throughput, archive, steady, roundtrip, sleep, idle or backlog; all for none."
         ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=10_000, help="Jobs of each throughput figure.")] = 100_000,
-    waiting: Annotated[int, typer.Option(min=10_000, help="Jobs that wait in the memory figure.")] = 1_000_000,
+    waiting: Annotated[int, typer.Option(min=10_000, help="Jobs that wait in the backlog figure.")] = 1_000_000,
     seconds: Annotated[float, typer.Option(min=1.0, help="How long the steady and idle figures run.")] = 20.0,
     json: Json = False,
 ) -> None:

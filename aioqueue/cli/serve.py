@@ -35,6 +35,9 @@ def serve(
     archive_bound: Annotated[
         str, typer.Option(metavar="SIZE", help="What ended jobs may have of the disk; the oldest successes go first.")
     ] = "10GiB",
+    body_cache: Annotated[
+        str, typer.Option(metavar="SIZE", help="Arguments held in memory; more are read back from the journal.")
+    ] = "256MiB",
     log_level: LogLevel = "info",
     json: Json = False,
 ) -> None:
@@ -44,6 +47,8 @@ def serve(
     from aioqueue.cli.serving import Kept, Place, checked, serve_until_stopped
 
     kept = Kept(keep_succeeded, keep_dead, keep_cancelled, keep_expired, archive_bound)
-    place = checked(Place(host, port, journal, session_ttl, max_backlog_jobs, max_backlog_bytes, disk_reserve, kept))
+    place = checked(
+        Place(host, port, journal, session_ttl, max_backlog_jobs, max_backlog_bytes, disk_reserve, body_cache, kept)
+    )
     logs.set_up(log_level)
     run_long(serve_until_stopped(place, json=json))

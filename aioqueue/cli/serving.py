@@ -17,11 +17,17 @@ from anyio.abc import TaskGroup
 from aioqueue.archive.base import KeepRule
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.opening import open_broker
+from aioqueue.cli.collector import keep_frozen, uncollected
 from aioqueue.cli.outcome import out, say
 from aioqueue.clock import SystemClock
 from aioqueue.core.admission import BacklogLimits
 from aioqueue.errors import AioqueueError, BadOption
-from aioqueue.limits import ARCHIVE_BYTES_MAX_MIN, BACKLOG_BYTES_MAX_MIN, SESSION_TTL_MS_MIN
+from aioqueue.limits import (
+    ARCHIVE_BYTES_MAX_MIN,
+    BACKLOG_BYTES_MAX_MIN,
+    BODY_CACHE_BYTES_MIN,
+    SESSION_TTL_MS_MIN,
+)
 from aioqueue.model.durations import to_ms
 from aioqueue.model.sizes import size_text, to_bytes
 from aioqueue.monitor.documents import json_text
@@ -54,6 +60,7 @@ class Place(NamedTuple):
     max_backlog_jobs: int
     max_backlog_bytes: str
     disk_reserve: str
+    body_cache: str
     kept: Kept = Kept()
 
 
@@ -63,6 +70,7 @@ def checked(place: Place) -> Place:
     _session_ttl_ms(place)
     _limits(place)
     _disk_reserve(place)
+    _body_cache(place)
     _keep(place.kept)
     return place
 
@@ -92,17 +100,20 @@ async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json
     if place.port:
         # A taken port is told before a journal is made or replayed. Nobody finds the port open until that is done.
         await (await listen(place.host, place.port)).aclose()
-    async with (
-        open_broker(
-            address,
-            clock=SystemClock(),
-            session_ttl_ms=session_ttl_ms,
-            limits=_limits(place),
-            disk_reserve=_disk_reserve(place),
-            keep=_keep(place.kept),
-        ) as broker,
-        _beside(address, broker, connections),
-    ):
+    opening = open_broker(
+        address,
+        clock=SystemClock(),
+        session_ttl_ms=session_ttl_ms,
+        limits=_limits(place),
+        disk_reserve=_disk_reserve(place),
+        keep=_keep(place.kept),
+        body_cache_bytes=_body_cache(place),
+    )
+    async with AsyncExitStack() as stack:
+        with uncollected():
+            broker = await stack.enter_async_context(opening)
+        await stack.enter_async_context(_beside(address, broker, connections))
+        broker.spawn(keep_frozen, lambda: len(broker.engine.partition.state.jobs))
         listener = await listen(place.host, place.port)
         async with anyio.create_task_group() as accepting:
             accepting.start_soon(listener.serve, broker.attend, connections)
@@ -198,22 +209,27 @@ def _address(place: Place) -> SqliteAddress | MemoryAddress:
 
 
 def _limits(place: Place) -> BacklogLimits:
-    bytes_max = to_bytes(place.max_backlog_bytes, option="max-backlog-bytes")
-    if bytes_max < BACKLOG_BYTES_MAX_MIN:
-        reason = f"it must be at least {size_text(BACKLOG_BYTES_MAX_MIN)}"
-        raise BadOption(option="max-backlog-bytes", value=place.max_backlog_bytes, reason=reason)
+    bytes_max = _at_least(BACKLOG_BYTES_MAX_MIN, "max-backlog-bytes", place.max_backlog_bytes)
     return BacklogLimits(place.max_backlog_jobs, bytes_max)
 
 
 def _keep(kept: Kept) -> KeepRule:
-    bytes_max = to_bytes(kept.archive_bound, option="archive-bound")
-    if bytes_max < ARCHIVE_BYTES_MAX_MIN:
-        reason = f"it must be at least {size_text(ARCHIVE_BYTES_MAX_MIN)}"
-        raise BadOption(option="archive-bound", value=kept.archive_bound, reason=reason)
+    bytes_max = _at_least(ARCHIVE_BYTES_MAX_MIN, "archive-bound", kept.archive_bound)
     return KeepRule(
         to_ms(kept.succeeded, option="keep-succeeded"), to_ms(kept.dead, option="keep-dead"),
         to_ms(kept.cancelled, option="keep-cancelled"), to_ms(kept.expired, option="keep-expired"), bytes_max,
     )  # fmt: skip
+
+
+def _body_cache(place: Place) -> int:
+    return _at_least(BODY_CACHE_BYTES_MIN, "body-cache", place.body_cache)
+
+
+def _at_least(bytes_min: int, option: str, value: str) -> int:
+    size = to_bytes(value, option=option)
+    if size < bytes_min:
+        raise BadOption(option=option, value=value, reason=f"it must be at least {size_text(bytes_min)}")
+    return size
 
 
 def _disk_reserve(place: Place) -> int:

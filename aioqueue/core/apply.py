@@ -72,7 +72,7 @@ def _submitted(state: State, event: e.JobSubmitted, body: bytes | None, at: Mome
     if before is not None or (None, e.JobSubmitted, event.state) not in LEGAL:
         raise illegal_change(None if before is None else before.state, event, event.state)
     spec = state.intern(event.spec)
-    rare = rare_of(event.extra, event.terms)
+    rare = None if event.extra is None and event.terms is None else rare_of(event.extra, event.terms)
     job = state.jobs[event.id] = Job(
         event.id, spec, event.seq, event.state, event.due_ms, at.wall_ms,
         pack_place(event.body_offset, event.body_bytes, event.body_crc), rare,

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from aioqueue.core.places import length_in
 from aioqueue.limits import HOME_POSITIONS, ITEM_BYTES, SPEC_BYTES_USUAL
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 def job_bytes(job: Job) -> int:
     """About what the job's record takes in the journal, its arguments included."""
-    return ITEM_BYTES + len(job.spec.packed) + job.body_bytes + len(job.extra or b"")
+    size = ITEM_BYTES + len(job.spec.packed) + length_in(job.place)
+    return size if job.rare is None else size + len(job.rare.extra or b"")
 
 
 def living_bytes(state: State) -> int:

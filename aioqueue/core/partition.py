@@ -18,7 +18,7 @@ from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
-from aioqueue.core.apply import APPLY, Moment, apply, known_session
+from aioqueue.core.apply import APPLY, Moment, known_session
 from aioqueue.core.bulks import decide_forgotten, decide_freed
 from aioqueue.core.commands import NeedsLookup
 from aioqueue.core.decide import decide
@@ -180,7 +180,8 @@ class Partition:
                 if len(body) != event.body_bytes or zlib.crc32(body) != event.body_crc:
                     raise ValueError(f"the body of job {event.id.hex()} does not match its checksum")
             try:
-                apply(state, event, body, at)
+                # `apply` by hand: a start reads a million of these.
+                APPLY[type(event)](state, event, body, at)
             except (Refused, PeerMisbehaved) as error:
                 raise ValueError(f"{type(event).__name__} holds what no caller could have asked for: {error}") from None
         return at

@@ -94,7 +94,7 @@ class Job(Struct, gc=False):
 
 def admitted_bytes(job: Job) -> int:
     """What the job counts for in `Admission.size`: its arguments, and its headers."""
-    return job.body_bytes + len(job.extra or b"")
+    return length_in(job.place) if job.rare is None else length_in(job.place) + len(job.rare.extra or b"")
 
 
 class Link:

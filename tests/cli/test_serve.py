@@ -228,11 +228,13 @@ def _make_journal(folder: Path) -> None:
     assert os.path.getsize(folder / "jobs.db") > 0
 
 
-@pytest.mark.parametrize("size", ["3MiB", "much"])
-def test_a_backlog_limit_that_cannot_be_is_refused_at_once(folder: Path, size: str) -> None:
-    sentence = run("serve", "--max-backlog-bytes", size, cwd=folder).refused()
+@pytest.mark.parametrize(
+    ("option", "size"), [("max-backlog-bytes", "3MiB"), ("max-backlog-bytes", "much"), ("body-cache", "3MiB")]
+)
+def test_a_size_that_cannot_be_is_refused_at_once(folder: Path, option: str, size: str) -> None:
+    sentence = run("serve", f"--{option}", size, cwd=folder).refused()
 
-    assert "max-backlog-bytes" in sentence
+    assert option in sentence
 
 
 def test_a_full_broker_tells_whoever_submits_what_to_do(folder: Path) -> None:
