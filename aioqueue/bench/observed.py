@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import runpy
 import sys
 import time
 from pathlib import Path
@@ -35,9 +36,7 @@ def main() -> None:
     pauses = Pauses()
     gc.callbacks.append(pauses.observe)
     atexit.register(lambda: file.write_text(str(pauses.longest_ns / 1e6)))
-    from aioqueue.cli import main as command
-
-    command()
+    runpy.run_module("aioqueue", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
