@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated
 
 import typer
 
 from aioqueue.cli.options import URL_VARIABLE, LogLevel
 from aioqueue.limits import SLOTS_MAX
+
+
+class OnPartition(Enum):
+    """What becomes of jobs that may be given to others."""
+
+    RUN = "run"
+    STOP = "stop"
 
 
 def worker(
@@ -32,6 +40,10 @@ def worker(
     grace: Annotated[
         str, typer.Option(metavar="DURATION", help="How long running jobs may go on when the worker is stopped.")
     ] = "30s",
+    on_partition: Annotated[
+        OnPartition,
+        typer.Option(metavar="run|stop", help="Jobs that run when the broker has not answered for its session ttl."),
+    ] = OnPartition.RUN,
     log_level: LogLevel = "info",
 ) -> None:
     """Run the jobs of an app.
@@ -51,6 +63,7 @@ def worker(
         concurrency=concurrency,
         job_processes=job_processes,
         grace_ms=to_ms(grace, option="grace"),
+        on_partition=on_partition.value,
         log_level=log_level.lower(),
     )
     logs.set_up(log_level)

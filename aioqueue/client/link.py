@@ -19,6 +19,7 @@ from typing import Final
 import anyio
 from anyio import EndOfStream
 
+from aioqueue.clock import mono_ns
 from aioqueue.errors import (
     AioqueueError,
     BrokerUnavailable,
@@ -127,6 +128,10 @@ class Link:
         self._on_welcome, self._on_messages, self._on_lost = on_welcome, on_messages, on_lost
         self._journal_id, self._position = journal_seen
         self._chance = chance
+        # When the latest message that was answered was sent, by the monotonic clock: then the broker heard this side.
+        self.heard_ns = 0
+        self.session_ttl_ms = 0
+        self._pinged = (0, 0)
         self._requests = 0
         self._scope = anyio.CancelScope()
         self._connection: Connection[BrokerMessage] | None = None
@@ -236,6 +241,7 @@ class Link:
 
     async def _greet(self, connection: Connection[BrokerMessage]) -> tuple[Welcome, list[BrokerMessage]]:
         """Say Hello and wait for Welcome; also gives what came in the same read after it."""
+        greeted_ns = mono_ns()
         connection.send_nowait(
             Hello(
                 PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, self._role, self._secret, self._namespace, self._name,
@@ -248,6 +254,7 @@ class Link:
                     messages = await connection.receive()
                     for index, message in enumerate(messages):
                         if isinstance(message, Welcome):
+                            self.heard_ns = greeted_ns
                             return message, messages[index + 1 :]
                         self._take_own(message)
         except TimeoutError:
@@ -265,6 +272,7 @@ class Link:
         if welcome.journal_id != self._journal_id:
             self._journal_id, self._position = welcome.journal_id, 0
         self._position = max(self._position, welcome.position)
+        self.session_ttl_ms = welcome.session_ttl_ms
         _log.info("connected to the broker at %s as session %d", self.url, welcome.session)
         self.capabilities = Capability(welcome.capabilities)
         self._connection = connection
@@ -302,8 +310,12 @@ class Link:
             self._farewell = message.reason or "the broker is stopping"
         elif isinstance(message, Refusal) and message.request == 0:
             raise self._told(message)
+        elif isinstance(message, Pong):
+            number, sent_ns = self._pinged
+            if message.number == number:
+                self.heard_ns = sent_ns
         else:
-            return isinstance(message, Pong)
+            return False
         return True
 
     def _told(self, refusal: Refusal) -> AioqueueError:
@@ -322,6 +334,7 @@ class Link:
         number = 0
         while silent < HEARTBEATS_A_TTL:
             number += 1
+            self._pinged = number, mono_ns()
             self.send_nowait(Ping(number))
             self._heard = False
             await anyio.sleep(ttl_ms / 1000 / HEARTBEATS_A_TTL)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -32,6 +32,7 @@ class WorkerOptions(Struct, kw_only=True, frozen=True):
     job_processes: int | None = None
     grace_ms: int = 30_000
     cancel_grace_ms: int = 5_000
+    on_partition: Literal["run", "stop"] = "run"
     log_level: str = "info"
 
 

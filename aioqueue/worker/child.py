@@ -97,6 +97,7 @@ class Child:
             job_processes=options.job_processes,
             grace=options.grace_ms / 1000,
             cancel_grace=options.cancel_grace_ms / 1000,
+            on_partition=options.on_partition,
             name=work.name,
             secret=work.secret,
             on_pulse=channel.send,

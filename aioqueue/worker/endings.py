@@ -22,6 +22,7 @@ class Stop(Enum):
     DRAIN = "the worker stops"
     CANCEL = "its cancellation was asked for"
     DEADLINE = "its deadline passed"
+    PARTITION = "its broker cannot be reached, and may have given it to another worker"
     STALE = "its lease passed to another worker"
 
 
@@ -32,6 +33,8 @@ STOPPED: Final[Mapping[Stop, RunEnd | None]] = {
     Stop.DRAIN: RunEnd.RELEASED,
     Stop.CANCEL: RunEnd.RELEASED,
     Stop.DEADLINE: RunEnd.RELEASED,
+    # By its fence: if the job passed on meanwhile, nobody listens to this.
+    Stop.PARTITION: RunEnd.RELEASED,
     Stop.STALE: None,
 }
 

@@ -123,10 +123,12 @@ class Runners:
                 self._stop(slot, item, why)
                 return
 
-    def stop_all(self, why: Stop) -> None:
-        """Stop everything that runs or waits."""
+    def stop_all(self, why: Stop) -> int:
+        """Stop everything that runs or waits; how much of it was not being stopped already."""
+        before = sum(slot.run is not None and slot.stop is None for slot in self._slots) + len(self._waiting)
         for item in self.held():
             self.stop(item, why)
+        return before
 
     def take_back(self) -> list[DeliverItem]:
         """What has not begun; it is no longer held here."""

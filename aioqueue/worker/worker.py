@@ -12,8 +12,9 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal, Self, get_args
 
 import anyio
 
@@ -28,6 +29,7 @@ from aioqueue.worker.deadlines import Deadlines
 from aioqueue.worker.endings import Stop
 from aioqueue.worker.heartbeat import Heartbeat
 from aioqueue.worker.idleness import IdleWatch
+from aioqueue.worker.partition import PartitionWatch
 from aioqueue.worker.processes import Processes
 from aioqueue.worker.pulse import Pulse
 from aioqueue.worker.runners import Runners
@@ -41,6 +43,7 @@ THREADS_MAX: Final = 1_000
 # Each is a Python of some 30 MB that has imported the app.
 JOB_PROCESSES_MAX: Final = 1_000
 SECRET_BYTES: Final = 16
+OnPartition = Literal["run", "stop"]
 
 
 class Worker:
@@ -49,6 +52,9 @@ class Worker:
     `queues` are the lanes it takes jobs from, None for those of all tasks declared. `concurrency` is how many jobs run
     at once, `threads` how many plain functions (as many as `concurrency`, at most 1,000), `job_processes` how many
     tasks of `executor="process"` (as many as there are processors); more of them wait for a process.
+
+    `on_partition` says what becomes of running jobs when the broker has answered nothing for a `session_ttl`: they
+    "run" on, and their ends are told when it is back, or they are stopped ("stop"), for others may be given them.
 
     When it stops it takes no more jobs, gives those that run `grace` seconds, then cancels them; a cancelled job's own
     cleanup has `cancel_grace` seconds, twice; what then has no end is given back and spends no attempt.
@@ -73,6 +79,7 @@ class Worker:
         job_processes: int | None = None,
         grace: Duration = 30.0,
         cancel_grace: Duration = 5.0,
+        on_partition: OnPartition = "run",
         name: str = "",
         secret: bytes | None = None,
         open_stream: OpenStream | None = None,
@@ -89,6 +96,7 @@ class Worker:
         self._job_processes = _checked_count("job_processes", job_processes, JOB_PROCESSES_MAX)
         self._grace_ms = to_ms(grace, option="grace")
         self._cancel_grace_ms = to_ms(cancel_grace, option="cancel_grace")
+        self._on_partition = _checked_on_partition(on_partition)
         self._name = name or f"{socket.gethostname()}:{os.getpid()}"
         if secret is not None and len(secret) != SECRET_BYTES:
             raise BadOption(option="secret", value="...", reason=f"it must be {SECRET_BYTES} bytes")
@@ -113,6 +121,8 @@ class Worker:
         work = _Work(self)
         work.watchdog.start()
         work.idleness.start()
+        if self._on_partition == "stop":
+            work.partition.start()
         link = asyncio.create_task(work.session.link.run(), name=f"aioqueue worker's link to {self._queue.url}")
         try:
             await work.until_stopped(link)
@@ -129,6 +139,7 @@ class Worker:
                 finally:
                     work.watchdog.stop()
                     work.idleness.stop()
+                    work.partition.stop()
                 self._reset()
 
     def stop(self, *, hurry: bool = False) -> None:
@@ -201,6 +212,7 @@ class _Work:
             self._heartbeat = Heartbeat(address, secret, namespace=queue.namespace, name=worker._name)
         tell = worker._on_pulse or (self._heartbeat.feel if self._heartbeat is not None else None)
         self.idleness = IdleWatch(self.session, self._runners)
+        self.partition = PartitionWatch(self.session.link, partial(self._runners.stop_all, Stop.PARTITION))
         self.watchdog = Watchdog(self._runners.run_of, tell)
 
     async def until_stopped(self, link: asyncio.Task[None]) -> None:
@@ -275,6 +287,13 @@ def _checked_queues(queues: Sequence[str]) -> list[str]:
     if isinstance(queues, str) or not queues or len(queues) > QUEUES_A_WORKER_MAX:
         raise BadOption(option="queues", value=queues, reason=f"it must be a list of 1 to {QUEUES_A_WORKER_MAX} names")
     return [check_name("queue", name) for name in dict.fromkeys(queues)]
+
+
+def _checked_on_partition(value: OnPartition) -> OnPartition:
+    if value not in get_args(OnPartition):
+        reason = f"it must be one of {', '.join(get_args(OnPartition))}"
+        raise BadOption(option="on_partition", value=value, reason=reason)
+    return value
 
 
 def _checked_count(option: str, value: int, limit: int) -> int:
