@@ -78,6 +78,10 @@ UNIX_PATH_BYTES_MAX: Final = 103
 # How long a process waits for the owner of its journal to answer, or to be gone: a start that recovers much included.
 OWNER_SECONDS: Final = 10.0
 QUEUES_A_WORKER_MAX: Final = 1_000
+# Queues without a job and without a worker whose totals are still kept, for `top`; older ones are forgotten.
+QUEUES_IDLE_MAX: Final = 1_000
+# What is told to those who watch: a monitor shows no more, and it is sent every second to each.
+STATISTICS_BYTES_MAX: Final = 1 * MIB
 SLOTS_MAX: Final = 100_000
 SESSIONS_MAX: Final = 20_000
 # A worker has two connections, and those that have not said HELLO yet are nobody's. Each takes some 16 KB.

@@ -155,7 +155,7 @@ class Broker:
                 broker = cls((partition, journal, leadership), archive, overlay, bodies, clock, path)
                 broker.recovered = recovered
                 broker.engine.span = span
-                broker.disk = disk
+                broker.disk = broker._statistician.disk = disk
                 if disk is not None and disk.low is not None:
                     broker.engine.post(c.LimitAdmission(disk.low), _nothing)
                 if journal_bound_bytes is not None:

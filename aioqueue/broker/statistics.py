@@ -4,23 +4,38 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from heapq import nlargest
 from typing import Final
 
+from msgspec import msgpack
+from msgspec.structs import replace
+
 from aioqueue.broker.beats import Beats
+from aioqueue.broker.disk import DiskWatch
 from aioqueue.broker.idleness import IdleWatch
 from aioqueue.clock import Now
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, Effect
-from aioqueue.core.state import Job, State
+from aioqueue.core.state import Job, QueueState, State
+from aioqueue.limits import STATISTICS_BYTES_MAX
 from aioqueue.model.bodies import unpack_failure
 from aioqueue.model.records import EndedRun
 from aioqueue.model.states import JobState
-from aioqueue.model.views import Block, QueueStatistics, RecentFailure, RunningJob, Statistics, WorkerStatistics
+from aioqueue.model.views import (
+    AdmissionStatistics,
+    Block,
+    QueueStatistics,
+    RecentFailure,
+    RunningJob,
+    Statistics,
+    WorkerStatistics,
+)
 
 # A screen shows no more; the totals count all.
 RUNNING_SHOWN: Final = 50
 FAILURES_SHOWN: Final = 50
 WORKERS_SHOWN: Final = 1_000
 QUEUES_SHOWN: Final = 1_000
+QUEUES_A_WORKER_SHOWN: Final = 20
 TEXT_SHOWN: Final = 500
 
 
@@ -31,6 +46,7 @@ class Statistician:
         self._state = state
         self._idleness = idleness
         self._beats = beats
+        self.disk: DiskWatch | None = None
         self._started_ms = now.wall_ms
         self._failures: deque[RecentFailure] = deque(maxlen=FAILURES_SHOWN)
 
@@ -67,7 +83,10 @@ class Statistician:
             (job for session in workers for job in list(session.leases.values())[:RUNNING_SHOWN]),
             key=lambda job: job.started_ms,
         )[:RUNNING_SHOWN]
-        return Statistics(
+        queues: Iterable[tuple[tuple[str, str], QueueState]] = state.queues.items()
+        if len(state.queues) > QUEUES_SHOWN:
+            queues = nlargest(QUEUES_SHOWN, queues, key=lambda entry: sum(entry[1].counts))
+        view = Statistics(
             at_ms=now.wall_ms,
             started_ms=self._started_ms,
             position=position,
@@ -76,15 +95,17 @@ class Statistician:
                 QueueStatistics(
                     namespace, name, queue.counts[JobState.READY], queue.counts[JobState.SCHEDULED],
                     queue.counts[JobState.RUNNING] + queue.counts[JobState.STOPPING],
-                    queue.submitted, queue.succeeded, queue.failed, queue.dead,
+                    queue.submitted, queue.succeeded, queue.failed, queue.dead, queue.counts[JobState.STOPPING],
                 )
-                for (namespace, name), queue in sorted(state.queues.items())[:QUEUES_SHOWN]
+                for (namespace, name), queue in sorted(queues, key=lambda entry: entry[0])
             ],
             workers=[
                 WorkerStatistics(
-                    session.number, session.name, list(session.link.queues), session.link.slots, len(session.leases),
+                    session.number, session.name, list(session.link.queues[:QUEUES_A_WORKER_SHOWN]),
+                    session.link.slots, len(session.leases),
                     session.link.connected, now.mono_ms - session.link.heard_ms,
                     self._beats.lag_ms(session.number), self._beats.blocked(session.number, now.mono_ms),
+                    max(0, len(session.link.queues) - QUEUES_A_WORKER_SHOWN),
                 )
                 for session in workers[:WORKERS_SHOWN]
             ],
@@ -97,4 +118,31 @@ class Statistician:
             ],
             failures=list(reversed(self._failures)),
             idle_found=self._idleness.found,
+            admission=self._admission(),
+            queues_left_out=max(0, len(state.queues) - QUEUES_SHOWN),
+            workers_left_out=max(0, len(workers) - WORKERS_SHOWN),
         )  # fmt: skip
+        return fitted(view)
+
+    def _admission(self) -> AdmissionStatistics:
+        state, disk = self._state, self.disk
+        limits = state.admission.limits
+        used = AdmissionStatistics(len(state.jobs), state.admission.size, limits.jobs_max, limits.bytes_max)
+        if disk is None:
+            return used
+        return replace(used, disk_free=disk.free, disk_needed=disk.needed, disk_low=disk.low is not None)
+
+
+def fitted(view: Statistics, bytes_max: int = STATISTICS_BYTES_MAX) -> Statistics:
+    """The view with fewer queues and workers, if it would be too large for a frame with all of them."""
+    while len(msgpack.encode(view)) > bytes_max and (view.queues or view.workers):
+        queues, workers = view.queues, view.workers
+        if len(msgpack.encode(queues)) > len(msgpack.encode(workers)):
+            kept = len(queues) // 2
+            left_out = view.queues_left_out + len(queues) - kept
+            view = replace(view, queues=queues[:kept], queues_left_out=left_out)
+        else:
+            kept = len(workers) // 2
+            left_out = view.workers_left_out + len(workers) - kept
+            view = replace(view, workers=workers[:kept], workers_left_out=left_out)
+    return view

@@ -81,7 +81,7 @@ def _submitted(state: State, event: e.JobSubmitted, body: bytes | None, at: Mome
     at.arguments[event.id] = body or b""
     state.homes.add(at.position)
     state.admission.size += admitted_bytes(job)
-    queue = state.queues[spec.key]
+    queue = state.busy_queue(spec.key)
     queue.counts[event.state] += 1
     queue.submitted += 1
     state.next_seq = event.seq + 1
@@ -324,7 +324,10 @@ def _end_run(job: Job, outcome: str, worker: str, body: bytes, at: Moment) -> No
 def _finish(state: State, job: Job, end: JobState, body: bytes, worker: str, at: Moment, note: str = "") -> None:
     spec = job.spec
     queue = state.queues[spec.key]
-    queue.counts[job.state] -= 1
+    counts = queue.counts
+    counts[job.state] -= 1
+    if not counts[job.state]:
+        state.rest_queue(spec.key)
     if end is _DEAD:
         queue.dead += 1
     job.state = end
@@ -425,7 +428,7 @@ def _leave_pool(state: State, session: Session) -> None:
         pool.hungry.pop(session.number, None)
         pool.members.discard(session.number)
         if not pool.members:
-            del state.pools[key]
+            state.forget_pool(key)
 
 
 def _link_changed(state: State, event: e.LinkChanged, body: bytes | None, at: Moment) -> None:
@@ -480,7 +483,7 @@ def _heard_of(state: State, job: Job) -> None:
     state.jobs[job.id] = job
     state.admission.size += admitted_bytes(job)
     _bind(state, job)
-    queue = state.queues[job.spec.key]
+    queue = state.busy_queue(job.spec.key)
     queue.counts[job.state] += 1
     if job.state is _SCHEDULED:
         state.due.add(job.due_ms, job.seq, job.id)

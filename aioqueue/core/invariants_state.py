@@ -130,6 +130,10 @@ def _check_queues(state: State) -> list[str]:
             found.append(f"I10: the lane of {key} holds {len(lane)} jobs out of order, {len(due)} are ready")
         if queue.lane.depth != len(due) or queue.lane.head() is not (due[0] if due else None):
             found.append(f"I10: the lane of {key} has depth {queue.lane.depth} and another head, {len(due)} are ready")
+        pools = sum(queue in pool.queues for pool in state.pools.values())
+        if queue.pools != pools or (key in state.idle_queues) == bool(pools or any(queue.counts)):
+            found.append(f"I20: {key} has {pools} pools, {queue.pools} by its count, and is kept or forgotten wrongly")
+    found += [f"I20: {key} is idle, and no queue" for key in state.idle_queues if key not in state.queues]
     suspects_ready = sum(len(queue.suspects) for queue in state.queues.values())
     if state.suspects_ready != suspects_ready:
         found.append(f"I10: {state.suspects_ready} suspects were counted, {suspects_ready} are ready")

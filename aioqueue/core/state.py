@@ -18,6 +18,7 @@ from aioqueue.core.lanes import Lane, PriorityLane
 from aioqueue.core.places import length_in
 from aioqueue.core.suspects import CRASHES_ALONE, Suspects
 from aioqueue.core.timers import Entry, Timers
+from aioqueue.limits import QUEUES_IDLE_MAX
 from aioqueue.model.records import Terms
 from aioqueue.model.spec import Spec, unpack_spec
 from aioqueue.model.states import Cause, JobState
@@ -174,14 +175,15 @@ class Bulk:
 
 class QueueState:
     """One queue: its ready jobs (the lane, and suspects apart), how many jobs are in each state, and totals since this
-    process started (statistics).
+    process started (statistics). `pools` is how many take from it.
     """
 
-    __slots__ = ("counts", "dead", "failed", "lane", "submitted", "succeeded", "suspects")
+    __slots__ = ("counts", "dead", "failed", "lane", "pools", "submitted", "succeeded", "suspects")
 
     def __init__(self) -> None:
         self.lane: Lane = PriorityLane()
         self.suspects = Suspects()
+        self.pools = 0
         self.counts = [0] * (max(JobState) + 1)
         self.submitted = 0
         self.succeeded = 0
@@ -207,6 +209,8 @@ class State:
         self.jobs: dict[bytes, Job] = {}
         self.admission = Admission(limits)
         self.queues: dict[tuple[str, str], QueueState] = {}
+        # Those of them with no job and no pool, in the order in which that came to be: the oldest are forgotten.
+        self.idle_queues: dict[tuple[str, str], None] = {}
         self.sessions: dict[int, Session] = {}
         self.session_of: dict[bytes, int] = {}
         # When scheduled jobs are due; and when jobs expire that have not begun, or are not over.
@@ -250,32 +254,50 @@ class State:
         return parent
 
     def intern(self, packed: bytes) -> SharedSpec:
-        """The one spec of these bytes, whose queue is there then; raises what `unpack_spec` raises."""
+        """The one spec of these bytes; raises what `unpack_spec` raises."""
         spec = self._specs.get(packed)
         if spec is None:
             if len(self._specs) >= _SPECS_INTERNED_MAX:
                 self._specs.clear()
             plain = unpack_spec(packed)
             key = (plain.namespace, plain.queue)
-            self.queue(*key)
             spec = self._specs[packed] = SharedSpec(**structs.asdict(plain), packed=packed, key=key)
         return spec
 
-    def queue(self, namespace: str, name: str) -> QueueState:
-        """The queue, made when it is first named."""
-        key = (namespace, name)
+    def busy_queue(self, key: tuple[str, str]) -> QueueState:
+        """The queue, which gets a job or a pool; made when it is first named."""
         found = self.queues.get(key)
         if found is None:
             found = self.queues[key] = QueueState()
+        elif self.idle_queues:
+            self.idle_queues.pop(key, None)
         return found
+
+    def rest_queue(self, key: tuple[str, str]) -> None:
+        """The queue lost a job or a pool. Names that somebody invents by the million must not stay for ever."""
+        queue = self.queues[key]
+        if not queue.pools and not any(queue.counts):
+            self.idle_queues[key] = None
+            if len(self.idle_queues) > QUEUES_IDLE_MAX:
+                oldest = next(iter(self.idle_queues))
+                del self.idle_queues[oldest], self.queues[oldest]
 
     def pool(self, namespace: str, queues: tuple[str, ...]) -> Pool:
         """The pool of all sessions with just these queues."""
         key = (namespace, queues)
         found = self.pools.get(key)
         if found is None:
-            found = self.pools[key] = Pool([self.queue(namespace, name) for name in queues])
+            found = self.pools[key] = Pool([self.busy_queue((namespace, name)) for name in queues])
+            for queue in found.queues:
+                queue.pools += 1
         return found
+
+    def forget_pool(self, key: tuple[str, tuple[str, ...]]) -> None:
+        """Nobody takes from just these queues any more."""
+        for queue in self.pools.pop(key).queues:
+            queue.pools -= 1
+        for name in key[1]:
+            self.rest_queue((key[0], name))
 
     def journaled_part(self) -> dict[str, Any]:
         """What replay must rebuild exactly (I17), in a form that can be compared and printed."""

@@ -117,7 +117,11 @@ class JobInfo(msgspec.Struct, frozen=True, array_like=True):
 
 
 class QueueStatistics(msgspec.Struct, frozen=True, array_like=True):
-    """One queue: how many jobs are in each live state now, and how many ever did what since the broker started."""
+    """One queue: how many jobs are in each live state now, and how many ever did what since the broker started.
+
+    `stopping` of the `running` were told to stop. A queue that was long without jobs and workers may have been
+    forgotten, with its totals.
+    """
 
     namespace: str
     queue: str
@@ -128,10 +132,14 @@ class QueueStatistics(msgspec.Struct, frozen=True, array_like=True):
     succeeded: int
     failed: int
     dead: int
+    stopping: int = 0
 
 
 class WorkerStatistics(msgspec.Struct, frozen=True, array_like=True):
-    """One worker's session. `lag_ms` is how late its event loop ran at worst between its last two beats."""
+    """One worker's session. `lag_ms` is how late its event loop ran at worst between its last two beats.
+
+    `queues_left_out` are those of its queues that are not named here.
+    """
 
     session: int
     name: str
@@ -142,6 +150,23 @@ class WorkerStatistics(msgspec.Struct, frozen=True, array_like=True):
     silent_ms: int
     lag_ms: int = 0
     blocked: Block | None = None
+    queues_left_out: int = 0
+
+
+class AdmissionStatistics(msgspec.Struct, frozen=True, array_like=True):
+    """How full the broker is: jobs that have not ended and the bytes of their arguments and headers, with the limits.
+
+    `disk_free` is what was free when it was last looked, and `disk_needed` what must be; both 0 where nobody looks.
+    While `disk_low`, no new jobs are taken.
+    """
+
+    jobs: int
+    size: int
+    jobs_max: int
+    size_max: int
+    disk_free: int = 0
+    disk_needed: int = 0
+    disk_low: bool = False
 
 
 class RunningJob(msgspec.Struct, frozen=True, array_like=True):
@@ -171,8 +196,9 @@ class RecentFailure(msgspec.Struct, frozen=True, array_like=True):
 class Statistics(msgspec.Struct, frozen=True, array_like=True):
     """The whole broker at one moment: what `aioqueue top` draws. Computed once for all who watch.
 
-    `idle_found` is how often a worker was found idle beside work that it might have had, since the broker's start: more
-    than 0 is a defect of the broker.
+    Where there are too many queues or workers to tell of all, the busiest queues are told of, and how many of both were
+    left out. `idle_found` is how often a worker was found idle beside work that it might have had, since the broker's
+    start: more than 0 is a defect of the broker.
     """
 
     at_ms: int
@@ -184,3 +210,6 @@ class Statistics(msgspec.Struct, frozen=True, array_like=True):
     running: Annotated[list[RunningJob], Meta(max_length=ITEMS_A_FRAME_MAX)]
     failures: Annotated[list[RecentFailure], Meta(max_length=ITEMS_A_FRAME_MAX)]
     idle_found: int = 0
+    admission: AdmissionStatistics | None = None
+    queues_left_out: int = 0
+    workers_left_out: int = 0

@@ -13,9 +13,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from aioqueue.limits import LOOP_BLOCKED_MS
+from aioqueue.limits import LOOP_BLOCKED_MS, SLOW_FROM
 from aioqueue.model.ids import id_text
-from aioqueue.model.views import QueueStatistics, RecentFailure, RunningJob, Statistics, WorkerStatistics
+from aioqueue.model.sizes import size_text
+from aioqueue.model.views import (
+    AdmissionStatistics,
+    QueueStatistics,
+    RecentFailure,
+    RunningJob,
+    Statistics,
+    WorkerStatistics,
+)
 from aioqueue.monitor.rates import Rates, rates
 from aioqueue.monitor.text import age, count, long_age, plain, rate, short
 
@@ -51,8 +59,8 @@ def render(
     return Group(
         _header(statistics, url, connected),
         _summary(statistics),
-        *_queues(_busiest(queues, fits[0]), len(queues), rates(statistics, previous)),
-        *_workers(workers[: fits[1]], len(workers)),
+        *_queues(_busiest(queues, fits[0]), len(queues) + statistics.queues_left_out, rates(statistics, previous)),
+        *_workers(workers[: fits[1]], len(workers) + statistics.workers_left_out),
         *(_blocked(blocked[: fits[4]], len(blocked)) if blocked else ()),
         *_running(running[: fits[2]], sum(queue.running for queue in queues)),
         *_failures(failures[: fits[3]], len(failures), statistics.at_ms),
@@ -99,7 +107,8 @@ def _summary(statistics: Statistics) -> Text:
     parts = (
         ("ready", sum(queue.ready for queue in queues), "yellow"),
         ("scheduled", sum(queue.scheduled for queue in queues), "cyan"),
-        ("running", sum(queue.running for queue in queues), "green"),
+        ("running", sum(queue.running - queue.stopping for queue in queues), "green"),
+        ("stopping", sum(queue.stopping for queue in queues), "yellow"),
         ("slots", sum(worker.slots for worker in statistics.workers), ""),
         ("succeeded", sum(queue.succeeded for queue in queues), ""),
         ("dead", sum(queue.dead for queue in queues), "red"),
@@ -107,7 +116,23 @@ def _summary(statistics: Statistics) -> Text:
     line = Text(no_wrap=True, overflow="ellipsis")
     for label, number, style in parts:
         line.append(f"{label} ", style="dim").append(f"{count(number)}   ", style=style if number else "dim")
+    if (full := _full(statistics.admission)) is not None:
+        # Ahead of the rest, for nothing new comes in, or soon will not.
+        line = full.append("   ").append(line)
     return line
+
+
+def _full(admission: AdmissionStatistics | None) -> Text | None:
+    """What keeps new jobs out, or is about to; None while there is room."""
+    if admission is None:
+        return None
+    if admission.disk_low:
+        return Text(f"disk low: {size_text(admission.disk_free)} free, no new jobs", style="bold red")
+    fullness = max(admission.jobs / admission.jobs_max, admission.size / admission.size_max)
+    if fullness < SLOW_FROM:
+        return None
+    # Cut rather than rounded: it is full at 100 %, and not before.
+    return Text(f"backlog {int(fullness * 100)} %", style="bold red" if fullness >= 1 else "bold yellow")
 
 
 def _queues(
@@ -134,7 +159,7 @@ def _workers(workers: Sequence[WorkerStatistics], total: int) -> list[Renderable
     table = _table(("worker", "left"), ("queues", "left"), "busy", "slots", "", "lag", ("heard", "left"))
     for worker in workers:
         names = ", ".join(worker.queues[:_QUEUES_A_WORKER_SHOWN])
-        more = len(worker.queues) - _QUEUES_A_WORKER_SHOWN
+        more = len(worker.queues) + worker.queues_left_out - _QUEUES_A_WORKER_SHOWN
         heard = f"{age(worker.silent_ms)} ago" if worker.silent_ms >= 1_000 else "now"
         table.add_row(
             _name(worker.name or f"session {worker.session}"),

@@ -15,6 +15,7 @@ from aioqueue.cli.salvaging import SalvageReport
 from aioqueue.client.info import JobInfo
 from aioqueue.journal.check import CheckReport
 from aioqueue.model.views import (
+    AdmissionStatistics,
     Attempt,
     Failure,
     QueueStatistics,
@@ -54,6 +55,7 @@ def test_every_option_stands_in_its_section_and_no_other_does(command: str) -> N
         ("top", WorkerStatistics),
         ("top", RunningJob),
         ("top", RecentFailure),
+        ("top", AdmissionStatistics),
         ("check", CheckReport),
         ("check", SalvageReport),
     ],

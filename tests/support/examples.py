@@ -11,6 +11,7 @@ from typing import Final, get_args
 
 from aioqueue.model.states import Cause
 from aioqueue.model.views import (
+    AdmissionStatistics,
     Attempt,
     Block,
     Failure,
@@ -54,11 +55,11 @@ RUN: Final = Run(
 )  # fmt: skip
 STATISTICS: Final = Statistics(
     1_700_000_000_000, 1_699_999_000_000, 77, 2,
-    [QueueStatistics("default", "mail", 3, 2, 1, 10, 3, 1, 1)],
-    [WorkerStatistics(4, "worker-1", ["mail"], 100, 1, True, 20, 3, BLOCK)],
+    [QueueStatistics("default", "mail", 3, 2, 1, 10, 3, 1, 1, 1)],
+    [WorkerStatistics(4, "worker-1", ["mail"], 100, 1, True, 20, 3, BLOCK, 2)],
     [RunningJob(JOB, "app.send", "mail", "worker-1", 1, 15, BLOCK)],
     [RecentFailure(OTHER, "app.send", "mail", 1_700_000_000_000, "ValueError", "no", True)],
-    1,
+    1, AdmissionStatistics(6, 900, 1_000, 100_000, 5_000_000, 4_000_000, False), 3, 4,
 )  # fmt: skip
 
 EXAMPLES: Final[tuple[m.Message, ...]] = (
