@@ -218,6 +218,11 @@ class AlreadyThere(Refused):
     sentence = "{path} exists already; choose another name, for nothing is ever written over"
 
 
+class BackupFailed(Refused):
+    code = "backup_failed"
+    sentence = "there is no backup: {reason}"
+
+
 class AppNotFound(Refused):
     code = "app_not_found"
     sentence = "cannot load {target!r}: {reason}; write MODULE:QUEUE, for example shop.jobs:queue"

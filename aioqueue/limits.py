@@ -230,6 +230,12 @@ LOOK_ENTRIES_MAX: Final = 20_000
 # The same where each entry's row has to be read, as for a text in its error.
 LOOK_ROWS_MAX: Final = 2_000
 
+# What one look for a copy reads, and one part of a backup holds: much larger would delay what is said beside it.
+COPY_BYTES: Final = 256 * KIB
+
+# Each holds some MiB, and the journal's old batches.
+BACKUPS_MAX: Final = 2
+
 # --- views --------------------------------------------------------------------------------------------------------
 
 PAGE_JOBS_MAX: Final = 1_000

@@ -23,6 +23,7 @@ CODES = {
     "AppNotFound": "app_not_found",
     "AppendUnknown": "append_unknown",
     "ArchiveFailed": "archive_failed",
+    "BackupFailed": "backup_failed",
     "BadAnnotation": "bad_annotation",
     "BadArguments": "bad_arguments",
     "BadName": "bad_name",

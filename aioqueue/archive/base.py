@@ -9,7 +9,8 @@ conformance suite: `MemoryArchive` and `SqliteArchive`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from enum import IntEnum
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -54,6 +55,21 @@ class KeepRule(Struct, frozen=True, gc=False):
     cancelled_ms: int = KEEP_DEAD_MS
     expired_ms: int = KEEP_DEAD_MS
     bytes_max: int = ARCHIVE_BYTES_MAX
+
+
+class Table(IntEnum):
+    """What a row tells of. The numbers are in backups on their way and are never reused."""
+
+    JOB = 1
+    RUN = 2
+    TOMBSTONE = 3
+
+
+class Row(NamedTuple):
+    """A row as it is kept, for a copy of the archive: the table it stands in, and its bytes with their own checksum."""
+
+    table: Table
+    data: bytes
 
 
 class Archive(Protocol):
@@ -103,6 +119,14 @@ class Archive(Protocol):
         Tombstones are not counted: their own time bounds them, and no job is forgotten early to remember others.
         At most `rows_max` rows go in one step (one job goes with all its runs, however many). A removed job leaves
         a `Tombstone`.
+        """
+
+    async def copy(self, after: bytes) -> tuple[list[Row], bytes]:
+        """Some more of all rows there are, and the cursor for the next call; an empty one ends them.
+
+        `after` is empty for the first call. The rows are not those of one moment. But with the value that `synced` had
+        before the first call, and the journal from there on, they are the archive: what is written meanwhile may be
+        missing or be there, and is in the journal; a job that is forgotten meanwhile is there as a job or a tombstone.
         """
 
     async def shrink(self) -> bool:

@@ -74,6 +74,16 @@ def run_columns(run: EndedRun) -> tuple[Any, ...]:
     return run.id, run.generation, run.run, zlib.crc32(record).to_bytes(_CRC_BYTES, "big") + record
 
 
+def job_of(path: str, row: bytes) -> FinishedJob:
+    """The job of a row's bytes alone; `ArchiveFailed` where they were changed."""
+    return _decoded(path, row, _job_decoder)
+
+
+def run_of(path: str, row: bytes) -> EndedRun:
+    """The run of a row's bytes alone; `ArchiveFailed` where they were changed."""
+    return _decoded(path, row, _run_decoder)
+
+
 def read_job(path: str, cells: Sequence[str]) -> FinishedJob:
     """The job of the cells `JOB_CELLS`; `ArchiveFailed` where anything was changed."""
     job_id, *numbers, row = cells
@@ -112,7 +122,10 @@ def _seal(job_id: bytes, state: JobState) -> int:
 
 
 def _record(path: str, job_id: str, row: str, decoder: msgspec.msgpack.Decoder[_T]) -> _T:
-    stored = bytes.fromhex(row)
+    return _decoded(path, bytes.fromhex(row), decoder, job_id)
+
+
+def _decoded(path: str, stored: bytes, decoder: msgspec.msgpack.Decoder[_T], job_id: str = "") -> _T:
     if zlib.crc32(stored[_CRC_BYTES:]) != int.from_bytes(stored[:_CRC_BYTES], "big"):
         raise _damaged(path, job_id, "its checksum does not fit")
     try:

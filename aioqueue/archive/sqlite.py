@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from aioqueue.archive.base import JobFilter, KeepRule, Tombstone
+from aioqueue.archive.base import JobFilter, KeepRule, Row, Tombstone
 from aioqueue.archive.commits import Writer
+from aioqueue.archive.copying import copy_rows
 from aioqueue.archive.hop import Hop
 from aioqueue.archive.lookup import find_jobs, find_runs
 from aioqueue.archive.pages import look, looks_of
@@ -87,6 +88,9 @@ class SqliteArchive:
 
     async def retain(self, now_ms: int, rows_max: int, bytes_max: int) -> int:
         return await self._write_hop.run(self._writer.retain, now_ms, rows_max, bytes_max)
+
+    async def copy(self, after: bytes) -> tuple[list[Row], bytes]:
+        return await self._read_hop.run(copy_rows, after)
 
     async def shrink(self) -> bool:
         return await self._write_hop.run(self._writer.shrink)

@@ -22,6 +22,7 @@ from anyio.abc import TaskGroup
 from aioqueue.archive.base import Archive
 from aioqueue.broker import translate as t
 from aioqueue.broker.backlog import room_for_more
+from aioqueue.broker.backup import Backup
 from aioqueue.broker.beats import Beats
 from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.compaction import Compactor
@@ -45,6 +46,7 @@ from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, StopRun
 from aioqueue.core.partition import Partition
 from aioqueue.errors import (
+    BackupFailed,
     ConnectionLost,
     HistoryLost,
     JournalError,
@@ -54,6 +56,7 @@ from aioqueue.errors import (
 )
 from aioqueue.journal.base import Journal, Leadership
 from aioqueue.limits import (
+    BACKUPS_MAX,
     BODY_CACHE_BYTES,
     DISK_LOOK_SECONDS,
     FRAME_BYTES_TARGET,
@@ -82,6 +85,8 @@ IDLE_SENTENCE: Final = (
     "worker %s (session %d) has %d free slots beside %d ready jobs for more than %d ms; this is a defect of aioqueue, "
     "please report it"
 )
+# What the journal of a broker is called that keeps nothing.
+MEMORY_PATH: Final = "memory:"
 
 
 class Broker:
@@ -104,6 +109,8 @@ class Broker:
         self.disk: DiskWatch | None = None
         self.compactor: Compactor | None = None
         self._archive = archive
+        self._journal = journal
+        self._backups: set[Backup] = set()
         self._beats = Beats()
         self._idleness = IdleWatch(partition.state)
         self._statistician = Statistician(partition.state, self._beats, self._idleness, clock.now())
@@ -378,6 +385,7 @@ class Broker:
         peer.gone.set()
         self._watchers.discard(peer)
         self.waiters.forget(peer)
+        peer.end_backup()
         if self._at_data.get(peer.session) is peer:
             del self._at_data[peer.session]
             self.engine.post(c.LoseLink(peer.session, peer.link), _nothing)
@@ -400,6 +408,22 @@ class Broker:
 
     def check_witness(self, message: m.Hello) -> None:
         check_witness(message, self.engine.journal_id, self.engine.position, self.path)
+
+    # --- backups ---------------------------------------------------------------------------------------------------
+
+    def begin_backup(self) -> Backup:
+        """A copy of all that is here, for one reader. Raises `BackupFailed`."""
+        if self.path == MEMORY_PATH:
+            raise BackupFailed(reason="this broker keeps its jobs in memory only")
+        if len(self._backups) >= BACKUPS_MAX:
+            raise BackupFailed(reason=f"{BACKUPS_MAX} others are being made; wait for one of them")
+        backup = Backup(self._journal, self._archive, self.engine.journal_id, self.engine.position)
+        self._backups.add(backup)
+        return backup
+
+    def end_backup(self, backup: Backup) -> None:
+        backup.close()
+        self._backups.discard(backup)
 
     # --- what leaves ------------------------------------------------------------------------------------------------
 

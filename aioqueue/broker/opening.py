@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from aioqueue.archive.base import KeepRule
 from aioqueue.archive.memory import MemoryArchive
 from aioqueue.archive.sqlite import SqliteArchive
-from aioqueue.broker.broker import Broker
+from aioqueue.broker.broker import MEMORY_PATH, Broker
 from aioqueue.broker.disk import DiskWatch
 from aioqueue.clock import Clock
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
@@ -58,7 +58,7 @@ async def open_broker(
         opening = Broker.open(
             # An id of its own each time: clients of the one before must not take this for a history that was lost.
             ForgetfulJournal(MemoryStore(os.urandom(JOURNAL_ID_BYTES))), memory_archive,
-            clock=clock, path="memory:", owner=owner, session_ttl_ms=session_ttl_ms, limits=limits,
+            clock=clock, path=MEMORY_PATH, owner=owner, session_ttl_ms=session_ttl_ms, limits=limits,
             body_cache_bytes=None, journal_bound_bytes=None,
         )  # fmt: skip
     else:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from aioqueue.archive.base import JobFilter
 from aioqueue.broker import translate as t
 from aioqueue.broker.backlog import Gauge
+from aioqueue.broker.backup import Backup
 from aioqueue.broker.history import fitted, history
 from aioqueue.broker.line import Line, Query
 from aioqueue.broker.lookups import Lookups
@@ -24,6 +25,7 @@ from aioqueue.core import commands as c
 from aioqueue.core.decide import copy_job
 from aioqueue.core.state import Job
 from aioqueue.errors import (
+    BackupFailed,
     CapabilityMissing,
     HistoryLost,
     JobNotFound,
@@ -51,7 +53,7 @@ log = logging.getLogger(__name__)
 _WANT_RESULT: Final = int(m.SubmitFlag.WANT_RESULT)
 _STATES: Final = frozenset(JobState)
 # What this broker can do beyond version 1 of the protocol.
-CAPABILITIES: Final = int(m.Capability.FILTERS | m.Capability.RUNS)
+CAPABILITIES: Final = int(m.Capability.FILTERS | m.Capability.RUNS | m.Capability.BACKUP)
 
 
 class Living(NamedTuple):
@@ -71,8 +73,8 @@ class Peer:
     """
 
     __slots__ = (
-        "_broker", "_heard_ms", "awaited", "connection", "gauge", "gone", "line", "link", "lookups", "namespace",
-        "publishes", "reading", "role", "session", "watching",
+        "_broker", "_heard_ms", "awaited", "backup", "connection", "gauge", "gone", "line", "link", "lookups",
+        "namespace", "publishes", "reading", "role", "session", "watching",
     )  # fmt: skip
 
     def __init__(self, broker: Broker, connection: Connection[m.ClientMessage], link: int, gauge: Gauge) -> None:
@@ -87,6 +89,7 @@ class Peer:
         self.namespace = ""
         self.awaited: set[bytes] = set()
         self.watching = False
+        self.backup: Backup | None = None
         self.gauge = gauge
         self.line: Line = broker.engine.clients
         self.lookups = Lookups(broker.spawn)
@@ -423,6 +426,36 @@ class Peer:
         refused = isinstance(reply, Exception)
         self.send(t.refusal(message.request, reply) if refused else m.Requeued(message.request, reply, position))
 
+    def read_backup(self, message: m.ReadBackup) -> None:
+        if message.part == 0:
+            self.end_backup()
+            try:
+                self.backup = self._broker.begin_backup()
+            except Refused as error:
+                self.send(t.refusal(message.request, error))
+                return
+        self._broker.spawn(self._send_part, message)
+
+    async def _send_part(self, message: m.ReadBackup) -> None:
+        """What leaves here is durable by itself: it needs no place in the engine's line."""
+        try:
+            if self.backup is None:
+                raise BackupFailed(reason="the connection that it was begun over was lost; begin it again")
+            data, last = await self.backup.part(message.part, self._broker.engine.position)
+        except (Refused, JournalError) as error:
+            self.end_backup()
+            self.send(t.refusal(message.request, error))
+            return
+        self.send(m.BackupPart(message.request, data, last))
+        if last:
+            self.end_backup()
+
+    def end_backup(self) -> None:
+        """The backup that this connection reads, if it does, is over."""
+        backup, self.backup = self.backup, None
+        if backup is not None:
+            self._broker.end_backup(backup)
+
     def watch(self, message: m.Watch) -> None:
         self._broker.watch(self, not message.stop)
 
@@ -493,6 +526,7 @@ _DISPATCH: Final[dict[type[Any], Callable[[Peer, Any], None]]] = {
     m.CancelJob: Peer.cancel_job,
     m.RetryJob: Peer.retry_job,
     m.Watch: Peer.watch,
+    m.ReadBackup: Peer.read_backup,
     m.Resume: Peer.resume,
     m.Capacity: Peer.capacity,
     m.Settle: Peer.settle,

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from aioqueue import __version__
+from aioqueue.cli.backup import backup
 from aioqueue.cli.bench import bench
 from aioqueue.cli.check import check
 from aioqueue.cli.demo import demo
@@ -39,7 +40,7 @@ app: Final = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (serve, worker, submit, ls, export, show, cancel, retry, top, check, bench, demo):
+for _command in (serve, worker, submit, ls, export, show, cancel, retry, top, backup, check, bench, demo):
     app.command()(_command)
 
 # The base of what the parser raises; typer does not name it, and has moved it between versions.

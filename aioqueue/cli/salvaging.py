@@ -122,7 +122,7 @@ def _read(found: Remains, fresh: FreshJournal, report: SalvageReport) -> tuple[R
             continue
         problem = ""
         if rescue is None:
-            problem = _replay(partition, item, report.path)
+            problem = replay_batch(partition, item, report.path)
             if not problem:
                 fresh.copy(item)
                 report.kept += 1
@@ -141,7 +141,7 @@ def _read(found: Remains, fresh: FreshJournal, report: SalvageReport) -> tuple[R
     return rescue or Rescue(partition), partition
 
 
-def _replay(partition: Partition, batch: Batch, path: str) -> str:
+def replay_batch(partition: Partition, batch: Batch, path: str) -> str:
     """Why a batch cannot be replayed; empty if it was. `JournalNewer` for a later version's records."""
     if batch.kind is not BatchKind.EVENTS:
         return ""
@@ -186,7 +186,7 @@ def _again(found: Remains, first: int, last: int, path: str) -> Partition:
     for item in found.read(first):
         if not isinstance(item, Batch) or item.position > last:
             break
-        _replay(partition, item, path)
+        replay_batch(partition, item, path)
     return partition
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from itertools import count
 from typing import Literal, cast
 
 from aioqueue.client.filters import Filter
@@ -15,6 +17,7 @@ from aioqueue.limits import PAGE_JOBS_MAX
 from aioqueue.model.names import check_text
 from aioqueue.model.views import Run
 from aioqueue.protocol.messages import (
+    BackupPart,
     CancelJob,
     Cancelled,
     Capability,
@@ -22,13 +25,14 @@ from aioqueue.protocol.messages import (
     GetJob,
     JobPage,
     JobRecord,
+    ReadBackup,
     Requeued,
     RetryJob,
 )
 
 CancelOutcome = Literal["cancelled", "finished", "stopping"]
-Request = GetJob | FindJobs | CancelJob | RetryJob
-Answer = JobRecord | JobPage | Cancelled | Requeued
+Request = GetJob | FindJobs | CancelJob | RetryJob | ReadBackup
+Answer = JobRecord | JobPage | Cancelled | Requeued | BackupPart
 
 
 class Question:
@@ -113,6 +117,20 @@ class Questions:
                 return
             rest = None if rest is None else rest - len(page.jobs)
 
+    async def backup(self) -> AsyncGenerator[bytes, None]:
+        """The parts of a copy of all that the broker has, for `protocol.backup.RecordReader`.
+
+        Raises `BackupFailed`, also where the connection is lost meanwhile, and `Unsupported` by a broker that is too
+        old.
+        """
+        self.need(Capability.BACKUP, "a backup")
+        for part in count():
+            answer = await self.ask(Question("a part of a backup", partial(_read_backup, part)))
+            assert isinstance(answer, BackupPart)
+            yield answer.data
+            if answer.last:
+                return
+
     def need(self, capability: Capability, what: str) -> None:
         """`Unsupported` if the broker of the last connection is too old to do this."""
         if capability not in self._link.capabilities:
@@ -165,3 +183,7 @@ class Questions:
         self._open[number] = question
         if self._link.connected:
             self._link.send_nowait(question.build(number))
+
+
+def _read_backup(part: int, number: int) -> ReadBackup:
+    return ReadBackup(number, part)

@@ -21,6 +21,7 @@ from aioqueue.client.watching import Watchers
 from aioqueue.errors import AioqueueError, BrokerUnavailable, QueueClosed, from_wire
 from aioqueue.limits import ASK_SECONDS, RESEND_SECONDS
 from aioqueue.protocol.messages import (
+    BackupPart,
     BrokerMessage,
     Cancelled,
     Ended,
@@ -82,6 +83,7 @@ class Session:
             JobPage: self.questions.answered,
             Cancelled: self.questions.answered,
             Requeued: self.questions.answered,
+            BackupPart: self.questions.answered,
             StatisticsUpdate: self.watchers.told,
         }
 

@@ -1,4 +1,4 @@
-"""The seam between the broker and the bytes at rest: seven calls, and what they promise.
+"""The seam between the broker and the bytes at rest: eight calls, and what they promise.
 
 One instance is one partition. Errors are facts, or say that they are not:
 
@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
 from aioqueue.journal.batch import Batch, Chain
+from aioqueue.journal.handle import Hold
 
 
 class Leadership(NamedTuple):
@@ -71,6 +72,10 @@ class Journal(Protocol):
 
     async def get_many(self, extents: Sequence[Extent]) -> list[bytes]:
         """The same for many, in their order, in one go: a writer waits for all of it, so ask for little at a time."""
+        ...
+
+    def hold(self) -> Hold:
+        """Keep all that is kept now, and what follows, from every trim, until `Hold.release`; for a long reading."""
         ...
 
     async def trim(self, before: int, keep_bytes: int = 0) -> None:

@@ -15,6 +15,19 @@ CLOSED: Final = "it was closed"
 _Error = TypeVar("_Error", bound=JournalError)
 
 
+class Hold:
+    """Keeps all that a journal has now from being trimmed, until `release`."""
+
+    def __init__(self, handle: Handle) -> None:
+        self.first = handle.first
+        self._handle = handle
+        handle.holds.add(self)
+
+    def release(self) -> None:
+        """Let go; a second call does nothing."""
+        self._handle.holds.discard(self)
+
+
 class Handle:
     """One open journal.
 
@@ -23,7 +36,19 @@ class Handle:
     called.
     """
 
-    __slots__ = ("_broken", "before", "epoch", "failed", "first", "journal_id", "own_epoch", "path", "tail", "tail_id")
+    __slots__ = (
+        "_broken",
+        "before",
+        "epoch",
+        "failed",
+        "first",
+        "holds",
+        "journal_id",
+        "own_epoch",
+        "path",
+        "tail",
+        "tail_id",
+    )
 
     def __init__(self, path: str, journal_id: bytes) -> None:
         self.path = path
@@ -35,7 +60,12 @@ class Handle:
         self.epoch = 0
         self.own_epoch = 0
         self.failed = False
+        self.holds: set[Hold] = set()
         self._broken: str | None = None
+
+    def held(self, before: int) -> int:
+        """Up to where a trim may go that would go up to `before`."""
+        return min((before, *(hold.first for hold in self.holds)))
 
     def check_usable(self) -> None:
         """`JournalFailed` if this instance failed before or was closed."""

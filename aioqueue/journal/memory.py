@@ -14,7 +14,7 @@ from enum import Enum
 from aioqueue.errors import AppendUnknown, Fenced, HistoryLost, JournalDamaged, JournalUnavailable
 from aioqueue.journal.base import Extent, Leadership
 from aioqueue.journal.batch import JOURNAL_ID_BYTES, NO_BATCH, Batch, bodies_at, peek_header
-from aioqueue.journal.handle import Handle
+from aioqueue.journal.handle import Handle, Hold
 
 NAME = "memory:"
 
@@ -127,8 +127,13 @@ class MemoryJournal:
         """See `Journal.get_many`."""
         return [await self.get(*extent) for extent in extents]
 
+    def hold(self) -> Hold:
+        """See `Journal.hold`."""
+        return Hold(self._current())
+
     async def trim(self, before: int, keep_bytes: int = 0) -> None:
         """See `Journal.trim`; nothing is kept below."""
+        before = self._handle.held(before)
         handle = self._current()
         handle.check_leads()
         before = min(before, handle.tail)

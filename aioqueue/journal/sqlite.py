@@ -21,7 +21,7 @@ from aioqueue.errors import AppendUnknown, HistoryLost, JournalDamaged, JournalE
 from aioqueue.journal.base import Extent, Leadership
 from aioqueue.journal.batch import Batch, ChainReader, bodies_at, peek_header
 from aioqueue.journal.connection import Connection
-from aioqueue.journal.handle import Handle
+from aioqueue.journal.handle import Handle, Hold
 from aioqueue.journal.mark import MarkFile
 from aioqueue.limits import (
     CHECKPOINT_PAGES,
@@ -146,8 +146,13 @@ class SqliteJournal:
                 raise JournalDamaged(path=self.path, where=f"batch {position}", reason=reason)
         return [body for _, body in rows]
 
+    def hold(self) -> Hold:
+        """See `Journal.hold`."""
+        return Hold(self._handle)
+
     async def trim(self, before: int, keep_bytes: int = 0) -> None:
         """See `Journal.trim`. In steps that appends go between; one that was interrupted is finished by the next."""
+        before = self._handle.held(before)
         handle = self._handle
         handle.check_leads()
         before = min(before, handle.tail)

@@ -24,6 +24,7 @@ from typing import Any, Final, NoReturn
 
 from aioqueue.errors import UnexpectedMessage
 from aioqueue.protocol.messages import (
+    BackupPart,
     Beat,
     BulkCommit,
     BulkDrop,
@@ -44,6 +45,7 @@ from aioqueue.protocol.messages import (
     Message,
     Ping,
     Pong,
+    ReadBackup,
     Refusal,
     Requeued,
     Resume,
@@ -124,6 +126,7 @@ CLIENT_SAYS: Final[Mapping[State, Row]] = {
         CancelJob: Does.ASK,
         RetryJob: Does.ASK,
         Watch: Does.STAY,
+        ReadBackup: Does.ASK,
     },
     State.WORKER_FRESH: {**_LIVING, Resume: Does.RESUME, Capacity: State.WORKER},
     State.WORKER_RESUMING: {**_LIVING, Resume: Does.RESUME},
@@ -142,6 +145,7 @@ _TO_CLIENTS: Final[Row] = {
     Cancelled: Does.ANSWER,
     Requeued: Does.ANSWER,
     StatisticsUpdate: Does.STAY,
+    BackupPart: Does.ANSWER,
 }
 _TO_WORKERS: Final[Row] = {
     Resumed: Does.ANSWER,

@@ -23,6 +23,7 @@ from aioqueue.limits import (
     BULK_PART_JOBS_MAX,
     ERROR_BYTES_MAX,
     ERROR_CHARACTERS_MAX,
+    FRAME_BYTES_MAX,
     HEADERS_BYTES_MAX,
     ITEMS_A_FRAME_MAX,
     JOB_ID_BYTES,
@@ -69,10 +70,12 @@ class Capability(IntFlag):
     """What a broker may be able to do beyond the beginnings of version 1.
 
     `FILTERS`: pages by time, id and error, and pages that are short and not the last. `RUNS`: tells all runs of a job.
+    `BACKUP`: gives a copy of journal and archive.
     """
 
     FILTERS = 1
     RUNS = 2
+    BACKUP = 4
 
 
 class SubmitFlag(IntFlag):
@@ -489,16 +492,31 @@ class CancelRun(Struct, array_like=True, tag=58, gc=False):
     cause: Cause = Cause.CANCEL
 
 
+class ReadBackup(Struct, array_like=True, tag=67, gc=False):
+    """The next part of a backup: part 0 begins one, and ends another that this connection may have begun."""
+
+    request: Number
+    part: Number
+
+
+class BackupPart(Struct, array_like=True, tag=68, gc=False):
+    """The answer to `ReadBackup`: bytes as `protocol.backup` makes them. `last` says that nothing follows."""
+
+    request: Number
+    data: Annotated[bytes, Meta(max_length=FRAME_BYTES_MAX)]
+    last: bool = False
+
+
 # Kinds that later versions will use: NOT_LEADER 60, RETRY_AFTER 61, ITEM 62, EVENT 63.
 RESERVED_KINDS: Final = frozenset(range(60, 64))
 
 ClientMessage = (
     Ping | Pong | Hello | Goodbye | Submit | SubmitAtomic | BulkStage | BulkCommit | BulkDrop
     | Wait | GetJob | FindJobs | CancelJob | RetryJob | Watch
-    | Resume | Capacity | Settle | Beat | WorkerDied
+    | Resume | Capacity | Settle | Beat | WorkerDied | ReadBackup
 )  # fmt: skip
 BrokerMessage = (
     Ping | Pong | Refusal | Welcome | Closing | Submitted | Ended | JobRecord | JobPage | Cancelled | Requeued
-    | StatisticsUpdate | Resumed | Deliver | Settled | CancelRun
+    | StatisticsUpdate | Resumed | Deliver | Settled | CancelRun | BackupPart
 )  # fmt: skip
 Message = ClientMessage | BrokerMessage

@@ -221,6 +221,20 @@ async def test_what_is_kept_below_a_trim_is_no_part_of_the_journal(site, fill, c
     assert [batch.position for batch in await collect(journal)] == [6, 7, 8, 9, 10]
 
 
+async def test_what_is_held_is_not_trimmed_until_it_is_let_go(site, fill, collect):
+    journal = await site.open()
+    await fill(journal, 9)
+    await journal.trim(3)
+    one, other = journal.hold(), journal.hold()
+    one.release()
+    one.release()
+    await journal.trim(7)
+    assert (await collect(journal))[0].position == 3
+    other.release()
+    await journal.trim(7)
+    assert (await collect(journal))[0].position == 7
+
+
 async def test_a_trim_is_remembered_when_the_journal_is_opened_again(site, fill, collect):
     journal = await site.open()
     await fill(journal, 9)

@@ -103,6 +103,8 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     m.Beat(1_400, BLOCK),
     m.WorkerDied("signal 9"),
     m.CancelRun(JOB, 9, Cause.DEADLINE),
+    m.ReadBackup(7, 3),
+    m.BackupPart(7, b"records", True),
 )  # fmt: skip
 
 

@@ -1,0 +1,96 @@
+"""A copy of everything, while it is in use: first the archive, then the journal, a small part at a time.
+
+The archive's rows are copied as they are found, with the position up to which it had everything when that began; then
+the journal's batches, which never change, up to where its end is when the archive was read. What the copy of the
+archive lacks, or has of an older state, the journal says again: its batches are held from a trim meanwhile. So the
+engine is never asked to wait, and nothing is ever read that is not durable.
+
+Whoever reads asks for one part after the other. That bounds the memory here, and a slow reader slows nobody but itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+from aioqueue.archive.base import Archive
+from aioqueue.errors import BackupFailed
+from aioqueue.journal.base import Journal
+from aioqueue.limits import COPY_BYTES, READ_RANGE_BYTES
+from aioqueue.protocol.backup import FORMAT, BackupBatch, BackupEnd, BackupHead, BackupRow, Record, pack_record
+
+
+class Backup:
+    """One copy on its way out. `end` gives the position up to which the journal is durable."""
+
+    def __init__(self, journal: Journal, archive: Archive, journal_id: bytes, position: int) -> None:
+        self._journal = journal
+        self._archive = archive
+        self._hold = journal.hold()
+        self._after: bytes | None = b""
+        self._position = self._hold.first - 1
+        self._end = position
+        self._rows = self._batches = 0
+        self._part = 0
+        self._busy = False
+        self._ended = False
+        self._waiting = bytearray()
+        self._add(BackupHead(FORMAT, journal_id, archive.synced))
+
+    async def part(self, number: int, position: int) -> tuple[bytes, bool]:
+        """The next part, and whether it is the last; `position` is the journal's durable end now.
+
+        Raises `BackupFailed` for a part that is not the next one.
+        """
+        if number != self._part or self._busy:
+            raise BackupFailed(reason=f"part {number} was asked for where part {self._part} is due")
+        self._busy = True
+        try:
+            while len(self._waiting) < COPY_BYTES and not self._ended:
+                await self._fill(position)
+        finally:
+            self._busy = False
+        self._part += 1
+        data = bytes(self._waiting[:COPY_BYTES])
+        del self._waiting[:COPY_BYTES]
+        return data, self._ended and not self._waiting
+
+    def close(self) -> None:
+        """Nobody reads on; the journal may be trimmed again."""
+        self._hold.release()
+
+    async def _fill(self, position: int) -> None:
+        if self._after is not None:
+            rows, after = await self._archive.copy(self._after)
+            for row in rows:
+                self._add(BackupRow(row.table, row.data))
+            self._rows += len(rows)
+            # The rows that were found are those of batches up to here.
+            self._after, self._end = after or None, position
+        elif self._position < self._end:
+            await self._read()
+        else:
+            self._add(BackupEnd(self._rows, self._batches))
+            self._ended = True
+
+    async def _read(self) -> None:
+        """Most of what the journal reads in one go; a little at a time, for it is verified on the event loop."""
+        size = step = 0
+        async with aclosing(self._journal.read(self._position, self._end)) as batches:  # type: ignore[type-var]
+            async for batch in batches:
+                self._add(
+                    BackupBatch(
+                        batch.position, batch.epoch, batch.kind, batch.wall_ms, batch.events, batch.bodies
+                    )
+                )  # fmt: skip
+                self._batches += 1
+                self._position = batch.position
+                step += len(batch.events) + len(batch.bodies)
+                if step >= COPY_BYTES:
+                    size, step = size + step, 0
+                    await asyncio.sleep(0)
+                if size >= READ_RANGE_BYTES - 4 * COPY_BYTES:
+                    break
+
+    def _add(self, record: Record) -> None:
+        self._waiting += pack_record(record)

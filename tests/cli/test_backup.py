@@ -1,0 +1,165 @@
+"""`aioqueue backup`: a copy of a running broker under load, and a broker that starts from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import COMMAND, PATIENCE_SECONDS, SHOP, environment, run, serving, working
+from tests.support.shell import Shell
+
+# Submits without an end, and says which jobs were acknowledged, and which are known to have succeeded.
+LOAD = """
+import asyncio, sys
+from shop import add, queue, wait_elsewhere
+
+async def main():
+    queue.url = sys.argv[1]
+    async with queue:
+        number = 0
+        while True:
+            number += 1
+            job = await queue.submit(add, number)
+            print("accepted", job.id, flush=True)
+            waiting = await queue.submit(wait_elsewhere)
+            print("accepted", waiting.id, flush=True)
+            if number % 10 == 0:
+                await job
+                print("succeeded", job.id, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def loading(url: str, folder: Path) -> Iterator[Path]:
+    """A program that submits as fast as it can; what it knows is in the file."""
+    told = folder / "told.txt"
+    with told.open("w") as output:
+        process = subprocess.Popen(
+            [COMMAND[0], "-c", LOAD, url], cwd=folder, env=environment(), stdout=output, stderr=subprocess.DEVNULL
+        )
+    try:
+        yield told
+    finally:
+        process.kill()
+        process.wait(PATIENCE_SECONDS)
+
+
+def words_of(told: Path) -> list[tuple[str, str]]:
+    lines = told.read_text().splitlines(keepends=True)
+    return [(line.split()[0], line.split()[1]) for line in lines if line.endswith("\n")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "shop.py").write_text(SHOP)
+    return tmp_path
+
+
+def test_every_job_that_was_acknowledged_before_is_in_the_backup_once_and_as_it_was(folder: Path) -> None:
+    with serving(folder) as served, working(served), loading(served.url, folder) as told:
+        while len(words_of(told)) < 100:
+            pass
+        before = words_of(told)
+        made = served.run("backup", "copy.db", "--json")
+        assert made.code == 0, made
+        # It went on all the time.
+        assert len(words_of(told)) > len(before)
+    report = made.json
+    assert (folder / "copy.db.mark").exists()
+    assert not list(folder.glob("*.unfinished"))
+
+    with serving(folder, journal="sqlite:copy.db") as restored:
+        # `ls` lists each once, or twice where it is there twice.
+        found = restored.run("ls", "--limit", "0", "--json").json
+        states = {info["id"]: info["state"] for info in found}
+        assert len(states) == len(found)
+        assert len(found) == report["jobs"] + report["finished"]
+        assert {job for word, job in before if word == "accepted"} <= set(states)
+        assert {states[job] for word, job in before if word == "succeeded"} == {"succeeded"}
+        # What was running is given back: nothing was lost with its worker, and no crash is counted.
+        assert {info["state"] for info in found} <= {"ready", "succeeded"}
+        assert not any(info["crashes"] for info in found)
+        with working(restored):
+            assert restored.run("submit", "shop:add", "41", "--wait").out == "42\n"
+
+
+def test_a_backup_of_a_journal_that_nobody_has_open_is_made_too_and_is_a_journal_of_its_own(folder: Path) -> None:
+    with serving(folder) as served:
+        job = served.run("submit", "shop:wait_elsewhere").out.strip()
+    made = run("backup", "sqlite:copy.db", "--url", "sqlite:jobs.db", "--json", cwd=folder)
+    assert made.code == 0, made
+    assert (made.json["jobs"], made.json["finished"]) == (1, 0)
+    assert made.json["journal_id"] != made.json["source_id"]
+    assert [info["id"] for info in run("ls", "--json", "--url", "sqlite:copy.db", cwd=folder).json] == [job]
+
+
+def test_nothing_is_left_where_a_backup_was_interrupted(folder: Path) -> None:
+    with serving(folder) as served:
+        served.run("submit", "shop:wait_elsewhere")
+        # The broker stands still, so the backup waits in the midst of it.
+        served.process.send_signal(signal.SIGSTOP)
+        backing = subprocess.Popen(
+            [*COMMAND, "backup", "copy.db"], cwd=folder, env=environment(AIOQUEUE_URL=served.url),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        while not list(folder.glob("copy.db.*.unfinished")):
+            assert backing.poll() is None
+        backing.send_signal(signal.SIGINT)
+        backing.communicate(timeout=PATIENCE_SECONDS)
+        assert backing.returncode == 130
+        served.process.send_signal(signal.SIGCONT)
+    assert not list(folder.glob("copy.db*"))
+
+
+def test_nothing_is_ever_written_over(at_shop: Shell, tmp_path: Path) -> None:
+    for name in ("copy.db", "copy.db-archive", "copy.db.mark"):
+        path = tmp_path / name
+        path.write_text("mine")
+        assert f"{path} exists already" in at_shop.run("backup", str(tmp_path / "copy.db")).refused()
+        assert path.read_text() == "mine"
+        path.unlink()
+
+
+def test_a_place_where_nothing_can_be_written_is_one_sentence(at_shop: Shell, tmp_path: Path) -> None:
+    told = at_shop.run("backup", str(tmp_path / "missing" / "copy.db")).refused()
+    assert "there is no backup" in told
+    assert "No such file or directory" in told
+
+
+def test_a_disk_that_is_full_is_one_sentence_and_nothing_is_left(
+    at_shop: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("aioqueue.cli.backing.sync_directory", full)
+    assert "No space left on device" in at_shop.run("backup", str(tmp_path / "copy.db")).refused()
+    assert [name for name in os.listdir(tmp_path) if "unfinished" in name] == []
+
+
+def test_damage_in_what_was_copied_is_told_and_nothing_is_left(
+    at_shop: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aioqueue.cli.backing.replay_batch", lambda *_: "its events cannot be read")
+    told = at_shop.run("backup", str(tmp_path / "copy.db")).refused()
+    assert "of the journal is damaged: its events cannot be read" in told
+    assert not list(tmp_path.glob("copy.db*"))
+
+
+def test_the_report_tells_what_the_backup_holds(at_shop: Shell, tmp_path: Path) -> None:
+    at_shop.run("submit", "shop:wait_elsewhere")
+    at_shop.run("submit", "shop:fail", "no", "--wait")
+    report = json.loads(at_shop.run("backup", str(tmp_path / "copy.db"), "--json").out)
+    assert report["path"] == str(tmp_path / "copy.db")
+    assert report["jobs"] >= 1
+    assert report["finished"] >= 1
+    assert report["bytes"] == sum(path.stat().st_size for path in tmp_path.glob("copy.db*"))
