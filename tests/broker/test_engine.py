@@ -327,19 +327,28 @@ async def test_an_end_found_beside_the_engine_is_not_told_before_it_is_durable(
         assert (await client.hear(m.JobRecord)).info.state == "cancelled"
 
 
-async def test_a_stop_of_the_process_in_the_middle_of_an_append_ends_no_session(house: House) -> None:
+async def test_a_stop_of_the_process_in_the_middle_of_an_append_ends_no_session(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock, faults = ManualClock(), Faults()
     async with running(house, faults, session_ttl_ms=1_000, clock=clock) as system:
         await system.worker(1)
         client = await system.peer()
 
+        asked = asyncio.Event()
+        post = system.broker.engine.post
+
+        def posted(*entry: Any, **options: Any) -> None:
+            post(*entry, **options)
+            asked.set()
+
         async def stand_still() -> None:
             faults.delay = None
+            monkeypatch.setattr(system.broker.engine, "post", posted)
             clock.advance(60_000)
             # Asked before anybody could rest: the next batch follows this one at once.
             client.say(m.Submit(client.ask(), [item()]))
-            while not (system.broker.engine.work.entries or system.broker.engine.clients.entries):  # noqa: ASYNC110 - a line of commands has no event of its own
-                await asyncio.sleep(0)
+            await asked.wait()
 
         faults.delay = stand_still
         sessions = set(system.broker.engine.partition.state.sessions)

@@ -1,8 +1,9 @@
 """`python -m tests.simulator`: replay one seed with its trace, or look for seeds that break a promise.
 
-    python -m tests.simulator --seed 17 -v          exactly the world of seed 17, told step by step
-    python -m tests.simulator --random 3600 --jobs 2
+    python -m tests.simulator --seed 17 -v              exactly the world of seed 17, told step by step
+    python -m tests.simulator --seconds 3600 --jobs 2   random seeds, and a summary
     python -m tests.simulator --bug NAME --seeds 200    which of these seeds find a planted bug
+    python -m tests.simulator --level 2 ...             the same with the real broker, clients and workers
 
 Exits with 1 if a promise was broken.
 """
@@ -14,88 +15,113 @@ import itertools
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import pytest
 
+from tests.simulator import planted, world
 from tests.simulator.checker import Violation
-from tests.simulator.planted import BUGS
-from tests.simulator.world import STEPS, Outcome, simulate
+from tests.simulator.shells import planted as shells_planted
+from tests.simulator.shells import world as shells_world
+
+AT_ONCE = 20
 
 
-def replay_command(seed: int, steps: int = STEPS) -> str:
+class Level(NamedTuple):
+    """One of the two simulators: how a seed is played, its planted bugs, and what its steps are."""
+
+    simulate: Callable[..., Any]
+    bugs: list[planted.Bug]
+    what: str
+    steps: Callable[[Any], int]
+
+
+LEVELS = {
+    1: Level(world.simulate, planted.BUGS, "commands", lambda outcome: outcome.commands),
+    2: Level(shells_world.simulate, shells_planted.BUGS, "callbacks", lambda outcome: outcome.steps),
+}
+
+
+def replay_command(level: int, seed: int, bug: str = "") -> str:
     """What to type to see this world again."""
-    return f"python -m tests.simulator --seed {seed}{'' if steps == STEPS else f' --steps {steps}'} -v"
+    options = f"{'' if level == 1 else f' --level {level}'} --seed {seed}{f' --bug {bug}' if bug else ''}"
+    return f"python -m tests.simulator{options} -v"
 
 
-def tried(seed: int, steps: int, bug: str = "") -> Outcome | str:
-    """One world: what it did, or the promise it broke."""
-    plant = next((bug_.plant for bug_ in BUGS if bug_.name == bug), None)
+def played(level: int, seed: int, bug: str, say: Callable[[str], None] | None = None) -> Any:
+    """One world, with a bug planted if one is named. Raises `Violation`."""
+    plant = next((planted.plant for planted in LEVELS[level].bugs if planted.name == bug), None)
     with pytest.MonkeyPatch.context() if plant else nullcontext() as patch:
         if plant is not None and patch is not None:
             plant(patch)
-        try:
-            return simulate(seed, steps)
-        except Violation as violation:
-            return str(violation)
+        return LEVELS[level].simulate(seed, say=say)
+
+
+def tried(level: int, seed: int, bug: str) -> int | str:
+    """One world: its steps, or the promise it broke."""
+    try:
+        return LEVELS[level].steps(played(level, seed, bug))
+    except Violation as violation:
+        return str(violation)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulator", description=__doc__.splitlines()[0])
+    parser.add_argument("--level", type=int, choices=LEVELS, default=1, help="1 is core alone, 2 the whole program")
     parser.add_argument("--seed", type=int, help="replay this one")
     parser.add_argument("--seeds", type=int, default=200, help="the fixed seeds 0 to N-1 (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=STEPS, help="how much happens in a world (default %(default)s)")
-    parser.add_argument("--random", type=float, metavar="SECONDS", help="random seeds for so long")
+    parser.add_argument("--seconds", "--random", type=float, metavar="SECONDS", help="random seeds for so long")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default %(default)s)")
-    parser.add_argument("--bug", default="", choices=["", *(bug.name for bug in BUGS)], help="plant this one first")
+    parser.add_argument("--bug", default="", metavar="NAME", help="plant this one first")
     parser.add_argument("-v", "--verbose", action="store_true", help="tell the trace of --seed")
     options = parser.parse_args()
+    names = [bug.name for bug in LEVELS[options.level].bugs]
+    if options.bug and options.bug not in names:
+        parser.error(f"level {options.level} has no bug {options.bug}, but {', '.join(names)}")
     if options.seed is not None:
-        return replay(options.seed, options.steps, options.bug, options.verbose)
+        return replay(options)
     return search(options)
 
 
-def replay(seed: int, steps: int, bug: str, verbose: bool) -> int:
+def replay(options: argparse.Namespace) -> int:
     """One seed, told."""
-    with pytest.MonkeyPatch.context() as patch:
-        for planted in BUGS:
-            if planted.name == bug:
-                planted.plant(patch)
-        try:
-            outcome = simulate(seed, steps, print if verbose else None)
-        except Violation as violation:
-            print(f"seed {seed}: {violation}")
-            if violation.__cause__ is not None:
-                raise
-            return 1
-    print(f"seed {seed}: {outcome}")
+    try:
+        outcome = played(options.level, options.seed, options.bug, print if options.verbose else None)
+    except Violation as violation:
+        print(f"seed {options.seed}: {violation}")
+        if violation.__cause__ is not None:
+            raise
+        return 1
+    print(f"seed {options.seed}: {outcome}")
     return 0
 
 
 def search(options: argparse.Namespace) -> int:
     """Many seeds; every one that breaks a promise is named with the command that replays it."""
     began = time.perf_counter()
-    first = secrets.randbits(32) << 16 if options.random else 0
-    worlds = commands = broken = 0
+    level = LEVELS[options.level]
+    first = secrets.randbits(32) << 16 if options.seconds else 0
+    worlds = steps = broken = 0
     with ProcessPoolExecutor(options.jobs) as pool:
-        for start in itertools.count(first, 20):
-            over = time.perf_counter() - began >= options.random if options.random else start >= options.seeds
+        for start in itertools.count(first, AT_ONCE):
+            over = time.perf_counter() - began >= options.seconds if options.seconds else start >= options.seeds
             if over:
                 break
-            seeds = range(start, start + 20)
-            results = pool.map(tried, seeds, itertools.repeat(options.steps), itertools.repeat(options.bug))
+            seeds = range(start, start + AT_ONCE)
+            results = pool.map(tried, itertools.repeat(options.level), seeds, itertools.repeat(options.bug))
             for seed, result in zip(seeds, results, strict=True):
                 worlds += 1
                 if isinstance(result, str):
                     broken += 1
-                    print(f"seed {seed}: {result}\n    {replay_command(seed, options.steps)}")
+                    print(f"seed {seed}: {result}\n    {replay_command(options.level, seed, options.bug)}")
                 else:
-                    commands += result.commands
+                    steps += result
     seconds = time.perf_counter() - began
-    print(
-        f"{worlds} worlds, {broken} broken, {commands} commands in {seconds:.1f} s: {commands / seconds:,.0f} a second"
-    )
+    each = f"{steps / seconds:,.0f} a second, {worlds / seconds:.1f} worlds"
+    print(f"{worlds} worlds, {broken} broken, {steps / 1e6:.2f} million {level.what} in {seconds:.1f} s: {each}")
     return 1 if broken else 0
 
 

@@ -1,7 +1,7 @@
 """Bugs that were never in the program, planted to see whether the simulator would find them.
 
 Each is a plausible mistake of one line or two. `seed` is one whose world breaks the named promise; it was found by
-search, `python -m tests.simulator --bug NAME --random 60` finds another when the world has changed.
+search, `python -m tests.simulator --bug NAME --seeds 500` finds another when the world has changed.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +17,7 @@ import uvloop
 from aioqueue.transport import tcp, unix
 from aioqueue.transport.memory import memory_pair
 from aioqueue.transport.stream import Stream
+from tests.simulator.shells.network import Weather, simulated_pair
 
 Pair = tuple[Stream, Stream]
 
@@ -72,7 +74,13 @@ async def in_memory() -> AsyncIterator[Pair]:
     yield memory_pair()
 
 
-PAIRS: Final = {"memory": in_memory, "tcp": tcp_pair, "unix": unix_pair}
+@asynccontextmanager
+async def simulated() -> AsyncIterator[Pair]:
+    """As over the simulator's network, where writes arrive in pieces and late."""
+    yield simulated_pair(Weather((0.0, 0.0001), torn=0.01), random.Random(7))
+
+
+PAIRS: Final = {"memory": in_memory, "simulated": simulated, "tcp": tcp_pair, "unix": unix_pair}
 
 
 @pytest.fixture(params=PAIRS)

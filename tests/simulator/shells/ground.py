@@ -1,0 +1,154 @@
+"""The ground a simulated world stands on: chance, clocks, connections and threads of its own in place of the machine's.
+
+Everything that asks the machine is turned to the seed here, in one place, for as long as a world lasts. Sets of
+objects that are ordered by their addresses are made to keep the order in which they were filled, or the same seed
+would not give the same world.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Any
+
+import pytest
+from anyio._backends import _asyncio as anyio_backend
+
+from aioqueue.broker import broker as broker_module
+from aioqueue.broker import idleness as broker_idleness
+from aioqueue.broker.broker import Broker
+from aioqueue.client import ids, queue, session
+from aioqueue.clock import Now
+from aioqueue.protocol.messages import DeliverItem
+from aioqueue.worker import calls, deadlines, runners, worker
+from aioqueue.worker import idleness as worker_idleness
+from tests.simulator.shells.loop import PARTY, VirtualLoop
+from tests.simulator.shells.network import Network
+
+EPOCH_MS = 1_700_000_000_000
+
+
+class Ordered(dict[Any, None]):
+    """A set that keeps its order, as far as the program needs one."""
+
+    def add(self, thing: Any) -> None:
+        self[thing] = None
+
+    def discard(self, thing: Any) -> None:
+        self.pop(thing, None)
+
+    def remove(self, thing: Any) -> None:
+        del self[thing]
+
+    def __or__(self, other: Any) -> Ordered:  # type: ignore[override]
+        both = Ordered(self)
+        both.update(dict.fromkeys(other))
+        return both
+
+
+class Clocks:
+    """The clocks of one machine: they run with the loop's time, and somebody may set the one on the wall."""
+
+    def __init__(self, loop: VirtualLoop, booted_ms: int) -> None:
+        self._loop = loop
+        self._booted_ms = booted_ms
+        self.set_ms = 0
+
+    def now(self) -> Now:
+        now_ms = self._loop.now_ms
+        return Now(EPOCH_MS + self.set_ms + now_ms, self._booted_ms + now_ms)
+
+
+@contextmanager
+def grounded(loop: VirtualLoop, rng: Random, network: Network, heartbeat: Callable[..., Any]) -> Iterator[None]:
+    """Let the program run on this loop, with this chance, over this network."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            _turn_chance_and_clocks(patch, loop, rng)
+            patch.setattr(queue, "connect", network.connect)
+            patch.setattr(worker, "Heartbeat", heartbeat)
+            patch.setattr(worker, "Watchdog", _NoWatchdog)
+            _keep_order(patch)
+            _note_fences(patch)
+            for log in (broker_module.log, session._log):
+                patch.setattr(log, "exception", lambda text, *words: loop.note(text % words))
+            # What the program itself calls a defect is one.
+            patch.setattr(worker_idleness._log, "error", lambda text, *words: loop.note(f"liveness: {text % words}"))
+            patch.setattr(broker_idleness.IdleWatch, "look", _told(broker_idleness.IdleWatch.look, loop))
+            yield
+    finally:
+        logging.disable(level)
+
+
+def _told(look: Callable[..., list[Any]], loop: VirtualLoop) -> Callable[..., list[Any]]:
+    def looked(self: Any, *arguments: Any) -> list[Any]:
+        idle = look(self, *arguments)
+        for each in idle:
+            loop.note(f"liveness: the broker sees an idle worker: {each}")
+        return idle
+
+    return looked
+
+
+def _turn_chance_and_clocks(patch: pytest.MonkeyPatch, loop: VirtualLoop, rng: Random) -> None:
+    patch.setattr(os, "urandom", rng.randbytes)
+    patch.setattr(ids.JobIds.__init__, "__defaults__", (rng.randbytes,))
+    patch.setattr(runners, "mono_ns", lambda: loop.now_ns)
+    patch.setattr(deadlines.Deadlines.__init__, "__defaults__", (lambda: loop.now_ns,))
+
+
+def _keep_order(patch: pytest.MonkeyPatch) -> None:
+    scope, attended, slots = anyio_backend.CancelScope.__init__, Broker.__init__, runners.Runners.__init__
+
+    def ordered_scope(self: Any, *arguments: Any, **options: Any) -> None:
+        scope(self, *arguments, **options)
+        self._child_scopes, self._tasks = Ordered(), Ordered()
+
+    def ordered_broker(self: Any, *arguments: Any, **options: Any) -> None:
+        attended(self, *arguments, **options)
+        self._peers, self._watchers = Ordered(), Ordered()
+
+    def ordered_runners(self: Any, *arguments: Any, **options: Any) -> None:
+        slots(self, *arguments, **options)
+        self._slots, self._lost = Ordered(), Ordered()
+
+    patch.setattr(anyio_backend.CancelScope, "__init__", ordered_scope)
+    patch.setattr(Broker, "__init__", ordered_broker)
+    patch.setattr(runners.Runners, "__init__", ordered_runners)
+
+
+def _note_fences(patch: pytest.MonkeyPatch) -> None:
+    """Tasks of the world write down which lease they run under; no task of a user needs to know."""
+    real = calls.context_of
+
+    def context_of(item: DeliverItem, *rest: Any) -> Any:
+        context = real(item, *rest)
+        context.fence = item.fence  # type: ignore[attr-defined]
+        context.key = item.job  # type: ignore[attr-defined]
+        return context
+
+    patch.setattr(calls, "context_of", context_of)
+
+
+class _NoWatchdog:
+    """Nothing of a simulated world blocks its loop."""
+
+    def __init__(self, run_of: Any, tell: Any = None) -> None:
+        """It is not needed."""
+
+    def start(self) -> None:
+        """Nothing is watched."""
+
+    def stop(self) -> None:
+        """Nothing was."""
+
+
+def current_name() -> str:
+    """The process that runs now, for a trace."""
+    party = PARTY.get(None)
+    return party.name if party is not None else "world"

@@ -1,0 +1,191 @@
+"""Bugs that were never in the program, planted in the real broker, client and worker: each is found by its seed.
+
+They are such as the small simulator cannot see, for it has none of this code: what leaves when, what is said again
+after a reconnect, who is told. `python -m tests.simulator --level 2 --bug NAME --seeds 100` finds another seed when
+the world has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from aioqueue.broker import peer as peer_module
+from aioqueue.broker import translate
+from aioqueue.broker.broker import Broker
+from aioqueue.broker.engine import Engine
+from aioqueue.broker.overlay import Overlay
+from aioqueue.broker.peer import Peer
+from aioqueue.broker.waiters import Waiters
+from aioqueue.client.submitting import Submitter
+from aioqueue.client.waiting import Endings
+from aioqueue.core import commands as c
+from aioqueue.errors import JournalUnavailable
+from aioqueue.protocol import messages as m
+from aioqueue.protocol.frames import FrameReader
+from aioqueue.worker.session import Session
+from tests.simulator.planted import Bug, Plant
+
+BUGS: list[Bug] = []
+
+
+def bug(promise: str, seed: int) -> Any:
+    """Register a bug under the words of its function's name."""
+
+    def register(plant: Plant) -> Plant:
+        BUGS.append(Bug(plant.__name__, promise, seed, plant))
+        return plant
+
+    return register
+
+
+# --- the engine and its storage -----------------------------------------------------------------------------------
+
+
+@bug("I1", 0)
+def answers_leave_before_they_are_durable(patch: pytest.MonkeyPatch) -> None:
+    last: dict[Engine, asyncio.Task[None]] = {}
+
+    async def append(self: Engine, data: bytes) -> int:
+        position, before = self.position, last.get(self)
+
+        async def later() -> None:
+            if before is not None:
+                await before
+            await self._journal.append(data, position)
+
+        last[self] = asyncio.create_task(later())
+        return position + 1
+
+    patch.setattr(Engine, "_append", append)
+
+
+@bug("I1", 17)
+def a_batch_that_the_journal_refused_counts_as_written(patch: pytest.MonkeyPatch) -> None:
+    async def append(self: Engine, data: bytes) -> int:
+        try:
+            return await self._journal.append(data, self.position)
+        except JournalUnavailable:
+            return self.position + 1
+
+    patch.setattr(Engine, "_append", append)
+
+
+@bug("I2", 2)
+def a_row_is_out_of_sight_while_it_is_archived(patch: pytest.MonkeyPatch) -> None:
+    real = Overlay.find
+
+    def find(self: Overlay, job_id: bytes) -> Any:
+        found = real(self, job_id)
+        return None if found is not None and self._one_bulk.locked() and found.position <= self._position else found
+
+    patch.setattr(Overlay, "find", find)
+
+
+# --- the broker's connections -------------------------------------------------------------------------------------
+
+
+@bug("liveness", 6)
+def a_run_that_was_lost_on_its_way_is_not_given_back(patch: pytest.MonkeyPatch) -> None:
+    def resume(self: Peer, message: m.Resume) -> None:
+        leases = self._broker.engine.partition.state.sessions[self.session].leases.values()
+        named = {held.job for held in (*message.held, *message.settles)}
+        held = [c.HeldRun(held.job, held.fence) for held in message.held]
+        held += [c.HeldRun(job.id, job.fence) for job in leases if job.id not in named]
+
+        def answered(peer: Peer, question: m.Resume, reply: Any) -> None:
+            Peer._resumed(peer, question, (reply[0][: len(message.held)], reply[1]))
+
+        self._post(c.ResumeSession(self.session, held, translate.runs_ended(message.settles)), answered, message)
+
+    patch.setitem(peer_module._DISPATCH, m.Resume, resume)
+
+
+@bug("liveness", 30)
+def the_older_connection_of_a_session_keeps_its_seat(patch: pytest.MonkeyPatch) -> None:
+    real = Broker.seat
+
+    def seat(self: Broker, peer: Peer) -> None:
+        seats = self._at_heartbeat if peer.role is m.Role.HEARTBEAT else self._at_data
+        older = seats.get(peer.session)
+        real(self, peer)
+        if older is not None:
+            seats[peer.session] = older
+
+    patch.setattr(Broker, "seat", seat)
+
+
+@bug("liveness", 12)
+def an_end_wakes_only_the_first_who_waits(patch: pytest.MonkeyPatch) -> None:
+    real = Waiters.pop
+    patch.setattr(Waiters, "pop", lambda self, job_id: real(self, job_id)[:1])
+
+
+# --- the wire -----------------------------------------------------------------------------------------------------
+
+
+@bug("liveness", 27)
+def a_frame_that_is_cut_in_its_header_is_lost(patch: pytest.MonkeyPatch) -> None:
+    real = FrameReader.feed
+
+    def feed(self: FrameReader, data: bytes) -> list[bytes]:
+        payloads = real(self, data)
+        if len(self._partial) < 4:
+            self._partial = bytearray()
+        return payloads
+
+    patch.setattr(FrameReader, "feed", feed)
+
+
+# --- the client ---------------------------------------------------------------------------------------------------
+
+
+@bug("I14", 1)
+def a_submit_that_is_sent_again_looks_like_a_new_one(patch: pytest.MonkeyPatch) -> None:
+    real = Submitter._send_more
+
+    def send_more(self: Submitter) -> None:
+        for parcel in self._waiting:
+            for item in parcel.items:
+                item.flags &= ~int(m.SubmitFlag.RESEND)
+        real(self)
+
+    patch.setattr(Submitter, "_send_more", send_more)
+
+
+@bug("liveness", 0)
+def nobody_asks_for_the_ends_again_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Endings, "ask_all", lambda self, unanswered: None)
+
+
+# --- the worker ---------------------------------------------------------------------------------------------------
+
+
+@bug("liveness", 1)
+def a_worker_that_returns_does_not_say_what_it_can_take(patch: pytest.MonkeyPatch) -> None:
+    real = Session._tell_capacity
+
+    def tell(self: Session) -> None:
+        if not self.welcomed.is_set():
+            real(self)
+
+    patch.setattr(Session, "_tell_capacity", tell)
+
+
+@bug("I6", 2)
+def a_worker_hears_of_a_cancel_only_when_it_returns(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Session, "_cancel", lambda self, message: None)
+
+
+@bug("I8", 1)
+def a_run_that_is_held_is_offered_again_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
+    real = Session._welcomed
+
+    def welcomed(self: Session, welcome: m.Welcome) -> None:
+        held = self._runners.held()
+        real(self, welcome)
+        self._runners.offer(held)
+
+    patch.setattr(Session, "_welcomed", welcomed)
