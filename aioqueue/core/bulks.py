@@ -36,7 +36,6 @@ def stage_bulk(state: State, command: c.StageBulk, now: Now, bodies: BodyArea) -
     _check_new(state, command.items)
     events: list[tuple[e.Event, bytes | None]] = []
     orphans: list[tuple[e.Event, bytes | None]] = []
-    ids = {item.id for item in command.items}
     for seq, item in enumerate(command.items, state.next_seq):
         offset, length, crc = bodies.add(item.body)
         bodies.weight += len(item.packed_spec) + len(item.extra or b"")
@@ -47,7 +46,7 @@ def stage_bulk(state: State, command: c.StageBulk, now: Now, bodies: BodyArea) -
             item.id, item.packed_spec, seq, _BLOCKED, due_ms, offset, length, crc, 0, item.extra, terms
         )  # fmt: skip
         events.append((event, item.body))
-        if terms is not None and is_orphan(state, terms, item.spec.namespace, ids):
+        if terms is not None and is_orphan(state, terms, item.spec.namespace):
             orphans.append((e.JobCancelled(item.id, PARENT_OVER), None))
     staged = e.BulkStaged(command.bulk, command.namespace, parts, b"".join(item.id for item in command.items))
     return Decision([*events, (staged, None), *orphans, (e.BulkHeard(command.bulk, now.mono_ms), None)], parts + 1)

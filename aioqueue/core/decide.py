@@ -96,7 +96,7 @@ def _submit(state: State, command: c.SubmitJobs, now: Now, bodies: BodyArea) -> 
             offset, length, crc, 0, extra, terms,
         )  # fmt: skip
         events.append((event, body))
-        if terms is not None and is_orphan(state, terms, item.spec.namespace, seen):
+        if terms is not None and is_orphan(state, terms, item.spec.namespace):
             orphans.append((e.JobCancelled(job_id, PARENT_OVER), None))
         outcomes.append(_ACCEPTED)
         seq += 1

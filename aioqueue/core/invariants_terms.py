@@ -67,12 +67,16 @@ class Bounds:
         self._terms: dict[bytes, Terms] = {}
         self._children: dict[bytes, set[bytes]] = {}
         self._doomed: set[bytes] = set()
+        # Children with more time than their parents.
+        self._boundless: set[bytes] = set()
         self._stops: dict[bytes, Cause] = {}
 
     def begun(self, event: e.JobSubmitted, line: tuple[str, str]) -> None:
         """A generation of a job begins."""
-        self._terms.pop(event.id, None)
+        before = self._terms.pop(event.id, NO_TERMS)
+        self._children.get(before.parent, set()).discard(event.id)
         self._doomed.discard(event.id)
+        self._boundless.discard(event.id)
         self._stops.pop(event.id, None)
         terms = event.terms
         if terms is None:
@@ -86,7 +90,7 @@ class Bounds:
         if parent is None or parent.state not in (*_WAITING, JobState.RUNNING) or parent.line[0] != line[0]:
             self._doomed.add(event.id)
         elif 0 < self.of(terms.parent).deadline_ms < (terms.deadline_ms or 2**63):
-            self._say(f"I23: job {event.id.hex()} has more time than its parent")
+            self._boundless.add(event.id)
         self._children.setdefault(terms.parent, set()).add(event.id)
 
     def of(self, job_id: bytes) -> Terms:
@@ -105,6 +109,8 @@ class Bounds:
             self._say(f"I22: job {job_id.hex()} was leased at {wall_ms}, its terms are {terms}")
         if job_id in self._doomed:
             self._say(f"I23: job {job_id.hex()} was leased, and its parent is over")
+        if job_id in self._boundless:
+            self._say(f"I23: job {job_id.hex()} has more time than its parent")
 
     def paused(self, job_id: bytes, due_ms: int) -> None:
         """A job waits for its next attempt."""

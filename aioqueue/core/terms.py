@@ -38,9 +38,9 @@ def terms_of(state: State, asked: c.AskedTerms, namespace: str, wall_ms: int) ->
     return terms
 
 
-def is_orphan(state: State, terms: Terms, namespace: str, seen: set[bytes]) -> bool:
-    """Whether the job would end with a parent that is over, or was told to stop; `seen` are in the same submit."""
-    return terms.inherits and terms.parent not in seen and state.parent_of(terms, namespace) is None
+def is_orphan(state: State, terms: Terms, namespace: str) -> bool:
+    """Whether the job would end with a parent that is over, or was told to stop."""
+    return terms.inherits and state.parent_of(terms, namespace) is None
 
 
 def overdue(job: Job, wall_ms: int) -> Cause | None:

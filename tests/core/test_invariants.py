@@ -34,7 +34,8 @@ def full_state() -> State:
     """Job 1 runs at session 1, jobs 2 and 3 are ready, its child 4 waits; session 2 is full of nothing."""
     scene = Scene()
     scene.worker("w1", slots=1)
-    scene.submit(new_job(1), new_job(2), new_job(3), new_job(4, delay_ms=100, **CHILD))
+    scene.submit(new_job(1), new_job(2), new_job(3))
+    scene.submit(new_job(4, delay_ms=100, **CHILD))
     scene.session("w2")
     assert check_state(scene.partition.state) == []
     return scene.partition.state
@@ -299,7 +300,8 @@ BROKEN: dict[str, tuple[str, tuple[e.Event, ...]]] = {
     "a child that comes too late": ("I23", (*RUNS, e.JobStopping(job_id(1), 1), child(2, 2), lease(2, 2))),
     "a child of nobody": ("I23", (OPEN, child(2, 1), lease(2, 1))),
     "a child with more time than its parent": (
-        "I23", (within(1, 1, deadline_ms=WALL_MS + 5), child(2, 2, deadline_ms=WALL_MS + 6)),
+        "I23",
+        (OPEN, within(1, 1, deadline_ms=WALL_MS + 5), child(2, 2, deadline_ms=WALL_MS + 6), lease(1, 1), lease(2, 2)),
     ),
     "an end of nothing": ("I2", (success(1, 1),)),
     "a lease of nothing": ("I2", (OPEN, lease(1, 1))),

@@ -96,7 +96,14 @@ MOVES: dict[str, Move] = {
 }
 BEGINNINGS: dict[str, tuple[str, ...]] = {
     "nothing": (),
-    "both run": ("submit 1", "submit 2 for later", "a moment passes", "worker 1 connects", "worker 2 connects"),
+    "both run": ("submit 1", "submit 2, its child", "a moment passes", "worker 1 connects", "worker 2 connects"),
+}
+# Only a beginning has it. Its deadline passes a moment after a ttl.
+CHILD = {"parent": job_id(1), "inherits": True, "deadline_in_ms": TTL_MS + 100}
+BEGINNING_MOVES: dict[str, Move] = MOVES | {
+    "submit 2, its child": lambda scene: ask(
+        scene, c.SubmitJobs([new_job(2, retry=TWICE, delay_ms=50, known=c.Known.UNKNOWN, **CHILD)])
+    ),
 }
 
 
@@ -105,7 +112,7 @@ def played(path: tuple[str, ...]) -> Scene:
     scene = Scene()
     scene.judging = False
     for name in path:
-        MOVES[name](scene)
+        BEGINNING_MOVES[name](scene)
     return scene
 
 

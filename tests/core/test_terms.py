@@ -246,7 +246,8 @@ def test_the_reason_of_a_cancel_is_kept(scene: Scene) -> None:
 
 
 def test_an_expired_job_that_is_submitted_again_has_all_the_time(scene: Scene) -> None:
-    scene.submit(new_job(9), child(1, 9, expires_in_ms=50, deadline_in_ms=60))
+    scene.submit(new_job(9))
+    scene.submit(child(1, 9, expires_in_ms=50, deadline_in_ms=60))
     scene.pass_ms(50)
     assert scene.ask(c.RequeueJob(job_id(1), NAMESPACE)) == 1
     job = scene.job(1)
@@ -263,7 +264,8 @@ def test_an_expired_job_that_is_submitted_again_has_all_the_time(scene: Scene) -
 def test_children_that_asked_for_it_end_with_a_parent_that_is_cancelled(scene: Scene) -> None:
     session = scene.worker(slots=2)
     scene.submit(new_job(1), new_job(2))
-    scene.submit(child(3), child(4, delay_ms=50), new_job(5, parent=job_id(1)), child(6, 3))
+    scene.submit(child(3), child(4, delay_ms=50), new_job(5, parent=job_id(1)))
+    scene.submit(child(6, 3))
     step = scene.step(c.CancelJob(job_id(1), NAMESPACE, reason="enough"))
     assert step.replies == ["stopping"]
     assert kinds(step) == ["JobStopping", "JobCancelled", "JobCancelled", "JobCancelled"]

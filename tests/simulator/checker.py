@@ -8,11 +8,11 @@ else is a violation.
 from __future__ import annotations
 
 from aioqueue.core import events as e
-from aioqueue.core.commands import RunEnd, SettleOutcome
+from aioqueue.core.commands import AskedTerms, RunEnd, SettleOutcome
 from aioqueue.core.effects import DeliverJob
 from aioqueue.core.invariants import History, Life
-from aioqueue.model.records import FinishedJob
-from aioqueue.model.states import JobState
+from aioqueue.model.records import NO_TERMS, FinishedJob
+from aioqueue.model.states import Cause, JobState
 from tests.simulator.drafts import Draft
 
 _SETTLES: dict[type, RunEnd | None] = {
@@ -21,6 +21,9 @@ _SETTLES: dict[type, RunEnd | None] = {
     e.JobReleased: RunEnd.RELEASED,
     e.JobCrashed: None,
 }
+
+_STOPPED = frozenset({JobState.CANCELLED, JobState.EXPIRED})
+_WHY = {Cause.DEADLINE: "its deadline passed", Cause.EXPIRES: "it had not begun in time"}
 
 
 class Violation(AssertionError):
@@ -45,8 +48,11 @@ class Checker:
         self._attempts: dict[int, int] = {}
         self._goes_on: dict[int, bool] = {}
         self._settled: set[int] = set()
-        # (id, generation) of what was told to stop while it ran.
-        self._stopping: set[tuple[bytes, int]] = set()
+        # (id, generation) of what was told to stop while it ran; and why each that did not run on is over.
+        self._stopping: dict[tuple[bytes, int], Cause] = {}
+        self._why: dict[tuple[bytes, int], str] = {}
+        # Fence -> the deadline of its job.
+        self._deadlines: dict[int, int] = {}
 
     # --- the journal ---
 
@@ -60,14 +66,17 @@ class Checker:
         for event in events:
             if isinstance(event, e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed):
                 self._lease_ends[event.fence] = _SETTLES[type(event)]
-            if isinstance(event, e.JobFailed) and event.state is not JobState.CANCELLED:
+            if isinstance(event, e.JobFailed) and self._tells_of_cap(event):
                 self._goes_on[event.fence] = event.state is JobState.SCHEDULED
             if isinstance(event, e.JobSubmitted):
                 self._judge_submit(event, bodies, wall_ms)
             elif isinstance(event, e.JobLeased):
                 self._attempts[event.fence] = self._life(event.id, "leased").failures + 1
+                self._deadlines[event.fence] = self.history.bounds.of(event.id).deadline_ms
             elif isinstance(event, e.JobStopping):
-                self._stopping.add((event.id, lives[event.id].generation))
+                key = event.id, lives[event.id].generation
+                self._stopping[key] = event.cause
+                self._why[key] = _WHY.get(event.cause, event.reason)
             elif isinstance(event, e.BulkFreed):
                 for start in range(0, len(event.cancelled), 16):
                     job_id = event.cancelled[start : start + 16]
@@ -77,12 +86,21 @@ class Checker:
                 end = life.ends.get(life.generation)
                 if end is not None:
                     body = b""
-                    if end is not JobState.CANCELLED and isinstance(event, e.JobSucceeded | e.JobFailed):
+                    if isinstance(event, e.JobCancelled | e.JobExpired):
+                        why = event.reason if isinstance(event, e.JobCancelled) else _WHY[event.cause]
+                        self._why[event.id, life.generation] = why
+                    if end not in _STOPPED and isinstance(event, e.JobSucceeded | e.JobFailed):
                         body = bodies[event.body_offset : event.body_offset + event.body_bytes]
                     self._ends[event.id, life.generation] = (end, body)
         for group in self.atomic:
             there = sum(job_id in lives for job_id in group)
             self._require(there in (0, len(group)), f"I2: {there} of {len(group)} jobs of an atomic submit are there")
+
+    def _tells_of_cap(self, event: e.JobFailed) -> bool:
+        """Whether a failure says that the job may fail once more, or may not; a deadline may come before the cap."""
+        if event.state is JobState.DEAD:
+            return not self._deadlines[event.fence]
+        return event.state is JobState.SCHEDULED
 
     def _judge_submit(self, event: e.JobSubmitted, bodies: bytes, wall_ms: int) -> None:
         draft = self.drafts[event.id]
@@ -92,6 +110,18 @@ class Checker:
             due_ms = draft.due_ms or (wall_ms + draft.delay_ms if draft.delay_ms else 0)
             due_ms = due_ms if due_ms > wall_ms else 0
             self._require(event.due_ms == due_ms, f"I9: job {event.id.hex()} is due {event.due_ms}, asked was {due_ms}")
+            self._judge_terms(event, draft.terms or AskedTerms(), wall_ms)
+
+    def _judge_terms(self, event: e.JobSubmitted, asked: AskedTerms, wall_ms: int) -> None:
+        terms = event.terms or NO_TERMS
+        name = f"job {event.id.hex()}"
+        expires_ms = asked.expires_ms or (wall_ms + asked.expires_in_ms if asked.expires_in_ms else 0)
+        deadline_ms = wall_ms + asked.deadline_in_ms if asked.deadline_in_ms else 0
+        kept = terms.deadline_ms == deadline_ms or (asked.inherits and 0 < terms.deadline_ms < (deadline_ms or 2**63))
+        self._require(terms.expires_ms == expires_ms and kept, f"I22: {name} has {terms}, asked was {asked}")
+        self._require(
+            (terms.parent, terms.inherits) == (asked.parent, asked.inherits), f"I23: {name} has {terms}, asked {asked}"
+        )
 
     # --- what clients are told ---
 
@@ -126,6 +156,8 @@ class Checker:
         name = f"generation {finished.generation} of job {finished.id.hex()}"
         self._require(key in self._ends, f"I1: {name} was told {finished.state.label}, the journal has no end of it")
         self._require(self._ends[key] == told, f"I7: {name} was told otherwise than the journal says")
+        why = self._why.get(key, "") if finished.state in _STOPPED else ""
+        self._require(finished.note == why, f"I7: {name} was told {finished.note!r}, the journal says {why!r}")
         self._require(self._seen.setdefault(key, told) == told, f"I7: {name} was seen with another end before")
 
     # --- what workers are told ---
@@ -135,6 +167,8 @@ class Checker:
         name = f"job {run.id.hex()}"
         self._require(run.fence in life.fences, f"I8: {name} was delivered before its run was journaled")
         self._require(run.body == self.drafts[run.id].body, f"I2: {name} was delivered with other arguments")
+        deadline_ms = self._deadlines[run.fence]
+        self._require(run.deadline_ms == deadline_ms, f"I22: {name} was told {run.deadline_ms}, not {deadline_ms}")
         attempt = self._attempts[run.fence]
         self._require(run.attempt == attempt <= life.cap, f"I8: attempt {attempt} of {name} was told {run.attempt}")
 
@@ -172,10 +206,13 @@ class Checker:
         for job_id, life in self.history.lives.items():
             if life.generation not in life.ends:
                 raise Violation(f"liveness: job {job_id.hex()} is {life.state.label} for ever")
-        for key in self._stopping:
+        for key, cause in self._stopping.items():
             end = self._ends[key][0]
-            kept = end in (JobState.CANCELLED, JobState.SUCCEEDED)
+            otherwise = JobState.EXPIRED if cause is Cause.DEADLINE else JobState.CANCELLED
+            kept = end in (otherwise, JobState.SUCCEEDED)
             self._require(kept, f"I6: job {key[0].hex()} was told to stop, and is {end.label}")
+        unended = self.history.bounds.unended()
+        self._require(not unended, unended[0] if unended else "")
         lost = self.acknowledged.difference(self.history.lives)
         self._require(not lost, f"I2: {len(lost)} acknowledged jobs are not in the journal")
         wrong = [key for key, told in self._seen.items() if self._ends[key] != told]

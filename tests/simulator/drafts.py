@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import NamedTuple
 
-from aioqueue.core.commands import Known, NewJob
+from aioqueue.core.commands import AskedTerms, Known, NewJob
 from aioqueue.model.ids import generated_id, own_id
 from aioqueue.model.spec import RetryPolicy, Spec, pack_spec
 
@@ -33,20 +33,25 @@ class Draft(NamedTuple):
     own: bool
     # Its runs end only when they are told to, or with their process.
     endless: bool = False
+    terms: AskedTerms | None = None
 
     def job(self, resend: bool) -> NewJob:
         """The job as it is sent; a new object each time, for the shell writes into it."""
         known = Known.UNKNOWN if resend or self.own else Known.FRESH
         return NewJob(
-            self.id, self.spec, self.packed_spec, self.body, self.delay_ms, self.due_ms, self.extra, known
+            self.id, self.spec, self.packed_spec, self.body, self.delay_ms, self.due_ms, self.extra, known,
+            self.terms,
         )  # fmt: skip
 
 
 class Drafts:
     """A seeded source of drafts, of few specs, so that lines become long and priorities meet."""
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, terms: Random | None = None) -> None:
         self._rng = rng
+        # Chance of its own, so that worlds without terms are the same ones as ever; None gives no job any.
+        self._terms = terms
+        self._lately: list[bytes] = []
         self._number = 0
         queues = QUEUES[: rng.randint(1, len(QUEUES))]
         self.queues = queues
@@ -75,7 +80,19 @@ class Drafts:
             job_id = generated_id(spec.namespace, spec.queue, wall_ms, self._number.to_bytes(8, "big"))
         endless = rng.random() < 0.02
         body = b"%s %d" % (b"endless" if endless else b"args", self._number)
-        draft = Draft(job_id, spec, packed, body, delay_ms, due_ms, extra, own, endless)
+        draft = Draft(job_id, spec, packed, body, delay_ms, due_ms, extra, own, endless, self._some_terms(wall_ms))
+        self._lately = [*self._lately[-20:], job_id]
         if own:
             self._own[job_id] = draft
         return draft
+
+    def _some_terms(self, wall_ms: int) -> AskedTerms | None:
+        """Times that are often too short, sometimes past, and parents that may be over, or never there."""
+        rng = self._terms
+        if rng is None or rng.random() < 0.5:
+            return None
+        expires_in_ms = rng.randint(1, 600) if rng.random() < 0.3 else 0
+        deadline_in_ms = rng.randint(1, 1_500) if rng.random() < 0.4 else 0
+        expires_ms = wall_ms + rng.randint(-100, 900) if rng.random() < 0.05 else 0
+        parent = rng.choice(self._lately) if self._lately and rng.random() < 0.6 else b""
+        return AskedTerms(expires_in_ms, expires_ms, deadline_in_ms, 0, parent, bool(parent) and rng.random() < 0.7)

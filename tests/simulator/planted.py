@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from aioqueue.clock import Now
-from aioqueue.core import admission, apply, backoff, bulks, decide, leasing, partition
+from aioqueue.core import admission, apply, backoff, bulks, decide, leasing, partition, terms
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.decision import BodyArea
@@ -24,7 +24,7 @@ from aioqueue.core.partition import Partition
 from aioqueue.core.state import Bulk, BulkPhase, Job, State
 from aioqueue.errors import BulkUnknown
 from aioqueue.model.records import FinishedJob
-from aioqueue.model.states import JobState
+from aioqueue.model.states import Cause, JobState
 from tests.simulator.broker import Broker
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -110,7 +110,7 @@ def the_neighbours_of_a_parked_job_stay_fresh(patch: pytest.MonkeyPatch) -> None
     patch.setitem(decide._DECIDE, c.SubmitJobs, submit)
 
 
-@bug("I14", 27)
+@bug("I14", 3)
 def what_ended_within_the_batch_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     _after_event(patch, e.JobSucceeded, lambda state, event: state.just_finished.clear())
     _after_event(patch, e.JobCancelled, lambda state, event: state.just_finished.clear())
@@ -135,7 +135,7 @@ def any_finished_job_may_be_requeued(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(decide._DECIDE, c.RequeueJob, requeue)
 
 
-@bug("liveness", 5)
+@bug("liveness", 1)
 def a_resume_forgets_the_leases_it_does_not_name(patch: pytest.MonkeyPatch) -> None:
     def forget(state: State, command: c.ResumeSession, decision: decide.Decision) -> decide.Decision:
         named = {end.id for end in command.settles}
@@ -163,7 +163,7 @@ def the_cap_of_failures_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "_end_of_run", end)
 
 
-@bug("I8", 7)
+@bug("I8", 27)
 def silence_counts_as_a_crash_that_was_seen(patch: pytest.MonkeyPatch) -> None:
     real = decide.end_of_session
 
@@ -210,7 +210,7 @@ def a_job_given_back_goes_to_the_tail(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PriorityLane, "give_back", PriorityLane.push)
 
 
-@bug("I11", 13)
+@bug("I11", 9)
 def a_requeued_job_has_no_priority(patch: pytest.MonkeyPatch) -> None:
     real = PriorityLane.push
 
@@ -263,7 +263,7 @@ def a_scheduled_job_wakes_a_little_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(partition, "decide_due", lambda state, now: real(state, now._replace(wall_ms=now.wall_ms + 30)))
 
 
-@bug("I19", 1)
+@bug("I19", 2)
 def sessions_live_by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
     real = Partition.step
     ahead: dict[int, int] = {}
@@ -322,7 +322,7 @@ def the_suspect_of_a_session_is_forgotten_with_its_first_neighbour(patch: pytest
 # --- cancelling what runs -----------------------------------------------------------------------------------------
 
 
-@bug("I5", 1)
+@bug("I5", 0)
 def a_stopping_job_that_is_given_back_is_ready_again(patch: pytest.MonkeyPatch) -> None:
     real = apply.APPLY[e.JobReleased]
 
@@ -374,7 +374,7 @@ def a_settle_is_refused_while_the_door_is_shut(patch: pytest.MonkeyPatch) -> Non
     _around_decision(patch, c.SettleRuns, settle)
 
 
-@bug("I14", 5)
+@bug("I14", 14)
 def a_job_that_is_there_is_refused_while_the_door_is_shut(patch: pytest.MonkeyPatch) -> None:
     def submit(state: State, command: c.SubmitJobs, decision: decide.Decision) -> decide.Decision:
         if decision.events or state.admission.room(len(state.jobs))[0] > 0:
@@ -422,6 +422,123 @@ def the_door_stays_shut_when_the_disk_has_room_again(patch: pytest.MonkeyPatch) 
         real(state, replace(event, disk_low=event.disk_low or state.admission.disk_low), body, at)
 
     patch.setitem(apply.APPLY, e.AdmissionChanged, changed)
+
+
+# --- time, and children -------------------------------------------------------------------------------------------
+
+
+@bug("I22", 17)
+def a_job_whose_time_is_over_is_leased(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(leasing, "instead_of_lease", lambda job, state, now: None)
+
+
+@bug("I22", 1)
+def a_run_is_not_stopped_at_its_deadline(patch: pytest.MonkeyPatch) -> None:
+    real = partition.decide_end
+
+    def waiting_only(state: State, now: Now) -> Any:
+        event = real(state, now)
+        return None if isinstance(event, e.JobStopping) else event
+
+    patch.setattr(partition, "decide_end", waiting_only)
+
+
+@bug("liveness", 7)
+def the_late_success_of_a_job_whose_deadline_passed_is_dropped(patch: pytest.MonkeyPatch) -> None:
+    real = decide._DECIDE[c.SettleRuns]
+
+    def settle(state: State, command: c.SettleRuns, now: Now, bodies: decide.BodyArea) -> decide.Decision:
+        def heard(end: c.EndRun) -> c.EndRun:
+            rare = state.jobs[end.id].rare if end.id in state.jobs else None
+            late = rare is not None and rare.cause is Cause.DEADLINE and end.end is c.RunEnd.SUCCEEDED
+            return replace(end, fence=0) if late else end
+
+        return real(state, c.SettleRuns(command.session, [heard(end) for end in command.items]), now, bodies)
+
+    patch.setitem(decide._DECIDE, c.SettleRuns, settle)
+
+
+@bug("I6", 1)
+def a_run_that_its_deadline_stopped_is_cancelled(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "end_when_stopped", lambda job: JobState.CANCELLED)
+
+
+@bug("I22", 1)
+def the_deadline_is_counted_from_the_lease(patch: pytest.MonkeyPatch) -> None:
+    def later(state: State, event: e.JobLeased) -> None:
+        job = state.jobs[event.id]
+        if job.rare is not None and job.rare.terms is not None and job.rare.terms.deadline_ms:
+            waited_ms = max(0, job.started_ms - job.submitted_ms)
+            longer = replace(job.rare.terms, deadline_ms=job.rare.terms.deadline_ms + waited_ms)
+            job.rare = replace(job.rare, terms=longer)
+
+    _after_event(patch, e.JobLeased, later)
+
+
+@bug("I22", 7)
+def a_job_that_has_begun_still_expires(patch: pytest.MonkeyPatch) -> None:
+    real = State._may_expire
+
+    def may_expire(self: State, entry: Any) -> bool:
+        bound = self.jobs[entry[2]].terms if entry[2] in self.jobs else None
+        return real(self, entry) or (bound is not None and entry[0] == bound.expires_ms)
+
+    def overdue(job: Job, wall_ms: int) -> Cause | None:
+        assert job.terms is not None
+        return Cause.DEADLINE if 0 < job.terms.deadline_ms <= wall_ms else Cause.EXPIRES
+
+    patch.setattr(State, "_may_expire", may_expire)
+    patch.setattr(terms, "overdue", overdue)
+
+
+@bug("I22", 15)
+def a_retry_waits_for_a_time_behind_the_deadline(patch: pytest.MonkeyPatch) -> None:
+    real = decide._end_of_run
+
+    def end(job: Job, item: c.EndRun, now: Now, bodies: decide.BodyArea) -> tuple[e.Event, bytes | None]:
+        rare, job.rare = job.rare, None if job.state is JobState.RUNNING else job.rare
+        try:
+            return real(job, item, now, bodies)
+        finally:
+            job.rare = rare
+
+    patch.setattr(decide, "_end_of_run", end)
+
+
+@bug("I23", 3)
+def a_child_is_not_cancelled_with_its_parent(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(apply, "_doom", lambda state, parent, reason: None)
+
+
+@bug("I23", 1)
+def a_child_that_comes_too_late_lives(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "is_orphan", lambda state, bound, namespace: False)
+
+
+@bug("I23", 3)
+def a_child_has_more_time_than_its_parent(patch: pytest.MonkeyPatch) -> None:
+    real = decide.terms_of
+
+    def without_parent(state: State, asked: c.AskedTerms, namespace: str, wall_ms: int) -> Any:
+        return replace(real(state, replace(asked, inherits=False), namespace, wall_ms), inherits=asked.inherits)
+
+    patch.setattr(decide, "terms_of", without_parent)
+
+
+@bug("I6", 0)
+def a_cancel_is_lost_at_a_restart(patch: pytest.MonkeyPatch) -> None:
+    real = Partition.begin
+
+    def begin(self: Partition, now: Now) -> None:
+        real(self, now)
+        for job in self.state.jobs.values():
+            if job.state is JobState.STOPPING:
+                counts = self.state.queues[job.spec.key].counts
+                counts[JobState.STOPPING] -= 1
+                counts[JobState.RUNNING] += 1
+                job.state = JobState.RUNNING
+
+    patch.setattr(Partition, "begin", begin)
 
 
 # --- replay -------------------------------------------------------------------------------------------------------
@@ -491,7 +608,7 @@ def ends_are_told_before_their_batch_is_durable(patch: pytest.MonkeyPatch) -> No
     _tell_at_once(patch, ArchiveJob)
 
 
-@bug("I1", 7)
+@bug("I1", 10)
 def a_refused_append_counts_as_written(patch: pytest.MonkeyPatch) -> None:
     real = Broker.append
 

@@ -56,7 +56,7 @@ class World:
         self._limits = _limits(self._door) if seed % 3 == 2 else USUAL_LIMITS
         self._crashes = 0
         self._commands = 0
-        drafts = Drafts(rng)
+        drafts = Drafts(rng, Random(~seed) if seed % 2 else None)
         self._clients = [Client(f"c{n}", rng, self.checker, drafts) for n in range(rng.randint(1, 3))]
         if seed % 5 == 1:
             # With a chance of its own, so that other worlds are as they were.
@@ -153,7 +153,7 @@ class World:
             case "drop":
                 command = c.DropBulk(what, NAMESPACE)
             case "cancel":
-                command = c.CancelJob(what, NAMESPACE)
+                command = c.CancelJob(what, NAMESPACE, reason=f"session {session} asked")
             case "requeue":
                 command = c.RequeueJob(what, NAMESPACE)
             case "wait":
@@ -178,6 +178,7 @@ class World:
         broker = self._broker
         if broker.can_decide:
             broker.decide()
+            self._check_overdue()
             if self._rng.random() * self._checks < 1:
                 self._check_state()
 
@@ -275,6 +276,16 @@ class World:
         for part in ours:
             if ours[part] != theirs[part]:
                 raise Violation(f"I17: {part} in memory {ours[part]!r:.600}, replayed {theirs[part]!r:.600}")
+
+    def _check_overdue(self) -> None:
+        """After a batch that left nothing to do, no job stands behind its time."""
+        state = self._broker.partition.state
+        head = state.ends.head()
+        if head is None or self._broker.more or head[0] > self._clock.wall_ms:
+            return
+        # One that came in this very batch is ended by the next, which is due at once.
+        if state.jobs[head[2]].submitted_ms != self._clock.wall_ms:
+            raise Violation(f"I22: job {head[2].hex()} should have ended at {head[0]}, it is {self._clock.wall_ms}")
 
     def _check_state(self) -> None:
         found = check_state(self._broker.partition.state, settled=not self._broker.more)
