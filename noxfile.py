@@ -67,9 +67,14 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Any bytes, any split."""
-    install(session)
+    """Any bytes, any split; then each target under atheris for `AIOQUEUE_FUZZ_SECONDS`, guided by coverage."""
+    session.install("-q", "-e", ".[dev,fuzz]")
     session.run("python", "-m", "pytest", "-m", "fuzz", *session.posargs)
+    seconds = os.environ.get("AIOQUEUE_FUZZ_SECONDS", "60")
+    listed = session.run("python", "-m", "tests.fuzzing.targets", silent=True)
+    for target in str(listed).split():
+        limits = [f"-max_total_time={seconds}", "-max_len=8192", "-rss_limit_mb=1024"]
+        session.run("python", "-m", "tests.fuzzing", target, *limits)
 
 
 @nox.session

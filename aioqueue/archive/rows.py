@@ -130,7 +130,7 @@ def _decoded(path: str, stored: bytes, decoder: msgspec.msgpack.Decoder[_T], job
         raise _damaged(path, job_id, "its checksum does not fit")
     try:
         return decoder.decode(memoryview(stored)[_CRC_BYTES:])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _damaged(path, job_id, str(error)) from None
 
 

@@ -2,13 +2,13 @@
 
 A batch's events are one msgpack array of records `[kind, field, ...]`. A kind that is not known here, or a record with
 more fields than are known here, was written by a newer aioqueue: that is `JournalNewer`, and nothing is touched.
-Anything else that does not read is damage. The generic reader is only asked on that path, to tell the two apart.
+Anything else that does not read is damage. What was read is looked at once more on that path, to tell the two apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Final
 
 import msgpack
 import msgspec
@@ -19,6 +19,12 @@ from aioqueue.limits import BATCH_BYTES_MAX
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[list[e.JournaledEvent]] = msgspec.msgpack.Decoder(list[e.JournaledEvent])
+
+# How a whole number begins in msgpack, and how an array does.
+_NUMBERS: Final = frozenset((*range(0x80), *range(0xCC, 0xD4), *range(0xE0, 0x100)))
+_FIXARRAY: Final = 0x90
+_ARRAY_16: Final = 0xDC
+_ARRAY_32: Final = 0xDD
 
 _INFOS = [
     info
@@ -54,21 +60,36 @@ def decode_events(data: bytes, path: str) -> list[e.JournaledEvent]:
 
 
 def _newer_record(data: bytes) -> str:
+    """What of these records is of a newer version; empty where nothing is, or where no records can be made out.
+
+    Nothing is unpacked but the few numbers that tell: what is damaged may claim any size and any depth.
+    """
+    records = msgpack.Unpacker(read_size=max(1, len(data)), max_buffer_size=BATCH_BYTES_MAX)
     try:
-        records: Any = msgpack.unpackb(
-            data, max_array_len=BATCH_BYTES_MAX, max_str_len=BATCH_BYTES_MAX, max_bin_len=BATCH_BYTES_MAX
-        )
-        for record in records if isinstance(records, list) else ():
-            if not isinstance(record, list) or type(record[0]) is not int:
+        records.feed(data)
+        for _ in range(records.read_array_header()):
+            length = records.read_array_header()
+            kind = records.unpack() if data[records.tell()] in _NUMBERS else None
+            if kind is None:
                 return ""
-            kind, length = record[0], len(record)
             if kind not in _KNOWN:
                 return f"a record of kind {kind}"
             if length > _KNOWN[kind]:
                 return f"a record of kind {kind} with {length} elements"
-            for place, inner in enumerate(record):
-                if isinstance(inner, list) and len(inner) > _KNOWN_WITHIN.get((kind, place), len(inner)):
-                    return f"a record of kind {kind} with {len(inner)} elements at place {place}"
-    except (ValueError, TypeError, IndexError, msgpack.exceptions.UnpackException):
+            for place in range(1, length):
+                within = _array_length(data, records.tell())
+                if within > _KNOWN_WITHIN.get((kind, place), within):
+                    return f"a record of kind {kind} with {within} elements at place {place}"
+                records.skip()
+    except (ValueError, IndexError, msgpack.exceptions.UnpackException):
         pass
     return ""
+
+
+def _array_length(data: bytes, at: int) -> int:
+    """How many elements the array that begins there claims to have; -1 where none begins."""
+    head = data[at]
+    if head >> 4 == _FIXARRAY >> 4:
+        return head & 0x0F
+    width = {_ARRAY_16: 2, _ARRAY_32: 4}.get(head, 0)
+    return int.from_bytes(data[at + 1 : at + 1 + width], "big") if width else -1
