@@ -22,7 +22,10 @@ def ids_of(command: Any) -> Iterable[bytes]:
             return [run.id for run in runs]
         case c.ResumeSession(held=held, settles=runs):
             return [*(run.id for run in held), *(run.id for run in runs)]
-        case c.CancelJob(id=job_id) | c.RequeueJob(id=job_id) | c.CommitBulk(first=job_id):
+        case c.StageBulk(bulk=bulk) | c.CommitBulk(bulk=bulk):
+            # What is said of one bulk stays in its order.
+            return (bulk,)
+        case c.CancelJob(id=job_id) | c.RequeueJob(id=job_id):
             return (job_id,)
         case _:
             return ()
@@ -44,6 +47,9 @@ def tell(command: Any, ids: Iterable[bytes], found: Found) -> None:
         case c.CancelJob() | c.RequeueJob():
             end = found.get(command.id)
             command.found = end if isinstance(end, FinishedJob) else None
+            command.looked = True
+        case c.StageBulk():
+            command.known = any(item.id in found for item in command.items[:1])
             command.looked = True
         case c.CommitBulk():
             first = found.get(command.first)

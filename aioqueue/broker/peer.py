@@ -51,6 +51,8 @@ log = logging.getLogger(__name__)
 
 # As a plain number: an enum's own `&` costs more than the rest of the item.
 _WANT_RESULT: Final = int(m.SubmitFlag.WANT_RESULT)
+_RESEND: Final = int(m.SubmitFlag.RESEND)
+_OWN_ID: Final = int(m.SubmitFlag.OWN_ID)
 _STATES: Final = frozenset(JobState)
 # What this broker can do beyond version 1 of the protocol.
 CAPABILITIES: Final = int(m.Capability.FILTERS | m.Capability.RUNS | m.Capability.BACKUP)
@@ -211,7 +213,12 @@ class Peer:
         if submission.refused:
             self._refuse_whole(message.request, submission.refused[0])
             return
-        command = c.StageBulk(message.bulk, self.namespace, message.part, submission.jobs)
+        resent = any(item.flags & _RESEND for item in message.items)
+        for item, job in zip(message.items, submission.jobs, strict=True):
+            if not item.flags & _OWN_ID:
+                # Parts are known by their numbers, and need no look at each job.
+                job.known = c.Known.FRESH
+        command = c.StageBulk(message.bulk, self.namespace, message.part, submission.jobs, resent)
         self._post(command, Peer._bulk_went_on, message)
 
     def _refuse_whole(self, request: int, first: m.ItemRefused) -> None:

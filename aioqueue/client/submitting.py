@@ -20,8 +20,6 @@ from aioqueue.limits import FRAME_BYTES_TARGET, IN_FLIGHT_BYTES_MAX, ITEM_OVERHE
 from aioqueue.protocol.messages import ClientMessage, Submit, SubmitAtomic, SubmitFlag, SubmitItem, Submitted
 
 _RESEND = int(SubmitFlag.RESEND)
-# What is marked when it is said again; the parts of a bulk have numbers instead.
-_RESENT: Final = (Submit, SubmitAtomic)
 
 
 class Receipt(Protocol):
@@ -57,6 +55,10 @@ class Acceptance:
 Saying = Callable[[int, list[SubmitItem]], ClientMessage]
 
 
+# What is not part of anything.
+_WHOLE: Final = (Submit, SubmitAtomic)
+
+
 class Parcel:
     """What one frame carries: a `Submit` has a receipt for each item, any other (all or none) a single one."""
 
@@ -69,6 +71,11 @@ class Parcel:
         self.saying = saying
         self.sent = False
         self.timer: asyncio.TimerHandle | None = None
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether it is part of something that was given up: said now, it would begin that again."""
+        return self.saying not in _WHOLE and all(receipt.abandoned() for receipt in self.receipts)
 
     def refuse(self, error: AioqueueError) -> None:
         for receipt in self.receipts:
@@ -94,6 +101,7 @@ class Submitter:
         self._waiting: deque[Parcel] = deque()
         self._in_flight: dict[int, Parcel] = {}
         self._in_flight_bytes = 0
+        self._unsaid: list[ClientMessage] = []
 
     @property
     def idle(self) -> bool:
@@ -115,9 +123,11 @@ class Submitter:
         self._send_more()
 
     def say(self, message: ClientMessage) -> None:
-        """Say something that has no answer, if anybody listens; behind all that was said before."""
+        """Say something that has no answer, behind all that was said before; if nobody listens, when somebody does."""
         if self._link.connected:
             self._link.send_nowait(message)
+        else:
+            self._unsaid.append(message)
 
     def unanswered(self) -> list[SubmitItem]:
         """The items that the broker has not answered."""
@@ -132,10 +142,12 @@ class Submitter:
         self._in_flight.clear()
         self._in_flight_bytes = 0
         for parcel in reversed(again):
-            if parcel.saying in _RESENT:
-                for item in parcel.items:
-                    item.flags |= _RESEND
+            for item in parcel.items:
+                item.flags |= _RESEND
             self._waiting.appendleft(parcel)
+        unsaid, self._unsaid = self._unsaid, []
+        for message in unsaid:
+            self._link.send_nowait(message)
         self._send_more()
 
     def answered(self, message: Submitted) -> None:
@@ -203,6 +215,9 @@ class Submitter:
         link = self._link
         while self._waiting and link.connected and self._in_flight_bytes < IN_FLIGHT_BYTES_MAX:
             parcel = self._waiting.popleft()
+            if parcel.withdrawn:
+                self._stop_timer(parcel)
+                continue
             request = link.next_request()
             self._in_flight[request] = parcel
             self._in_flight_bytes += parcel.size

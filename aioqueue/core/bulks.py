@@ -26,10 +26,10 @@ _BLOCKED = JobState.BLOCKED
 
 def stage_bulk(state: State, command: c.StageBulk, now: Now, bodies: BodyArea) -> Decision:
     bulk = _promised(state, command.bulk, command.namespace)
-    if bulk is None and command.bulk not in state.bulks and len(state.bulks) >= BULKS_MAX:
-        raise TooManyBulks(bulks=len(state.bulks), limit=BULKS_MAX)
+    if bulk is None:
+        _check_begins(state, command)
     parts = 0 if bulk is None else bulk.parts
-    if command.part > parts or (bulk is None and command.bulk in state.bulks):
+    if command.part > parts:
         raise BulkUnknown(bulk=command.bulk.hex())
     if command.part < parts:
         return Decision([], parts)
@@ -52,8 +52,28 @@ def stage_bulk(state: State, command: c.StageBulk, now: Now, bodies: BodyArea) -
     return Decision([*events, (staged, None), *orphans, (e.BulkHeard(command.bulk, now.mono_ms), None)], parts + 1)
 
 
+def _check_begins(state: State, command: c.StageBulk) -> None:
+    """Refuse a part that is not the first of a new bulk.
+
+    One that comes again may be that of a bulk that is over, and one before it may be aside, being looked up: so this is
+    known only after a look.
+    """
+    over = command.part > 0 or command.bulk in state.bulks
+    if command.bulk not in state.bulks and (command.part or command.resent):
+        first = command.items[0].id if command.items else b""
+        if not command.looked or first in state.just_finished:
+            raise c.NeedsLookup(command.bulk, first)
+        over = over or command.known or first in state.jobs
+    if over:
+        raise BulkUnknown(bulk=command.bulk.hex())
+    if len(state.bulks) >= BULKS_MAX:
+        raise TooManyBulks(bulks=len(state.bulks), limit=BULKS_MAX)
+
+
 def _check_new(state: State, items: list[c.NewJob]) -> None:
     """Refuse a part whose jobs are not all new, or do not all fit."""
+    if not items:
+        raise BadOption(option="items", value=0, reason="a part of a bulk has at least one job")
     seen: set[bytes] = set()
     size = 0
     for item in items:
@@ -77,7 +97,7 @@ def commit_bulk(state: State, command: c.CommitBulk, now: Now, bodies: BodyArea)
     elif command.bulk not in state.bulks:
         living = command.first in state.jobs
         if not living and (not command.looked or command.first in state.just_finished):
-            raise c.NeedsLookup(command.first)
+            raise c.NeedsLookup(command.bulk, command.first)
         if living or command.known:
             return Decision([], None)
     raise BulkUnknown(bulk=command.bulk.hex())

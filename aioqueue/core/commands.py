@@ -84,13 +84,17 @@ class StageBulk(Struct, gc=False):
     """The next part of a bulk: jobs that wait until all of it is there. Answered by how many parts there are.
 
     Parts come in their order; one that came before is answered and changes nothing. Refused with `BulkUnknown` where
-    the parts before it are not there (any more). The jobs' ids are generated ones.
+    the parts before it are not there (any more). The jobs' ids are generated ones. A first part that was `resent` may
+    be that of a bulk that is over: it is if its first job is known.
     """
 
     bulk: bytes
     namespace: str
     part: int
     items: list[NewJob]
+    resent: bool = False
+    known: bool = False
+    looked: bool = False
 
 
 class CommitBulk(Struct, gc=False):

@@ -16,6 +16,7 @@ from aioqueue.model.states import JobState
 from aioqueue.protocol import messages as m
 from tests.support.fake_broker import FakeBroker, FakePeer
 
+RESEND = int(m.SubmitFlag.RESEND)
 Entered = tuple[Queue, FakePeer]
 MANY = ATOMIC_JOBS_MAX + 1
 
@@ -130,13 +131,13 @@ async def test_after_a_reconnect_the_parts_without_an_answer_are_said_again_as_t
     again = await peer.expect(m.BulkStage)
     # Which of the answers arrived is not known here: it is one of those that were given, or the first that was not.
     assert again.part <= lost.part
+    assert {item.flags for item in again.items} == {RESEND}
     if again.part == lost.part:
-        assert [(item.job, item.flags) for item in again.items] == [(item.job, item.flags) for item in lost.items]
+        assert [item.job for item in again.items] == [item.job for item in lost.items]
     peer.send(m.Submitted(again.request, 1))
     parts = {again.part}
     while len(parts) + again.part < -(-MANY // BULK_PART_JOBS_MAX):
         part = await peer.expect(m.BulkStage)
-        assert not any(item.flags for item in part.items)
         parts.add(part.part)
         peer.send(m.Submitted(part.request, 1))
     commit = await peer.expect(m.BulkCommit)
@@ -240,3 +241,24 @@ async def test_a_submit_many_ends_with_its_queue(entered: Entered, broker: FakeB
     queue.session()._fail(BrokerUnavailable(url=queue.url, reason="gone for good"))
     with pytest.raises(BrokerUnavailable):
         await submitting
+
+
+async def test_a_bulk_that_was_given_up_while_nobody_listened_is_dropped_and_not_begun_again(
+    entered: Entered, broker: FakeBroker
+) -> None:
+    queue, peer = entered
+    task = queue.task(double)
+    submitting = asyncio.ensure_future(queue.submit_many(task.call(number) for number in range(MANY)))
+    part = await peer.expect(m.BulkStage)
+    await broker.stop()
+    await peer.until_closed()
+    while queue.session().link.connected:  # noqa: ASYNC110 - the link tells nobody that it is lost
+        await asyncio.sleep(0.001)
+    submitting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await submitting
+    await broker.start()
+    peer = await broker.welcome(fresh=False)
+    assert await peer.read() == m.BulkDrop(part.bulk)
+    queue.session().link.send_nowait(m.Watch())
+    await peer.expect(m.Watch)

@@ -284,3 +284,20 @@ def test_a_bulk_whose_first_parts_lie_before_the_base_is_no_bulk_any_more(scene:
         twin.replay(decode_events(batch.events, "scene"), batch.bodies, batch.position, batch.wall_ms)
     assert twin.state.journaled_part() == scene.partition.state.journaled_part()
     assert check_state(twin.state) == []
+
+
+def test_a_first_part_that_comes_again_when_its_bulk_is_over_begins_none(scene: Scene) -> None:
+    """As from a client whose connection was cut after it had dropped the bulk."""
+    stage(scene, 0, new_job(1))
+    scene.ask(c.DropBulk(BULK, NAMESPACE))
+    settle_down(scene)
+    with pytest.raises(BulkUnknown):
+        scene.ask(c.StageBulk(BULK, NAMESPACE, 0, [new_job(1)], resent=True))
+    # One that never arrived is as good as new.
+    assert scene.ask(c.StageBulk(BULK, NAMESPACE, 0, [new_job(2)], resent=True)) == 1
+    assert scene.ask(c.StageBulk(BULK, NAMESPACE, 0, [new_job(2)], resent=True)) == 1
+
+
+def test_a_part_without_jobs_is_refused(scene: Scene) -> None:
+    with pytest.raises(BadOption):
+        stage(scene, 0)

@@ -88,6 +88,23 @@ LOSSES: Final = (
         kill=True,
     ),
     Loss(
+        m.BulkStage, "submit-bulk", _CLIENT, "client",
+        Outcome("never heard of the part, then takes it", "says the part again, marked RESEND"),
+        Outcome("took the part once; the second time it knows its number", "says the part again, marked RESEND"),
+        kill=True,
+    ),
+    Loss(
+        m.BulkCommit, "submit-bulk", _CLIENT, "client",
+        Outcome("lets the jobs wait for the word", "says the word again"),
+        Outcome("committed the bulk once; then it is known, or its first job is", "says the word again"),
+        kill=True,
+    ),
+    Loss(
+        m.BulkDrop, "drop-bulk", _CLIENT, "client",
+        Outcome("cancels the jobs when nothing was heard of the bulk for two hours", "had raised its error", (0,), 0),
+        Outcome("cancelled the jobs", "had raised its error", (0,), 0),
+    ),
+    Loss(
         m.Refusal, "refuse", _CLIENT, "broker",
         Outcome("refused and changed nothing", "asks again, and is refused again"),
         Outcome("refused and changed nothing", "has its refusal"),

@@ -10,15 +10,16 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, get_args
+from unittest.mock import patch
 
 import pytest
 import pytest_asyncio
 
-from aioqueue import Job, JobFailed, NotRetryable, Queue
+from aioqueue import Call, Job, JobFailed, NotRetryable, Queue
 from aioqueue.protocol import messages as m
 from tests.faults.ledger import Evidence, read_journal
 from tests.faults.loss import LOSSES, Loss, table
@@ -155,6 +156,40 @@ async def submit_many(act: Act) -> list[Job[Any]]:
     await act.lost()
     assert [await job for job in jobs] == [0, 2, 4]
     return [*jobs]
+
+
+@contextmanager
+def small_parts() -> Iterator[None]:
+    """More than two jobs do not fit one message, nor a part."""
+    with patch.multiple("aioqueue.client.bulk", ATOMIC_JOBS_MAX=2, BULK_PART_JOBS_MAX=2):
+        yield
+
+
+async def submit_bulk(act: Act) -> list[Job[Any]]:
+    act.arm()
+    with small_parts():
+        jobs = await act.queue.submit_many([step.call(number) for number in range(5)])
+    await act.lost()
+    assert [await job for job in jobs] == [0, 2, 4, 6, 8]
+    return [*jobs]
+
+
+async def drop_bulk(act: Act) -> list[Job[Any]]:
+    def calls() -> Iterator[Call[int]]:
+        yield from (step.call(number) for number in range(5))
+        raise OSError("the file ended in the middle of a line")
+
+    before = {info.id async for info in act.queue.find()}
+    act.arm()
+    with small_parts(), pytest.raises(OSError, match="middle of a line"):
+        await act.queue.submit_many(calls())
+    await act.lost()
+    staged = [info.id async for info in act.queue.find() if info.id not in before]
+    assert staged
+    jobs = [await act.queue.get(job_id) for job_id in staged]
+    # Where the broker did not hear of it, they would wait for two hours.
+    assert {await job.cancel() for job in jobs} == {"cancelled"}
+    return jobs
 
 
 async def refuse(act: Act) -> list[Job[Any]]:
@@ -334,6 +369,8 @@ SCENES: Final[dict[str, Callable[[Act], Awaitable[list[Job[Any]]]]]] = {
     "greet": greet,
     "submit": submit,
     "submit-many": submit_many,
+    "submit-bulk": submit_bulk,
+    "drop-bulk": drop_bulk,
     "refuse": refuse,
     "offer": offer,
     "work": work,

@@ -18,6 +18,7 @@ class Part(NamedTuple):
     bulk: bytes
     number: int
     drafts: list[Draft]
+    resent: bool = False
 
 
 class Word(NamedTuple):
@@ -91,7 +92,8 @@ class Stager(Client):
     def _say(self, number: int) -> None:
         assert self.connection is not None
         assert self._bulk is not None
-        self.connection.ask("stage", self._bulk.parts[number])
+        part = self._bulk.parts[number]
+        self.connection.ask("stage", part._replace(resent=number < self._bulk.said))
 
     def _drop(self) -> None:
         assert self.connection is not None
@@ -109,9 +111,9 @@ class Stager(Client):
         self._bulk = None
 
     def welcomed(self, fresh: bool) -> None:
-        bulk, self.unanswered = self.unanswered, {}
+        hidden = {} if self._bulk is None else {self._bulk.id: self.unanswered.pop(self._bulk.id)}
         super().welcomed(fresh)
-        self.unanswered = bulk
+        self.unanswered.update(hidden)
         if self._bulk is not None:
             # In their order, from the first of which nothing is known.
             for number in range(self._bulk.answered, self._bulk.said):

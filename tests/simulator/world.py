@@ -147,7 +147,7 @@ class World:
                 command = c.SubmitJobs([draft.job(what.resend) for draft in what.drafts], what.atomic)
             case "stage":
                 jobs = [draft.job(False) for draft in what.drafts]
-                command = c.StageBulk(what.bulk, NAMESPACE, what.number, jobs)
+                command = c.StageBulk(what.bulk, NAMESPACE, what.number, jobs, what.resent)
             case "commit":
                 command = c.CommitBulk(what.bulk, NAMESPACE, what.parts, what.first)
             case "drop":
