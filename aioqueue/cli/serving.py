@@ -18,6 +18,7 @@ from aioqueue.archive.base import KeepRule
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.opening import open_broker
 from aioqueue.cli.collector import keep_frozen, uncollected
+from aioqueue.cli.manager import Manager, manager
 from aioqueue.cli.outcome import out, say
 from aioqueue.clock import SystemClock
 from aioqueue.core.admission import BacklogLimits
@@ -82,11 +83,12 @@ async def serve_until_stopped(place: Place, *, json: bool = False) -> None:
     Raises `PortTaken`, and the journal's errors at the beginning as well as later.
     """
     stopping = _Stopping()
+    service = manager()
     failure: AioqueueError | None = None
-    async with anyio.create_task_group() as connections:
+    async with service.watched(), anyio.create_task_group() as connections:
         try:
             with stopping.scope:
-                await _serve(place, stopping, connections, json)
+                await _serve(place, stopping, connections, json, service)
         except* AioqueueError as group:
             failure = _first(group)
         # The broker has told and closed every connection; what is left of them ends here.
@@ -95,7 +97,7 @@ async def serve_until_stopped(place: Place, *, json: bool = False) -> None:
         raise failure
 
 
-async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json: bool) -> None:
+async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json: bool, service: Manager) -> None:
     address, session_ttl_ms = _address(place), _session_ttl_ms(place)
     if place.port:
         # A taken port is told before a journal is made or replayed. Nobody finds the port open until that is done.
@@ -119,7 +121,9 @@ async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json
             accepting.start_soon(listener.serve, broker.attend, connections)
             try:
                 _tell_ready(broker, listener, str(address), json)
+                service.ready()
                 await stopping.wait()
+                service.stopping()
             finally:
                 await listener.aclose()
         log.info("stopping")

@@ -50,11 +50,13 @@ def worker(
 
     SIGTERM or Ctrl-C lets running jobs finish within the grace, then cancels them; a second one hurries.
     """
+    import asyncio
+
     from aioqueue.cli import logs
+    from aioqueue.cli.supervising import supervise_until_stopped
     from aioqueue.model.durations import to_ms
     from aioqueue.model.names import check_name
     from aioqueue.worker.channel import WorkerOptions
-    from aioqueue.worker.supervisor import supervise
 
     options = WorkerOptions(
         target=target,
@@ -67,4 +69,4 @@ def worker(
         log_level=log_level.lower(),
     )
     logs.set_up(log_level)
-    raise typer.Exit(supervise(options, processes))
+    raise typer.Exit(asyncio.run(supervise_until_stopped(options, processes)))

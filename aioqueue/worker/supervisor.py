@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from aioqueue.clock import mono_ns
@@ -36,15 +36,22 @@ _PROVED_NS: Final = 10_000_000_000
 _TELL_SECONDS: Final = 2.0
 
 
-def supervise(options: WorkerOptions, processes: int = 1) -> int:
-    """Run workers until a signal stops them; the exit code. Raises `AppNotFound`, `CrashLoop` or a broker's refusal."""
-    return asyncio.run(Supervisor(options, processes).run())
-
-
 class Supervisor:
-    """Keeps `processes` children at work."""
+    """Keeps `processes` children at work.
 
-    def __init__(self, options: WorkerOptions, processes: int = 1) -> None:
+    `on_ready` is called once, when as many are welcome at the broker, `on_stopping` when it begins to stop.
+    """
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        processes: int = 1,
+        *,
+        on_ready: Callable[[], None] | None = None,
+        on_stopping: Callable[[], None] | None = None,
+    ) -> None:
+        self._on_ready = on_ready
+        self._on_stopping = on_stopping
         self._options = options
         self._processes = processes
         self._children: set[_Child] = set()
@@ -86,6 +93,8 @@ class Supervisor:
     def stop(self) -> None:
         """Stop all children in good order; the second time, in a hurry."""
         hurry = self._stopping.is_set()
+        if not hurry and self._on_stopping is not None:
+            self._on_stopping()
         self._stopping.set()
         _log.info("stopping %d workers%s", len(self._children), " in a hurry" if hurry else "")
         for child in self._children:
@@ -128,11 +137,16 @@ class Supervisor:
         if self._stopping.is_set():
             child.stop(hurry=False)
         try:
-            return await child.run()
+            return await child.run(self._tell_ready)
         finally:
             self._children.discard(child)
             await child.aclose()
             self._telling = [each for each in (*self._telling, *child.heartbeats) if not each.join(0)]
+
+    def _tell_ready(self) -> None:
+        if self._on_ready is not None and sum(child.ready for child in self._children) == self._processes:
+            tell, self._on_ready = self._on_ready, None
+            tell()
 
     def _judge(self, child: _Child, end: str, starts: int) -> AioqueueError | None:
         """Why starting another child is of no use, if so it is."""
@@ -191,9 +205,9 @@ class _Child:
     def pid(self) -> int:
         return self._process.pid
 
-    async def run(self) -> str:
+    async def run(self, on_ready: Callable[[], None]) -> str:
         """Listen to the child until it ends; says how it ended, for people."""
-        listening = asyncio.create_task(self._listen())
+        listening = asyncio.create_task(self._listen(on_ready))
         try:
             code = await self._process.wait()
             # What it said last is still in the channel; a program that it started may hold the channel open.
@@ -238,7 +252,7 @@ class _Child:
         if self._process.returncode is None:
             self._process.kill()
 
-    async def _listen(self) -> None:
+    async def _listen(self, on_ready: Callable[[], None]) -> None:
         while (message := await self._channel.receive()) is not None:
             match message:
                 case Connecting(host, port, namespace):
@@ -250,6 +264,7 @@ class _Child:
                 case Ready():
                     self.ready = True
                     _log.info("worker process %d is ready", self.pid)
+                    on_ready()
                 case Leaving(untold):
                     self._untold = untold
                     for heartbeat in self.heartbeats:

@@ -5,6 +5,7 @@ An `AioqueueError` is printed as its code and sentence, and ends it with 1, as t
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 
@@ -12,12 +13,13 @@ import msgspec
 
 from aioqueue import AioqueueError
 from aioqueue.worker.channel import WorkerOptions
-from aioqueue.worker.supervisor import supervise
+from aioqueue.worker.supervisor import Supervisor
 
 if __name__ == "__main__":
     logging.basicConfig(level="INFO", format="supervisor: %(message)s")
     try:
-        sys.exit(supervise(msgspec.json.decode(sys.argv[1], type=WorkerOptions), int(sys.argv[2])))
+        options = msgspec.json.decode(sys.argv[1], type=WorkerOptions)
+        sys.exit(asyncio.run(Supervisor(options, int(sys.argv[2])).run()))
     except AioqueueError as error:
         print(f"{error.code}: {error}", flush=True)
         sys.exit(1)
