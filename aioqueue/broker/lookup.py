@@ -7,6 +7,7 @@ from typing import Any
 
 from aioqueue.archive.base import Tombstone
 from aioqueue.core import commands as c
+from aioqueue.core.staging import BULK_DROPPED
 from aioqueue.model.records import FinishedJob
 from aioqueue.model.states import JobState
 
@@ -53,8 +54,7 @@ def tell(command: Any, ids: Iterable[bytes], found: Found) -> None:
             command.looked = True
         case c.CommitBulk():
             first = found.get(command.first)
-            # Those of a bulk that was dropped never ran and are cancelled. So may be one that was committed; but then
-            # somebody wanted it so, and a loss that is told is better than one that is not.
-            never_ran = first is not None and first.state is JobState.CANCELLED and not getattr(first, "runs", 0)
-            command.known = first is not None and not never_ran
+            # What is left of a tombstone does not say why; a loss that is told is better than one that is not.
+            dropped = first is not None and first.state is JobState.CANCELLED
+            command.known = first is not None and not (dropped and getattr(first, "note", BULK_DROPPED) == BULK_DROPPED)
             command.looked = True

@@ -367,6 +367,7 @@ def _bulk_committed(state: State, event: e.BulkCommitted, body: bytes | None, at
 def _bulk_freed(state: State, event: e.BulkFreed, body: bytes | None, at: Moment) -> None:
     for job in staging.free(state, event):
         _end_waiting(state, job, _CANCELLED, staging.BULK_DROPPED, at)
+        _doom(state, job.id, _PARENT_CANCELLED)
 
 
 def _bulk_heard(state: State, event: e.BulkHeard, body: bytes | None, at: Moment) -> None:

@@ -246,6 +246,7 @@ class History:
         for job_id, life, after in self.stages.freed(event, wall_ms):
             if after is JobState.CANCELLED:
                 self._end(job_id, life, after)
+                self.bounds.doom(job_id)
                 continue
             life.state = after
             if after is JobState.READY:

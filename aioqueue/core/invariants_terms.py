@@ -20,7 +20,8 @@ from aioqueue.model.states import Cause, JobState
 if TYPE_CHECKING:
     from aioqueue.core.invariants import Life
 
-_WAITING: Final = frozenset({JobState.SCHEDULED, JobState.READY})
+# A parent in these states may still have children that end with it.
+_FERTILE: Final = frozenset({JobState.BLOCKED, JobState.SCHEDULED, JobState.READY, JobState.RUNNING})
 
 
 def check_terms(state: State, *, settled: bool) -> list[str]:
@@ -87,7 +88,7 @@ class Bounds:
         if not terms.inherits:
             return
         parent = self._lives.get(terms.parent)
-        if parent is None or parent.state not in (*_WAITING, JobState.RUNNING) or parent.line[0] != line[0]:
+        if parent is None or parent.state not in _FERTILE or parent.line[0] != line[0]:
             self._doomed.add(event.id)
         elif 0 < self.of(terms.parent).deadline_ms < (terms.deadline_ms or 2**63):
             self._boundless.add(event.id)

@@ -81,6 +81,7 @@ class Checker:
                 for start in range(0, len(event.cancelled), 16):
                     job_id = event.cancelled[start : start + 16]
                     self._ends[job_id, lives[job_id].generation] = (JobState.CANCELLED, b"")
+                    self._why[job_id, lives[job_id].generation] = "its bulk was not committed"
             elif isinstance(event, e.JobEvent):
                 life = lives[event.id]
                 end = life.ends.get(life.generation)
