@@ -11,15 +11,19 @@ from rich.table import Table
 
 from aioqueue.bench import figures as f
 from aioqueue.bench.backlog import backlog
+from aioqueue.bench.connections import connections
 from aioqueue.errors import BadOption
 
 
 class Size(Struct, frozen=True):
-    """How much to measure: jobs of the throughput figures, jobs that wait in the backlog, seconds of the slow ones."""
+    """How much to measure: jobs of the throughput figures, jobs that wait in the backlog, seconds of the slow ones,
+    connections that stand and do nothing.
+    """
 
     jobs: int = 100_000
     waiting_jobs: int = 1_000_000
     seconds: float = 20.0
+    connections: int = 10_000
 
 
 Measure = Callable[[Size, f.Progress], Awaitable[list[f.Figure]]]
@@ -31,6 +35,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "roundtrip": lambda size, progress: f.round_trip(1_000, progress),
     "sleep": lambda size, progress: f.sleeping(5_000, 0.05, 1_000, progress),
     "idle": lambda size, progress: f.idle(size.seconds, progress),
+    "connections": lambda size, progress: connections(size.connections, progress),
     "backlog": lambda size, progress: backlog(size.waiting_jobs, progress),
 }
 

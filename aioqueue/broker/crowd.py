@@ -68,7 +68,9 @@ class Crowd:
                 log.warning("%s", error)
             self._was_full = True
             raise error
-        self._was_full = False
+        if len(self._gauges) < self.limit * 9 // 10:
+            # It may fill again, and that would be news.
+            self._was_full = False
         gauge = self._gauges[connection] = Gauge(stream, self.clients)
         stream.on_input = gauge.came
         gauge.came(stream.waiting_bytes)

@@ -33,6 +33,7 @@ from aioqueue.model.durations import to_ms
 from aioqueue.model.sizes import size_text, to_bytes
 from aioqueue.monitor.documents import json_text
 from aioqueue.transport.address import MemoryAddress, SqliteAddress, parse_address
+from aioqueue.transport.files import AcceptFailures, raise_file_limit
 from aioqueue.transport.tcp import TcpListener, listen
 from aioqueue.transport.unix import listening_beside
 
@@ -82,6 +83,8 @@ async def serve_until_stopped(place: Place, *, json: bool = False) -> None:
     Stopping in good order takes no more connections, tells the connected ones, and archives what was acknowledged.
     Raises `PortTaken`, and the journal's errors at the beginning as well as later.
     """
+    raise_file_limit()
+    asyncio.get_running_loop().set_exception_handler(AcceptFailures())
     stopping = _Stopping()
     service = manager()
     failure: AioqueueError | None = None

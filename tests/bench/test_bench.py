@@ -36,6 +36,15 @@ def test_figures_come_as_json_in_the_order_they_were_asked_for_and_no_file_is_le
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_thousand_idle_connections_cost_little_memory_each(tmp_path: Path) -> None:
+    ended = run("bench", "connections", "--connections", "1000", "--json", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    [memory, each] = json.loads(ended.out)
+    assert memory["holds"]
+    # 400 MiB for 10,000 are 42 KB each; it is some 17.
+    assert 1_000 < each["value"] < 30_000
+
+
 def test_an_unknown_figure_is_one_sentence_that_names_those_there_are(tmp_path: Path) -> None:
     sentence = run("bench", "speed", cwd=tmp_path).refused()
     assert "figure='speed'" in sentence

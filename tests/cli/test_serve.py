@@ -9,12 +9,15 @@ import signal
 import socket
 import sqlite3
 import subprocess
-from contextlib import closing
+import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from aioqueue.cli import serving as serving_module
+from aioqueue.protocol import messages as m
+from aioqueue.protocol.codec import Codec
 from tests.support.commands import COMMAND, PATIENCE_SECONDS, environment, run, serving
 from tests.support.shell import Shell
 
@@ -253,3 +256,40 @@ def test_a_disk_reserve_that_no_disk_has_refuses_jobs_and_leaves_no_file_behind(
 
     assert "bytes are free on the disk of jobs.db" in sentence
     assert not (folder / "jobs.db.reserve").exists()
+
+
+def say_hello(port: int) -> tuple[socket.socket, object]:
+    """A connection that said Hello, and what it was told; None if it was closed without a word."""
+    connection = socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS)
+    try:
+        connection.sendall(Codec().encode(m.Hello(1, 1, m.Role.CLIENT, os.urandom(16))))
+        frame = connection.recv(4_096)
+    except ConnectionError:
+        frame = b""
+    return connection, Codec().decode_broker(frame[4:]) if frame else None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit of open files")
+def test_where_no_more_files_can_be_opened_new_connections_are_told_and_others_go_on(folder: Path) -> None:
+    with ExitStack() as stack, serving(folder, files=100) as served:
+        port = served.ready["port"]
+        first, welcome = say_hello(port)
+        told = [say_hello(port) for _ in range(60)]
+        # A crowd at once, more than there are files, before the broker has looked at one of them.
+        crowd = [socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) for _ in range(200)]
+        for connection in (first, *crowd, *(each for each, _ in told)):
+            stack.callback(connection.close)
+        assert isinstance(welcome, m.Welcome)
+        assert 30 < sum(isinstance(message, m.Welcome) for _, message in told) < 40
+        refused = [message for _, message in told if isinstance(message, m.Refusal)]
+        assert {refusal.code for refusal in refused} == {"too_many_connections"}
+        # Those that stand go on, and one that leaves makes room.
+        first.sendall(Codec().encode(m.Ping(7)))
+        assert Codec().decode_broker(first.recv(4_096)[4:]) == m.Pong(7)
+        first.close()
+        again: object = None
+        while not isinstance(again, m.Welcome):
+            connection, again = say_hello(port)
+            connection.close()
+        assert "Traceback" not in served.err
+        assert served.err.count("connections already") == 1

@@ -112,13 +112,16 @@ class Served:
 
 
 @contextmanager
-def serving(cwd: Path, *options: str, journal: str = "sqlite:jobs.db", port: int = 0) -> Iterator[Served]:
-    """`aioqueue serve` from its ready line on; killed at the end if it still runs."""
+def serving(
+    cwd: Path, *options: str, journal: str = "sqlite:jobs.db", port: int = 0, files: int = 0
+) -> Iterator[Served]:
+    """`aioqueue serve` from its ready line on, which may open so many `files`; killed at the end if it still runs."""
     errors = cwd / f"serve-{len(list(cwd.glob('serve-*.err')))}.err"
     words = ["serve", "--json", "--port", str(port), "--journal", journal, *options]
+    limited = ["sh", "-c", 'ulimit -n "$0"; exec "$@"', str(files)] if files else []
     with errors.open("w") as stderr:
         process = subprocess.Popen(
-            [*COMMAND, *words], cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=stderr, text=True
+            [*limited, *COMMAND, *words], cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=stderr, text=True
         )
     with process:
         assert process.stdout is not None
