@@ -12,9 +12,23 @@ from pathlib import Path
 
 import pytest
 
+from aioqueue.archive.fresh import fresh_archive
+from aioqueue.broker.backup import Backup
+from aioqueue.broker.broker import Broker
+from aioqueue.broker.opening import open_broker
+from aioqueue.cli.backing import BackupReport, _Copy, _verify
+from aioqueue.clock import SystemClock
+from aioqueue.journal.check import check_journal
+from aioqueue.journal.fresh import fresh_journal
+from aioqueue.protocol.backup import RecordReader
+from aioqueue.transport.address import SqliteAddress
+from tests.support.churn import churn
 from tests.support.commands import COMMAND, PATIENCE_SECONDS, SHOP, environment, run, serving, working
+from tests.support.patience import eventually
 from tests.support.shell import Shell
 
+# A log of so few bytes is cut all the time.
+BOUND = 32_000
 # Submits without an end, and says which jobs were acknowledged, and which are known to have succeeded.
 LOAD = """
 import asyncio, sys
@@ -163,3 +177,48 @@ def test_the_report_tells_what_the_backup_holds(at_shop: Shell, tmp_path: Path) 
     assert report["jobs"] >= 1
     assert report["finished"] >= 1
     assert report["bytes"] == sum(path.stat().st_size for path in tmp_path.glob("copy.db*"))
+
+
+async def copied(backup: Backup, broker: Broker, path: Path) -> BackupReport:
+    """What the command makes of a copy whose first part was read before: all of it, verified."""
+    reader, number, last = RecordReader(), 0, False
+    with fresh_journal(str(path)) as journal, fresh_archive(f"{path}-archive", journal.journal_id) as archive:
+        copy = _Copy(str(path), journal, archive)
+        while not last:
+            part, last = await backup.part(number, broker.engine.position)
+            for record in reader.feed(part):
+                copy.take(record)
+            number += 1
+            # The broker goes on, and would cut its log under the copy.
+            await churn(broker, range(1_000 + number * 10, 1_010 + number * 10))
+        report = copy.finish(SystemClock().now().wall_ms)
+    await _verify(report, str(path))
+    return report
+
+
+async def test_a_log_that_is_cut_all_the_time_is_copied_from_where_it_began_when_the_copy_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aioqueue.broker.backup.COPY_BYTES", 20_000)
+    opening = open_broker(
+        SqliteAddress(str(tmp_path / "jobs.db")), clock=SystemClock(), disk_reserve=0, journal_bound_bytes=BOUND
+    )
+    async with opening as broker:
+        await churn(broker, range(1, 4), living=True)
+        await churn(broker, range(100, 240))
+        journal = broker._journal
+        await eventually(lambda: journal._handle.first > 1)
+        backup = broker.begin_backup()
+        first = journal._handle.first
+        report = await copied(backup, broker, tmp_path / "copy.db")
+        assert journal._handle.first == first
+        broker.end_backup(backup)
+        await churn(broker, range(5_000, 5_120))
+        await eventually(lambda: journal._handle.first > first)
+        # Whatever the broker did meanwhile, the three that live do, and all others have ended.
+        assert report.jobs == 3
+        assert report.finished >= 140 + 10
+    found = await check_journal(tmp_path / "copy.db")
+    # The broker that verified it may have gone on cutting where the copied one was.
+    assert found.ok
+    assert found.first_position >= first
