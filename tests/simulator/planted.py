@@ -650,7 +650,7 @@ def a_bulk_begins_before_its_last_part(patch: pytest.MonkeyPatch) -> None:
     _after_event(patch, e.BulkStaged, begun)
 
 
-@bug("I1", 6)
+@bug("I1", 16)
 def a_part_that_comes_again_is_taken_for_a_new_one(patch: pytest.MonkeyPatch) -> None:
     def taken(state: State, command: c.StageBulk, now: Now, bodies: BodyArea) -> decide.Decision:
         bulk = state.bulks.get(command.bulk)
