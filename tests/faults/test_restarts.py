@@ -14,7 +14,7 @@ from tests.support import logged_app
 from tests.support.programs import BrokerProgram, WorkerProgram, marks_of
 
 CLIENTS = 3
-RESTARTS = 2
+RESTARTS = 1
 
 
 @pytest.mark.faults
