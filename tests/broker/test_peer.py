@@ -18,10 +18,11 @@ from aioqueue.journal.memory import Faults
 from aioqueue.limits import BODY_BYTES_MAX
 from aioqueue.model.bodies import pack_failure
 from aioqueue.model.spec import RetryPolicy
-from aioqueue.model.states import JobState
+from aioqueue.model.states import Cause, JobState
 from aioqueue.model.views import Failure
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.codec import Codec
+from aioqueue.protocol.extras import Key, number_in, packed
 from aioqueue.transport.memory import memory_pair
 from aioqueue.transport.stream import Stream
 from tests.broker.conftest import RESULT, House, Script, item, running
@@ -94,6 +95,48 @@ async def test_each_item_of_a_submit_has_an_outcome_of_its_own(house: House) -> 
             (0, "malformed_frame"), (2, "unsupported"), (3, "bad_option"), (4, "payload_too_large"),
         ]  # fmt: skip
         assert list(at.broker.engine.partition.state.jobs) == [good.job]
+
+
+@pytest.mark.parametrize(
+    ("extra", "code"),
+    [
+        ({4: b"\xc0"}, "unsupported"),
+        ({Key.DEADLINE: b"\x00"}, "bad_option"),
+        ({Key.DEADLINE: b"\xff"}, "bad_option"),
+        ({Key.EXPIRES: b"\xcf" + b"\xff" * 8}, "bad_option"),
+        ({Key.EXPIRES_AT: b"\xa3now"}, "bad_option"),
+        ({Key.DEADLINE_AT: b""}, "bad_option"),
+        ({Key.PARENT: b"\xc4\x03abc"}, "bad_option"),
+        ({Key.INHERIT: b"\x01"}, "bad_option"),
+        ({Key.INHERIT: b"\xc3"}, "bad_option"),
+    ],
+    ids=repr,
+)
+async def test_an_option_that_cannot_be_used_is_refused_by_its_name(
+    house: House, extra: dict[int, bytes], code: str
+) -> None:
+    async with running(house) as at:
+        client = await at.peer()
+        answer = await client.submit(item(extra=extra))
+        assert [refusal.code for refusal in answer.refused] == [code]
+        assert not at.broker.engine.partition.state.jobs
+
+
+async def test_a_delivery_tells_what_is_left_until_the_deadline_and_the_end_tells_why(house: House) -> None:
+    async with running(house) as at:
+        client, worker = await at.peer(), await at.peer(m.Role.WORKER)
+        job = item(extra=packed({Key.DEADLINE: 60_000}), flags=m.SubmitFlag.WANT_RESULT)
+        await client.submit(job)
+        worker.say(m.Capacity(1, ["default"]))
+        (run,) = (await worker.hear(m.Deliver)).items
+        left_ms = number_in(run.extra, Key.DEADLINE, 60_000)
+        assert 0 < left_ms <= 60_000
+        assert number_in(run.extra, Key.DEADLINE_AT, 2**60) >= left_ms
+        client.say(m.CancelJob(client.ask(), job.job, "enough"))
+        assert (await worker.hear(m.CancelRun)).cause is Cause.CANCEL
+        worker.say(m.Settle(worker.ask(), [m.SettleItem(run.job, run.fence, m.RunEnd.RELEASED)]))
+        (end,) = (await client.hear(m.Ended)).items
+        assert (end.state, end.note) == (JobState.CANCELLED, "enough")
 
 
 async def test_an_atomic_submit_with_one_bad_item_does_nothing(house: House) -> None:

@@ -37,6 +37,21 @@ def test_keyword_arguments_and_options_reach_the_job(at_shop: Shell) -> None:
     assert info["due_ms"] >= info["submitted_ms"] + 3_600_000
 
 
+def test_a_job_that_nobody_begins_in_time_is_shown_with_the_reason(at_shop: Shell) -> None:
+    words = ["--expires", "1ms", "--deadline", "1h", "--queue", "later", "--wait", "--json"]
+    ended = at_shop.run("submit", "shop:add", "1", *words)
+    assert (ended.code, ended.json["state"]) == (3, "expired")
+    assert "expired: it had not begun in time" in ended.err
+
+    info = at_shop.run("show", ended.json["id"], "--json").json
+    assert (info["note"], info["parent"]) == ("it had not begun in time", None)
+    assert info["deadline_ms"] == info["submitted_ms"] + 3_600_000
+    shown = at_shop.run("show", ended.json["id"]).out
+    assert "why:       it had not begun in time" in shown
+    assert "deadline:" in shown
+    assert "it had not begun in time" in at_shop.run("ls", "--state", "expired").out
+
+
 def test_the_callers_own_id_is_one_job_however_often_it_is_submitted(at_shop: Shell) -> None:
     words = ["submit", "shop:wait_elsewhere", "--id", "invoice-42"]
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from aioqueue import Queue
+from aioqueue import Context, Queue
 from aioqueue.limits import BODY_BYTES_MAX
+from aioqueue.model.states import Cause
 from aioqueue.protocol import messages as m
+from aioqueue.protocol.extras import Key, packed
 from tests.support.fake_broker import FakeBroker
 from tests.support.runs import failure_in, result_in
 
@@ -228,3 +231,65 @@ async def test_a_run_that_the_broker_cancels_is_stopped_and_told_and_no_other(
     gate.open()
     (other,) = await desk.settle()
     assert result_in(other) == 2
+
+
+def bounded(item: m.DeliverItem, left_ms: int) -> m.DeliverItem:
+    """The run of a job whose deadline is so far away."""
+    item.extra = packed({Key.DEADLINE: left_ms, Key.DEADLINE_AT: 1_700_000_000_000})
+    return item
+
+
+async def test_a_run_is_stopped_at_its_deadline_by_the_workers_own_clock_also_while_it_is_cut_off(
+    queue: Queue, gate: Gate, broker: FakeBroker, serving: Serving, run_of: RunOf
+) -> None:
+    desk = await serving(queue)
+    item = bounded(run_of("wait", 1), 1)
+    desk.peer.send(m.Deliver([item]))
+    assert await gate.begun.get() == 1
+    desk.peer.abort()
+    assert await gate.cancelled.get() == 1
+    peer = await broker.welcome(fresh=False)
+    resume = await peer.expect(m.Resume)
+    ends = resume.settles or (await peer.expect(m.Settle)).items
+    assert [(end.job, end.fence, end.end) for end in ends] == [(item.job, item.fence, m.RunEnd.RELEASED)]
+
+
+async def test_a_run_that_waits_for_a_slot_is_given_back_at_its_deadline_without_beginning(
+    queue: Queue, gate: Gate, serving: Serving, run_of: RunOf
+) -> None:
+    desk = await serving(queue, concurrency=1)
+    item = bounded(run_of("wait", 2), 1)
+    desk.peer.send(m.Deliver([run_of("wait", 1), item]))
+    (end,) = await desk.settle()
+    assert (end.fence, end.end) == (item.fence, m.RunEnd.RELEASED)
+    assert [await gate.begun.get(), gate.begun.empty()] == [1, True]
+
+
+async def test_a_run_that_is_over_is_not_remembered_until_its_deadline(
+    queue: Queue, slots_of: Callable[..., Any], run_of: RunOf
+) -> None:
+    seen: list[Any] = []
+
+    @queue.task(name="look")
+    async def look(context: Context) -> None:
+        seen.append(context.deadline)
+
+    slots = slots_of()
+    slots.offer(*(bounded(run_of("look"), 3_600_000) for _ in range(300)))
+    for _ in range(300):
+        await slots.end()
+    assert len(slots.deadlines) < 150
+    assert seen == [datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)] * 300
+
+
+async def test_a_run_that_the_broker_stops_for_its_deadline_is_told_so_in_the_log(
+    queue: Queue, gate: Gate, serving: Serving, run_of: RunOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = await serving(queue)
+    item = run_of("wait", 1)
+    desk.peer.send(m.Deliver([item]))
+    await gate.begun.get()
+    with caplog.at_level("INFO", "aioqueue.worker.session"):
+        desk.peer.send(m.CancelRun(item.job, item.fence, Cause.DEADLINE))
+        assert await gate.cancelled.get() == 1
+    assert "its deadline passed" in caplog.text
