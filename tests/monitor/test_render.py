@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 
 import pytest
+from msgspec import structs
 from rich.console import Console, RenderableType
 
-from aioqueue.model.views import Block, RecentFailure, RunningJob, WorkerStatistics
+from aioqueue.model.views import AdmissionStatistics, Block, RecentFailure, RunningJob, WorkerStatistics
 from aioqueue.monitor.render import render, share
 from tests.support.statistics import JOB, JOB_TEXT, NOW_MS, queue, statistics
 
@@ -132,3 +133,22 @@ def test_only_as_many_rows_are_drawn_as_fit_and_the_rest_is_counted() -> None:
 )
 def test_lists_share_the_lines_fairly(wanted: list[int], room: int, given: list[int]) -> None:
     assert share(wanted, room) == given
+
+
+@pytest.mark.parametrize(
+    ("admission", "shown"),
+    [
+        (AdmissionStatistics(79, 0, 100, 1_000), ""),
+        (AdmissionStatistics(10, 999, 100, 1_000), "backlog 99 %"),
+        (AdmissionStatistics(100, 0, 100, 1_000), "backlog 100 %"),
+        (AdmissionStatistics(1, 0, 100, 1_000, 5 << 20, 6 << 20, True), "disk low: 5 MiB free, no new jobs"),
+    ],
+)
+def test_what_keeps_new_jobs_out_stands_first_and_nothing_does_while_there_is_room(
+    admission: AdmissionStatistics, shown: str
+) -> None:
+    view = structs.replace(statistics(queue(running=3, stopping=1)), admission=admission)
+    line = next(line for line in drawn(render(view)).splitlines() if "succeeded" in line)
+
+    assert line.split("ready", maxsplit=1)[0].strip() == shown
+    assert "running 2   stopping 1" in line
