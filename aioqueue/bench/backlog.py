@@ -23,7 +23,7 @@ SHALLOW_JOBS: Final = 50_000
 
 async def backlog(jobs: int, progress: Progress) -> list[Figure]:
     """Fill, stop, start, drain; a shallow backlog is drained before and after, for the ratio."""
-    options = (*_CACHE, "--max-backlog-jobs", str(2 * jobs), "--max-backlog-bytes", "64GiB")
+    options = (*_CACHE, "--max-backlog-jobs", str(2 * jobs + 10 * SHALLOW_JOBS), "--max-backlog-bytes", "64GiB")
     with folder() as directory:
         async with processes.broker(directory, *options) as (broker, url), Queue(url) as queue:
             shallow = [await _fill_and_drain(broker, url, queue, SHALLOW_JOBS)]
@@ -36,7 +36,7 @@ async def backlog(jobs: int, progress: Progress) -> list[Figure]:
         progress(f"{jobs:,} jobs are read")
         started = time.perf_counter()
         async with processes.broker(directory, *options) as (broker, url), Queue(url) as queue:
-            took = time.perf_counter() - started
+            took, used = time.perf_counter() - started, broker.usage().cpu_seconds
             progress(f"{jobs:,} jobs are drained")
             deep = await _drain(broker, url, queue, jobs + 20 * BULK)
             shallow.append(await _fill_and_drain(broker, url, queue, SHALLOW_JOBS))
@@ -49,6 +49,7 @@ async def backlog(jobs: int, progress: Progress) -> list[Figure]:
         ),
         Figure("the longest pause of the collector, deep backlog", max(pauses), "ms", 20),
         Figure(f"start with {jobs:,} waiting jobs, process included", took, "s", 10 * jobs / 1_000_000),
+        Figure("of that, processor time", used, "s"),
         Figure("drain of a shallow backlog", speed, "1/s"),
         Figure("drain of a deep backlog", deep[0], "1/s"),
         Figure("deep against shallow", 100 * deep[0] / speed, "%", 70, at_least=True),

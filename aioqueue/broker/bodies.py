@@ -57,8 +57,8 @@ class Bodies:
         self._path = path
         # A part of the room is for what is read ahead; not less than is read in one go, or it would be read in crumbs.
         quarter = AHEAD_BYTES_MAX if bytes_max is None else bytes_max // 4
-        self._ahead_bytes_max = max(GET_BYTES_MAX, min(AHEAD_BYTES_MAX, quarter))
-        self._bytes_max = None if bytes_max is None else max(0, bytes_max - self._ahead_bytes_max)
+        self.ahead_bytes_max = max(GET_BYTES_MAX, min(AHEAD_BYTES_MAX, quarter))
+        self.bytes_max = None if bytes_max is None else max(0, bytes_max - self.ahead_bytes_max)
         self._bytes = 0
         # In the order in which they came.
         self._held: dict[bytes, bytes] = {}
@@ -98,15 +98,15 @@ class Bodies:
                 effect.body = ahead.pop(effect.id) if body is None else body
             elif type(effect) is ArchiveJob:
                 self._end(effect)
-        if self._bytes_max is not None and self._bytes > self._bytes_max:
-            self._evict(self._bytes_max)
+        if self.bytes_max is not None and self._bytes > self.bytes_max:
+            self._evict(self.bytes_max)
 
     def take_replayed(self, arguments: Mapping[bytes, bytes], effects: Iterable[Effect], *, owed: bool) -> None:
         """A batch was replayed: keep what there is room for, the oldest first, for they are leased first.
 
         Where its effects are `owed`, its ends are to be archived.
         """
-        if self._bytes_max is None or self._bytes < self._bytes_max:
+        if self.bytes_max is None or self._bytes < self.bytes_max:
             self._held.update(arguments)
             self._bytes += sum(map(len, arguments.values())) + BODY_OVERHEAD_BYTES * len(arguments)
         for effect in effects:
@@ -156,7 +156,7 @@ class Bodies:
         """
         self._turn += 1
         start = self._turn % len(missing) if missing else 0
-        room = self._ahead_bytes_max
+        room = self.ahead_bytes_max
         held, ahead = self._held, self._ahead
         kept: dict[bytes, bytes] = {}
         wanted: dict[bytes, Job] = {}

@@ -39,7 +39,7 @@ def check_state(state: State, *, settled: bool = True, held: Container[bytes] | 
     if settled:
         found += [
             f"liveness: session {session.number} could have one of {ready} ready jobs"
-            for session, ready in idle_beside_work(state)
+            for session, ready in idle_beside_work(state, held)
         ]
         for (namespace, queues), pool in state.pools.items():
             if _idle_beside_work(state, pool) and not (held is not None and _waits_for_arguments(pool, held)):

@@ -138,11 +138,12 @@ def _drained(state: State, pool: Pool) -> Session | None:
     return min(members, key=lambda session: (len(session.leases), session.number))
 
 
-def idle_beside_work(state: State) -> Iterator[tuple[Session, int]]:
+def idle_beside_work(state: State, held: Container[bytes] | None = None) -> Iterator[tuple[Session, int]]:
     """Sessions with a free slot beside a ready job that they may have, each with how many jobs are ready there.
 
-    After a step that left nothing to do there is none. Judged by the sessions themselves, not by who is listed as
-    hungry; for whoever watches, not for the hot path.
+    After a step that left nothing to do there is none; a line whose first arguments are not `held` (None for all) waits
+    for them. Judged by the sessions themselves, not by who is listed as hungry; for whoever watches, not for the hot
+    path.
     """
     for session in state.sessions.values():
         if not (session.link.connected and session.hungry):
@@ -156,7 +157,10 @@ def idle_beside_work(state: State) -> Iterator[tuple[Session, int]]:
             continue
         others = [queue.suspects.among_others[0] for queue in queues if queue.suspects.among_others]
         heads = [head for queue in queues if (head := queue.lane.head()) is not None]
-        if any(_may_have(session, job) for job in (*heads, *others, *solitary)):
+        first = (*heads, *others, *solitary)
+        if held is not None and any(job.id not in held for job in first):
+            continue
+        if any(_may_have(session, job) for job in first):
             yield session, sum(queue.lane.depth + len(queue.suspects) for queue in queues)
 
 

@@ -13,24 +13,30 @@ from collections.abc import Callable, Coroutine, Iterable
 from random import Random
 from typing import Any, NamedTuple, TypeVar
 
-from aioqueue.broker.bodies import Bodies
+from aioqueue.broker.bodies import Bodies, Plan
 from aioqueue.broker.lookup import tell
 from aioqueue.clock import ManualClock
 from aioqueue.core import commands as c
 from aioqueue.core.apply import Moment
 from aioqueue.core.effects import ArchiveJob, CloseSession, DeliverJob, Effect, ReviveJob, StopRun
 from aioqueue.core.events import JournaledEvent, SessionEnded
+from aioqueue.core.leasing import upcoming
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events, encode_events
+from aioqueue.core.state import Job
 from aioqueue.errors import JournalUnavailable
 from aioqueue.journal.batch import Batch, BatchKind
 from aioqueue.journal.memory import Faults, MemoryJournal, MemoryStore
-from aioqueue.limits import HEARTBEATS_A_TTL
+from aioqueue.limits import BODY_OVERHEAD_BYTES, HEARTBEATS_A_TTL
 from aioqueue.model.records import FinishedJob
+from aioqueue.model.states import TERMINAL
 from tests.simulator.checker import Violation
 from tests.simulator.network import Connection, Reply, Request
 
 _T = TypeVar("_T")
+
+# About what one job's arguments take.
+BODY_BYTES = BODY_OVERHEAD_BYTES + 20
 
 
 def run(waiting: Coroutine[Any, Any, _T]) -> _T:
@@ -80,7 +86,7 @@ class Broker:
 
     def __init__(
         self, store: MemoryStore, archive: Archive, clock: ManualClock, rng: Random, observe: Observer,
-        partition: Partition,
+        partition: Partition, memory: tuple[int, Random] | None = None,
     ) -> None:  # fmt: skip
         self.archive = archive
         self.store = store
@@ -92,7 +98,11 @@ class Broker:
         self._observe = observe
         self._line: deque[Entry] = deque()
         self._parked: list[tuple[Entry, tuple[bytes, ...]]] = []
-        self._bodies = Bodies()
+        # `memory` is how many arguments there is room for, and a chance of its own for when they are read; None where
+        # all of them stay in memory.
+        self._memory = memory
+        self._missing: list[Job] = []
+        self._plan: Plan | None = None
         self._overlay: dict[bytes, FinishedJob] = {}
         # Requeued jobs whose older end is still in the archive, with the position of the requeue.
         self._revived: dict[bytes, int] = {}
@@ -112,15 +122,20 @@ class Broker:
         self._journal = MemoryJournal(self.store, self.faults)
         leadership = run(self._journal.lead("sim", self._clock.wall_ms))
         self._chain = leadership.chain
+        self._bodies = Bodies(self._journal)
+        if self._memory is not None:
+            self._bodies.bytes_max = self._memory[0] * BODY_BYTES
+            self._bodies.ahead_bytes_max = max(1, self._memory[0] // 2) * BODY_BYTES
         self.durable = self.position = leadership.position
         self.in_flight: Decided | None = None
         self.next: Decided | None = None
         self.more = True
         for batch in batches(self._journal):
             owed = replay(self.partition, batch)
-            self._bodies.take(owed.arguments, owed.effects)
+            is_owed = batch.position > self.archive.synced
+            self._bodies.take_replayed(owed.arguments, owed.effects, owed=is_owed)
             for effect in owed.effects:
-                if batch.position > self.archive.synced:
+                if is_owed:
                     self._keep(effect, batch.position)
         self.partition.begin(self._clock.now())
 
@@ -143,7 +158,7 @@ class Broker:
     @property
     def busy(self) -> bool:
         """Whether anything is left to do without another command."""
-        return bool(self._line or self._parked or self.in_flight or self.next or self.more)
+        return bool(self._line or self._parked or self.in_flight or self.next or self.more or self._plan)
 
     def decide(self) -> None:
         """One batch, as far as memory goes; it may be decided while another is in flight."""
@@ -159,8 +174,13 @@ class Broker:
             if entry.looked:
                 # What ended since it was looked up is in sight until it is decided.
                 self._tell(entry.command, entry.looked)
+        again = [entry for entry in taken if not self._is_told(entry)]
+        if again:
+            # Its end is not durable, so its arguments cannot be read yet.
+            self._parked += [(entry, entry.looked) for entry in again]
+            taken = [entry for entry in taken if entry not in again]
         position = self.position + 1
-        step = self.partition.step([entry.command for entry in taken], now, position)
+        step = self.partition.step([entry.command for entry in taken], now, position, self.held)
         self.commands += step.taken
         for event in step.events:
             if isinstance(event, SessionEnded) and event.cause is c.SessionEnd.EXPIRED:
@@ -169,6 +189,7 @@ class Broker:
                     raise Violation(f"I19: session {event.number} expired, it was heard {silent_ms} ms before")
         self._line.extendleft(reversed(taken[step.taken :]))
         self._bodies.take(step.arguments, step.effects)
+        self._missing = step.missing
         for effect in step.effects:
             self._keep(effect, position)
         replies: list[tuple[Entry, Any]] = []
@@ -210,7 +231,32 @@ class Broker:
             self._line.append(entry._replace(looked=(*entry.looked, *ids)))
 
     def _tell(self, command: c.Command, ids: Iterable[bytes]) -> None:
-        tell(command, ids, {job_id: found for job_id in ids if (found := self.find(job_id)) is not None})
+        found = {job_id: end for job_id in ids if (end := self.find(job_id)) is not None}
+        run(self._bodies.fill([end for end in found.values() if self.is_durable(end)]))
+        tell(command, ids, found)
+
+    def _is_told(self, entry: Entry) -> bool:
+        """Whether all that the command was told of has its arguments."""
+        found = [self.find(job_id) for job_id in entry.looked]
+        return all(end is None or self._bodies.is_read(end) for end in found)
+
+    @property
+    def held(self) -> Bodies | None:
+        """The jobs whose arguments are at hand; None where that is all of them."""
+        return None if self._bodies.are_complete(len(self.partition.state.jobs)) else self._bodies
+
+    def read_ahead(self) -> None:
+        """What leases wait for is asked for, or comes. Only what is durable can be read."""
+        if self._memory is None or self._memory[1].random() < 0.3:
+            return
+        if self._plan is not None:
+            run(self._bodies.fetch(self._plan))
+            self._plan, self.more = None, True
+        elif self.held is not None and (self._missing or self._bodies.runs_low):
+            missing = [job for job in self._missing if job.home <= self.durable and job.state not in TERMINAL]
+            following = (job for job in upcoming(self.partition.state, 5) if job.home <= self.durable)
+            plan = self._bodies.plan(missing, following)
+            self._plan = plan if plan.jobs else None
 
     def find(self, job_id: bytes) -> FinishedJob | None:
         """Overlay, then archive; a requeued job's row there is out of date."""
@@ -240,6 +286,8 @@ class Broker:
             del self._revived[job_id]
             self.archive.rows.pop(job_id, None)
         self._superseded = [entry for entry in self._superseded if entry[0] > self.durable]
+        waiting = (*(row for _, row in self._superseded), *self._overlay.values())
+        run(self._bodies.fill([row for row in waiting if self.is_durable(row)]))
         for _, row in self._superseded:
             if row.position <= self.durable:
                 self.archive.rows[row.id] = row

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from aioqueue.broker.bodies import Bodies, Plan
 from aioqueue.clock import Now
 from aioqueue.core import admission, apply, backoff, bulks, decide, leasing, partition, terms
 from aioqueue.core import commands as c
@@ -697,3 +698,64 @@ def a_commit_that_comes_again_is_refused(patch: pytest.MonkeyPatch) -> None:
         return bulks.commit_bulk(state, command, now, bodies)
 
     patch.setitem(decide._DECIDE, c.CommitBulk, committed)
+
+
+# --- arguments out of memory --------------------------------------------------------------------------------------
+
+
+@bug("I2", 43)
+def the_bodies_of_a_stretch_are_dealt_out_in_another_order(patch: pytest.MonkeyPatch) -> None:
+    real = Bodies.read
+
+    async def read(self: Bodies, wanted: Any) -> list[bytes]:
+        return (await real(self, wanted))[::-1]
+
+    patch.setattr(Bodies, "read", read)
+
+
+@bug("I10", 43)
+def a_job_whose_arguments_are_not_at_hand_is_overtaken(patch: pytest.MonkeyPatch) -> None:
+    real = leasing.decide_leases
+
+    def leases(state: State, now: Now, hand: leasing.Hand | None = None) -> Any:
+        for queue in state.queues.values():
+            head = queue.lane.head()
+            if hand is not None and head is not None and not hand.has(head):
+                queue.lane.push(queue.lane.pop())
+        yield from real(state, now, hand)
+
+    patch.setattr(partition, "decide_leases", leases)
+
+
+@bug("liveness", 43)
+def what_was_planned_once_is_never_planned_again(patch: pytest.MonkeyPatch) -> None:
+    real = Bodies.plan
+    planned: set[bytes] = set()
+
+    def plan(self: Bodies, missing: Any, upcoming: Any) -> Plan:
+        made = real(self, [job for job in missing if job.id not in planned], iter(()))
+        planned.update(job.id for job in made.jobs)
+        return made
+
+    patch.setattr(Bodies, "plan", plan)
+
+
+@bug("I2", 43)
+def an_end_is_kept_without_the_arguments_that_have_to_be_read(patch: pytest.MonkeyPatch) -> None:
+    async def fill(self: Bodies, ends: Any) -> None:
+        self._unread.clear()
+
+    patch.setattr(Bodies, "fill", fill)
+
+
+@bug("I17", 83)
+def what_was_read_ahead_outlives_its_job(patch: pytest.MonkeyPatch) -> None:
+    real = Bodies._end
+
+    def end(self: Bodies, effect: ArchiveJob) -> None:
+        ahead = self._ahead.get(effect.finished.id)
+        real(self, effect)
+        if ahead is not None:
+            self._ahead[effect.finished.id] = ahead
+
+    patch.setattr(Bodies, "_end", end)
