@@ -176,9 +176,10 @@ class Campaign:
         self._workers[index] = await self._new_worker()
 
     async def _strike_process(self, chance: float) -> None:
-        # Those that died just now are started again in a moment, by their supervisor.
-        await eventually(lambda: bool(self._children()))
-        children = self._children()
+        # Those that died are started again by their supervisor, the later the more often they died; and it gives up on
+        # an app whose processes die before they are ready.
+        await eventually(lambda: bool(self._ready_children()))
+        children = self._ready_children()
         with suppress(ProcessLookupError):
             os.kill(children[int(chance * len(children))], signal.SIGKILL)
             self.kills[Victim.WORKER] += 1
@@ -189,6 +190,10 @@ class Campaign:
             with suppress(psutil.Error):
                 found += [child.pid for child in psutil.Process(worker.pid).children()]
         return found
+
+    def _ready_children(self) -> list[int]:
+        log = (self._folder / "worker.err").read_text()
+        return [pid for pid in self._children() if f"worker process {pid} is ready" in log]
 
     async def _new_worker(self) -> WorkerProgram:
         worker = WorkerProgram(
