@@ -209,6 +209,7 @@ class Peer:
         self._post(c.SubmitJobs(submission.jobs, atomic=True), Peer._submitted, (message, []))
 
     def bulk_stage(self, message: m.BulkStage) -> None:
+        self.publishes = True
         submission = self._broker.translator.submission(message.items, self.namespace)
         if submission.refused:
             self._refuse_whole(message.request, submission.refused[0])
