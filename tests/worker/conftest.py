@@ -22,7 +22,7 @@ from tests.support.workers import Desk, Slots
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Workers run on both event loops; a supervisor on one, and its children, processes of their own, on the other.
 
-    Each run of `test_processes` starts real ones; `tests/behaviour` has them on uvloop.
+    Each run of `test_processes` starts real ones too, and `test_supervisor` has one of them under uvloop.
     """
     both = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop} if item.path.stem in ("test_supervisor", "test_processes") else both

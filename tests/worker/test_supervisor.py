@@ -198,6 +198,36 @@ async def test_a_killed_child_is_told_of_at_once_and_replaced(supervised: Superv
     assert len(running.children) == 2
 
 
+async def test_a_job_in_a_process_of_its_own_runs_under_the_child_and_dies_with_it(
+    supervised: Supervised, run_of: RunOf, tmp_path: Path
+) -> None:
+    app = (
+        APP
+        + """
+@queue.task(name="apart", executor="process")
+def apart() -> int:
+    return os.getpid()
+
+@queue.task(name="apart_for_ever", executor="process")
+def apart_for_ever(fifo: str) -> None:
+    with open(fifo, "w") as told:
+        told.write(str(os.getpid()))
+    signal.pause()
+"""
+    )
+    running = await supervised(app)
+    child = await running.child()
+    pid = await child.result(run_of("pid"))
+    kept = await child.result(run_of("apart"))
+    assert psutil.Process(kept).ppid() == pid
+    os.mkfifo(tmp_path / "fifo")
+    child.worker.send(m.Deliver([run_of("apart_for_ever", str(tmp_path / "fifo"))]))
+    assert int(await asyncio.to_thread((tmp_path / "fifo").read_text)) == kept
+    os.kill(pid, signal.SIGKILL)
+    assert await child.death() == m.WorkerDied("was killed by SIGKILL")
+    await asyncio.to_thread(_wait_gone, kept)
+
+
 async def test_a_child_that_exits_by_itself_is_told_of_and_replaced(supervised: Supervised, run_of: RunOf) -> None:
     app = APP + "\n@queue.task(name='leave')\ndef leave(code: int) -> None:\n    os._exit(code)\n"
     running = await supervised(app)
