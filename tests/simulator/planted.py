@@ -748,7 +748,7 @@ def an_end_is_kept_without_the_arguments_that_have_to_be_read(patch: pytest.Monk
     patch.setattr(Bodies, "fill", fill)
 
 
-@bug("I17", 83)
+@bug("I17", 107)
 def what_was_read_ahead_outlives_its_job(patch: pytest.MonkeyPatch) -> None:
     real = Bodies._end
 
