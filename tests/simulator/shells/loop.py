@@ -36,6 +36,7 @@ class Party:
         self.ready: deque[events.Handle] = deque()
         self.paused = False
         self.dead = False
+        self.born_ms = loop.now_ms
         self.died_ms = 0
         self._loop = loop
         self.context: Context = copy_context()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from aioqueue.broker import broker as broker_module
 from aioqueue.broker import peer as peer_module
 from aioqueue.broker import translate
 from aioqueue.broker.broker import Broker
@@ -19,6 +20,8 @@ from aioqueue.broker.engine import Engine
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.peer import Peer
 from aioqueue.broker.waiters import Waiters
+from aioqueue.client.asking import Questions
+from aioqueue.client.link import Link
 from aioqueue.client.submitting import Submitter
 from aioqueue.client.waiting import Endings
 from aioqueue.core import commands as c
@@ -26,6 +29,7 @@ from aioqueue.errors import JournalUnavailable
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.frames import FrameReader
 from aioqueue.worker.session import Session
+from aioqueue.worker.settles import SettleBox
 from tests.simulator.planted import Bug, Plant
 
 BUGS: list[Bug] = []
@@ -84,6 +88,16 @@ def a_row_is_out_of_sight_while_it_is_archived(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Overlay, "find", find)
 
 
+@bug("I2", 3)
+def ends_that_were_not_archived_are_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
+    real = broker_module.recover
+
+    async def recover(journal: Any, archive: Any, overlay: Overlay, *rest: Any) -> Any:
+        return await real(journal, archive, Overlay(archive, overlay._clock), *rest)
+
+    patch.setattr(broker_module, "recover", recover)
+
+
 # --- the broker's connections -------------------------------------------------------------------------------------
 
 
@@ -117,10 +131,26 @@ def the_older_connection_of_a_session_keeps_its_seat(patch: pytest.MonkeyPatch) 
     patch.setattr(Broker, "seat", seat)
 
 
+@bug("liveness", 2)
+def nobody_ends_the_session_of_a_worker_that_died(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(peer_module._DISPATCH, m.WorkerDied, Peer.nothing)
+
+
 @bug("liveness", 12)
 def an_end_wakes_only_the_first_who_waits(patch: pytest.MonkeyPatch) -> None:
     real = Waiters.pop
     patch.setattr(Waiters, "pop", lambda self, job_id: real(self, job_id)[:1])
+
+
+@bug("liveness", 0)
+def waiting_again_for_a_job_that_ended_meanwhile_is_not_answered(patch: pytest.MonkeyPatch) -> None:
+    real = Peer._waiting
+
+    def waiting(self: Peer, message: m.Wait, reply: Any) -> None:
+        wait, ended, missing = reply
+        real(self, message, (wait, ended[:0] if len(message.jobs) > 1 else ended, missing))
+
+    patch.setattr(Peer, "_waiting", waiting)
 
 
 # --- the wire -----------------------------------------------------------------------------------------------------
@@ -139,6 +169,18 @@ def a_frame_that_is_cut_in_its_header_is_lost(patch: pytest.MonkeyPatch) -> None
     patch.setattr(FrameReader, "feed", feed)
 
 
+@bug("liveness", 19)
+def a_connection_that_says_nothing_is_waited_for(patch: pytest.MonkeyPatch) -> None:
+    async def keep_heard(self: Link, ttl_ms: int, scope: Any) -> None:
+        number = 0
+        while True:
+            number += 1
+            self.send_nowait(m.Ping(number))
+            await asyncio.sleep(ttl_ms / 3000)
+
+    patch.setattr(Link, "_keep_heard", keep_heard)
+
+
 # --- the client ---------------------------------------------------------------------------------------------------
 
 
@@ -155,9 +197,27 @@ def a_submit_that_is_sent_again_looks_like_a_new_one(patch: pytest.MonkeyPatch) 
     patch.setattr(Submitter, "_send_more", send_more)
 
 
+@bug("I1", 3)
+def a_submit_counts_as_accepted_when_its_connection_is_lost(patch: pytest.MonkeyPatch) -> None:
+    real = Submitter.connected
+
+    def connected(self: Submitter) -> None:
+        for parcel in self._in_flight.values():
+            for receipt in parcel.receipts:
+                receipt.accepted()
+        real(self)
+
+    patch.setattr(Submitter, "connected", connected)
+
+
 @bug("liveness", 0)
 def nobody_asks_for_the_ends_again_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Endings, "ask_all", lambda self, unanswered: None)
+
+
+@bug("liveness", 0)
+def a_question_is_not_asked_again_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Questions, "connected", lambda self: None)
 
 
 # --- the worker ---------------------------------------------------------------------------------------------------
@@ -179,6 +239,17 @@ def a_worker_hears_of_a_cancel_only_when_it_returns(patch: pytest.MonkeyPatch) -
     patch.setattr(Session, "_cancel", lambda self, message: None)
 
 
+@bug("I7", 1)
+def ends_that_were_sent_and_not_answered_are_dropped_with_the_connection(patch: pytest.MonkeyPatch) -> None:
+    real = SettleBox.resume
+
+    def resume(self: SettleBox) -> Any:
+        self._sent.clear()
+        return real(self)
+
+    patch.setattr(SettleBox, "resume", resume)
+
+
 @bug("I8", 1)
 def a_run_that_is_held_is_offered_again_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
     real = Session._welcomed
@@ -189,3 +260,13 @@ def a_run_that_is_held_is_offered_again_after_a_reconnect(patch: pytest.MonkeyPa
         self._runners.offer(held)
 
     patch.setattr(Session, "_welcomed", welcomed)
+
+
+@bug("I7", 1)
+def a_worker_gives_back_what_is_done_when_it_returns(patch: pytest.MonkeyPatch) -> None:
+    real = SettleBox.put
+
+    def put(self: SettleBox, item: m.SettleItem) -> None:
+        real(self, item if self._outlet.connected else m.SettleItem(item.job, item.fence, m.RunEnd.RELEASED))
+
+    patch.setattr(SettleBox, "put", put)

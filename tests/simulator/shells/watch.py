@@ -93,12 +93,11 @@ class Watch:
 
     def _look_for_the_absent(self) -> None:
         world = self._world
-        if world.loop.now_ms < max(self._calm_ms, world.witness.begun_ms) + BACK_MS:
-            return
         present = [client.party for client in world.clients if client.queue is not None]
         present += [worker.process.main for worker in world.workers if not worker.process.over]
         for party in present:
-            if self._standing(party) is None:
+            since_ms = max(self._calm_ms, world.witness.begun_ms, party.born_ms)
+            if world.loop.now_ms > since_ms + BACK_MS and self._standing(party) is None:
                 raise Violation(f"liveness: {party} is not back")
 
     def _look_at_graves(self) -> None:

@@ -36,6 +36,8 @@ class Asked(NamedTuple):
     body: bytes
     delay_ms: int
     due_ms: int
+    # Nobody in these worlds asks for any.
+    terms: None = None
 
 
 class Plan(NamedTuple):
