@@ -25,7 +25,7 @@ from aioqueue.broker.backlog import room_for_more
 from aioqueue.broker.backup import Backup
 from aioqueue.broker.beats import Beats
 from aioqueue.broker.bodies import Bodies
-from aioqueue.broker.compaction import Compactor
+from aioqueue.broker.compaction import USUAL_BOUNDS, Compactor, JournalBounds
 from aioqueue.broker.crowd import LOOK_SECONDS, Crowd
 from aioqueue.broker.disk import DiskWatch
 from aioqueue.broker.engine import Engine
@@ -64,7 +64,6 @@ from aioqueue.limits import (
     HEARTBEATS_A_TTL,
     IDLE_MS,
     ITEMS_A_FRAME_MAX,
-    JOURNAL_BOUND_BYTES,
     SESSION_TTL_MS,
     SLOW_FROM,
     SLOW_SECONDS_MAX,
@@ -138,12 +137,12 @@ class Broker:
         limits: BacklogLimits = USUAL_LIMITS,
         disk: DiskWatch | None = None,
         body_cache_bytes: int | None = BODY_CACHE_BYTES,
-        journal_bound_bytes: int | None = JOURNAL_BOUND_BYTES,
+        bounds: JournalBounds | None = USUAL_BOUNDS,
     ) -> AsyncIterator[Broker]:
         """Lead the journal, recover, and run until the block is left; both files are closed then.
 
         `body_cache_bytes` bounds what is held of the arguments of living jobs, None where the journal forgets them.
-        The log that recovery reads is kept to `journal_bound_bytes` or twice what lives; None never trims the journal.
+        The journal is kept within `bounds`; None never trims it.
         Raises `JournalError` for what cannot be opened or replayed, and out of the block when the journal fails later.
         """
         try:
@@ -156,7 +155,7 @@ class Broker:
                 partition = Partition(session_ttl_ms, limits)
                 bodies = Bodies(journal, body_cache_bytes, path)
                 overlay = Overlay(archive, clock, bodies)
-                span = LogSpan(journal_bound_bytes or JOURNAL_BOUND_BYTES)
+                span = LogSpan((bounds or USUAL_BOUNDS).log_bytes)
                 tail = leadership.position
                 recovered = await recover(journal, archive, overlay, bodies, partition, span, tail, path, clock)
                 broker = cls((partition, journal, leadership), archive, overlay, bodies, clock, path)
@@ -165,8 +164,8 @@ class Broker:
                 broker.disk = broker._statistician.disk = disk
                 if disk is not None and disk.low is not None:
                     broker.engine.post(c.LimitAdmission(disk.low), _nothing)
-                if journal_bound_bytes is not None:
-                    broker.compactor = Compactor(broker.engine, journal, overlay, bodies, journal_bound_bytes, path)
+                if bounds is not None:
+                    broker.compactor = Compactor(broker.engine, journal, overlay, bodies, bounds, path)
                 async with broker._running():
                     yield broker
             finally:

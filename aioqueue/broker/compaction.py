@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.engine import Engine
@@ -31,6 +31,7 @@ from aioqueue.limits import (
     CARRY_BYTES_TARGET,
     CARRY_ITEMS_MAX,
     ITEM_BYTES,
+    JOURNAL_BOUND_BYTES,
     JOURNAL_HISTORY_BYTES,
 )
 
@@ -40,11 +41,22 @@ log = logging.getLogger(__name__)
 _LIVES: Final = 2
 
 
+class JournalBounds(NamedTuple):
+    """How long the log may be (or twice what lives), and how much more the file may have of what lies below it."""
+
+    log_bytes: int = JOURNAL_BOUND_BYTES
+    history_bytes: int = JOURNAL_HISTORY_BYTES
+
+
+USUAL_BOUNDS: Final = JournalBounds()
+
+
 class Compactor:
     """One for each engine; `run` is its life."""
 
     def __init__(
-        self, engine: Engine, journal: Journal, overlay: Overlay, bodies: Bodies, bound_bytes: int, path: str,
+        self, engine: Engine, journal: Journal, overlay: Overlay, bodies: Bodies, bounds: JournalBounds,
+        path: str,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._state = engine.partition.state
@@ -52,8 +64,7 @@ class Compactor:
         self._journal = journal
         self._overlay = overlay
         self._bodies = bodies
-        self._bound_bytes = bound_bytes
-        self.history_bytes = JOURNAL_HISTORY_BYTES
+        self._bounds = bounds
         self._path = path
         # What was carried by this process, what others had appended when that was last looked at, and what of it may
         # still be carried: no more than a few segments, or a long quiet time would end in a burst.
@@ -68,7 +79,7 @@ class Compactor:
         # What an earlier process decided, or had begun.
         await self._trim(self._state.base)
         while True:
-            allowed_bytes = max(self._bound_bytes, _LIVES * living_bytes(self._state))
+            allowed_bytes = max(self._bounds.log_bytes, _LIVES * living_bytes(self._state))
             base = self._span.second
             if self._span.log_bytes <= allowed_bytes or base is None:
                 await self._span.written(max(1, allowed_bytes - self._span.log_bytes))
@@ -100,7 +111,7 @@ class Compactor:
         while (needed := self._bodies.oldest_needed()) is not None and needed < base:
             # Somebody reads arguments where they lay before they were carried, which does not take long.
             await self._span.written(1)
-        await self._journal.trim(base, self._span.log_bytes + self.history_bytes)
+        await self._journal.trim(base, self._span.log_bytes + self._bounds.history_bytes)
 
     # --- carrying ---------------------------------------------------------------------------------------------------
 

@@ -11,13 +11,14 @@ from aioqueue.archive.base import KeepRule
 from aioqueue.archive.memory import MemoryArchive
 from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.broker.broker import MEMORY_PATH, Broker
+from aioqueue.broker.compaction import USUAL_BOUNDS, JournalBounds
 from aioqueue.broker.disk import DiskWatch
 from aioqueue.clock import Clock
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.journal.batch import JOURNAL_ID_BYTES
 from aioqueue.journal.memory import MemoryJournal, MemoryStore
 from aioqueue.journal.sqlite import SqliteJournal
-from aioqueue.limits import BODY_CACHE_BYTES, EMBEDDED_DISK_RESERVE_BYTES, JOURNAL_BOUND_BYTES, SESSION_TTL_MS
+from aioqueue.limits import BODY_CACHE_BYTES, EMBEDDED_DISK_RESERVE_BYTES, SESSION_TTL_MS
 from aioqueue.transport.address import MemoryAddress, SqliteAddress
 
 
@@ -40,11 +41,11 @@ async def open_broker(
     disk_reserve: int = EMBEDDED_DISK_RESERVE_BYTES,
     body_cache_bytes: int = BODY_CACHE_BYTES,
     keep: KeepRule | None = None,
-    journal_bound_bytes: int = JOURNAL_BOUND_BYTES,
+    bounds: JournalBounds = USUAL_BOUNDS,
 ) -> AsyncIterator[Broker]:
     """A broker on the storage that the address names, running until the block is left. With less than `disk_reserve`
     bytes free it takes no new jobs; 0 is not to look. With `memory:` all arguments stay in memory, whatever
-    `body_cache_bytes` says. `keep` is how long it keeps what has ended.
+    `body_cache_bytes` says. `keep` is how long it keeps what has ended, `bounds` how long the journal may be.
 
     Raises `JournalInUse`, `JournalNewer`, `NotAJournal`, `JournalDamaged`, `HistoryLost`, `ArchiveFailed` at the
     beginning, and `JournalFailed` or `ArchiveFailed` out of the block when storage fails later.
@@ -59,7 +60,7 @@ async def open_broker(
             # An id of its own each time: clients of the one before must not take this for a history that was lost.
             ForgetfulJournal(MemoryStore(os.urandom(JOURNAL_ID_BYTES))), memory_archive,
             clock=clock, path=MEMORY_PATH, owner=owner, session_ttl_ms=session_ttl_ms, limits=limits,
-            body_cache_bytes=None, journal_bound_bytes=None,
+            body_cache_bytes=None, bounds=None,
         )  # fmt: skip
     else:
         path = address.path
@@ -73,7 +74,7 @@ async def open_broker(
             journal, sqlite_archive, clock=clock, path=path, owner=owner, session_ttl_ms=session_ttl_ms, limits=limits,
             disk=disk,
             body_cache_bytes=body_cache_bytes,
-            journal_bound_bytes=journal_bound_bytes,
+            bounds=bounds,
         )  # fmt: skip
     async with opening as broker:
         yield broker

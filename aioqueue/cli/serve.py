@@ -35,6 +35,12 @@ def serve(
     archive_bound: Annotated[
         str, typer.Option(metavar="SIZE", help="What ended jobs may have of the disk; the oldest successes go first.")
     ] = "10GiB",
+    journal_bound: Annotated[
+        str, typer.Option(metavar="SIZE", help="So much of the journal, or twice what lives, is read at a start.")
+    ] = "256MiB",
+    journal_history: Annotated[
+        str, typer.Option(metavar="SIZE", help="How much more of the journal, which no start reads, stays on the disk.")
+    ] = "1GiB",
     body_cache: Annotated[
         str, typer.Option(metavar="SIZE", help="Arguments held in memory; more are read back from the journal.")
     ] = "256MiB",
@@ -46,7 +52,7 @@ def serve(
     from aioqueue.cli.running import run_long
     from aioqueue.cli.serving import Kept, Place, checked, serve_until_stopped
 
-    kept = Kept(keep_succeeded, keep_dead, keep_cancelled, keep_expired, archive_bound)
+    kept = Kept(keep_succeeded, keep_dead, keep_cancelled, keep_expired, archive_bound, journal_bound, journal_history)
     place = checked(
         Place(host, port, journal, session_ttl, max_backlog_jobs, max_backlog_bytes, disk_reserve, body_cache, kept)
     )

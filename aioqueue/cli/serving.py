@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup
 
 from aioqueue.archive.base import KeepRule
 from aioqueue.broker.broker import Broker
+from aioqueue.broker.compaction import JournalBounds
 from aioqueue.broker.opening import open_broker
 from aioqueue.cli.collector import keep_frozen, uncollected
 from aioqueue.cli.manager import Manager, manager
@@ -27,6 +28,7 @@ from aioqueue.limits import (
     ARCHIVE_BYTES_MAX_MIN,
     BACKLOG_BYTES_MAX_MIN,
     BODY_CACHE_BYTES_MIN,
+    JOURNAL_BOUND_BYTES_MIN,
     SESSION_TTL_MS_MIN,
 )
 from aioqueue.model.durations import to_ms
@@ -43,13 +45,15 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Kept(NamedTuple):
-    """How long the ends of jobs are kept, and in how much room at most, as it was written."""
+    """How long the ends of jobs are kept, and in how much room at most, they and the journal; as it was written."""
 
     succeeded: str = "1d"
     dead: str = "30d"
     cancelled: str = "30d"
     expired: str = "30d"
     archive_bound: str = "10GiB"
+    journal_bound: str = "256MiB"
+    journal_history: str = "1GiB"
 
 
 class Place(NamedTuple):
@@ -74,6 +78,7 @@ def checked(place: Place) -> Place:
     _disk_reserve(place)
     _body_cache(place)
     _keep(place.kept)
+    _bounds(place.kept)
     return place
 
 
@@ -112,6 +117,7 @@ async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json
         limits=_limits(place),
         disk_reserve=_disk_reserve(place),
         keep=_keep(place.kept),
+        bounds=_bounds(place.kept),
         body_cache_bytes=_body_cache(place),
     )
     async with AsyncExitStack() as stack:
@@ -226,6 +232,11 @@ def _keep(kept: Kept) -> KeepRule:
         to_ms(kept.succeeded, option="keep-succeeded"), to_ms(kept.dead, option="keep-dead"),
         to_ms(kept.cancelled, option="keep-cancelled"), to_ms(kept.expired, option="keep-expired"), bytes_max,
     )  # fmt: skip
+
+
+def _bounds(kept: Kept) -> JournalBounds:
+    log_bytes = _at_least(JOURNAL_BOUND_BYTES_MIN, "journal-bound", kept.journal_bound)
+    return JournalBounds(log_bytes, to_bytes(kept.journal_history, option="journal-history"))
 
 
 def _body_cache(place: Place) -> int:

@@ -242,7 +242,8 @@ def _bind(state: State, job: Job) -> None:
         return
     for at_ms in (terms.deadline_ms, 0 if job.runs else terms.expires_ms):
         if at_ms:
-            state.ends.add(at_ms, job.seq, job.id)
+            # Not by its place in the line: that changes, and a replay may first hear of the job after it has.
+            state.ends.add(at_ms, 0, job.id)
     if terms.inherits:
         state.children.setdefault(terms.parent, {})[job.id] = None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from aioqueue.broker.compaction import JournalBounds
 from aioqueue.broker.opening import open_broker
 from aioqueue.cli.checking import Replay
 from aioqueue.client.queue import Queue
@@ -28,7 +29,7 @@ from tests.support.shell import Shell
 async def cut(folder: Path) -> Path:
     """A journal whose log was cut: jobs 1 to 5 were carried, 6 to 80 are over."""
     path = folder / "cut.db"
-    async with open_broker(SqliteAddress(str(path)), clock=SystemClock(), journal_bound_bytes=20_000) as broker:
+    async with open_broker(SqliteAddress(str(path)), clock=SystemClock(), bounds=JournalBounds(20_000)) as broker:
         await churn(broker, range(1, 6), living=True)
         await churn(broker, range(6, 81))
         await eventually(lambda: broker.engine.partition.state.base > HOME_POSITIONS)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from aioqueue import JobNotFound, Queue
+from aioqueue.broker.compaction import JournalBounds
 from aioqueue.broker.opening import open_broker
 from aioqueue.cli.salvaging import salvage
 from aioqueue.clock import ManualClock, SystemClock
@@ -242,7 +243,7 @@ def test_an_old_copy_is_put_back_as_a_journal_of_its_own(journal: Path, shell: S
 async def cut(folder: Path) -> Path:
     """A journal whose log was cut twice at least: jobs 1 to 5 were carried, 6 to 120 are over and in the archive."""
     path = folder / "cut.db"
-    async with open_broker(SqliteAddress(str(path)), clock=SystemClock(), journal_bound_bytes=20_000) as broker:
+    async with open_broker(SqliteAddress(str(path)), clock=SystemClock(), bounds=JournalBounds(20_000)) as broker:
         await churn(broker, range(1, 6), living=True)
         await churn(broker, range(6, 121))
         await eventually(lambda: broker.engine.partition.state.base > 5 * HOME_POSITIONS)

@@ -240,6 +240,11 @@ def test_a_size_that_cannot_be_is_refused_at_once(folder: Path, option: str, siz
     assert option in sentence
 
 
+@pytest.mark.parametrize("size", ["100KiB", "much"])
+def test_a_journal_bound_that_cannot_be_is_refused_at_once(folder: Path, size: str) -> None:
+    assert "journal-bound" in run("serve", "--journal-bound", size, cwd=folder).refused()
+
+
 def test_a_full_broker_tells_whoever_submits_what_to_do(folder: Path) -> None:
     with serving(folder, "--max-backlog-jobs", "1") as served:
         served.run("submit", "shop.add", "[1]")

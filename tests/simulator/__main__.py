@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.simulator import planted, world
+from tests.simulator import planted, planted_log, world
 from tests.simulator.checker import Violation
 from tests.simulator.shells import planted as shells_planted
 from tests.simulator.shells import world as shells_world
@@ -40,7 +40,7 @@ class Level(NamedTuple):
 
 
 LEVELS = {
-    1: Level(world.simulate, planted.BUGS, "commands", lambda outcome: outcome.commands),
+    1: Level(world.simulate, planted_log.BUGS, "commands", lambda outcome: outcome.commands),
     2: Level(shells_world.simulate, shells_planted.BUGS, "callbacks", lambda outcome: outcome.steps),
 }
 

@@ -119,8 +119,8 @@ class Broker:
     # --- a life ---
 
     def _recover(self) -> None:
-        self._journal = MemoryJournal(self.store, self.faults)
-        leadership = run(self._journal.lead("sim", self._clock.wall_ms))
+        self.journal = MemoryJournal(self.store, self.faults)
+        leadership = run(self.journal.lead("sim", self._clock.wall_ms))
         self._chain = leadership.chain
         self._bodies = Bodies(self._journal)
         if self._memory is not None:
@@ -130,13 +130,18 @@ class Broker:
         self.in_flight: Decided | None = None
         self.next: Decided | None = None
         self.more = True
-        for batch in batches(self._journal):
+        self.partition.start_at(self.store.first)
+        for batch in batches(self.journal):
             owed = replay(self.partition, batch)
             is_owed = batch.position > self.archive.synced
             self._bodies.take_replayed(owed.arguments, owed.effects, owed=is_owed)
             for effect in owed.effects:
                 if is_owed:
                     self._keep(effect, batch.position)
+        if self.partition.state.partial:
+            raise Violation(f"I17: the log begins at {self.store.first}, and nothing says that it may")
+        # The base whose record is durable: what lies below may be trimmed.
+        self.base = self.partition.state.base
         self.partition.begin(self._clock.now())
 
     def undurable(self) -> list[Decided]:
@@ -303,7 +308,7 @@ class Broker:
         decided = self.in_flight
         assert decided is not None
         try:
-            self.durable = run(self._journal.append(decided.data, self.durable))
+            self.durable = run(self.journal.append(decided.data, self.durable))
         except JournalUnavailable:
             return False
         self.observe(decided)
@@ -318,6 +323,8 @@ class Broker:
 
     def _release(self, replies: list[tuple[Entry, Any]], effects: list[Effect]) -> None:
         for entry, reply in replies:
+            if isinstance(entry.command, c.MoveBase) and reply:
+                self.base = entry.command.base
             if entry.connection is not None and entry.request is not None and entry.connection.open:
                 self._answer(entry.connection, entry.request, reply)
         for effect in effects:

@@ -70,6 +70,10 @@ class Checker:
                 self._goes_on[event.fence] = event.state is JobState.SCHEDULED
             if isinstance(event, e.JobSubmitted):
                 self._judge_submit(event, bodies, wall_ms)
+            elif isinstance(event, e.JobCarried):
+                body = bodies[event.body_offset : event.body_offset + event.body_bytes]
+                same = body == self.drafts[event.id].body
+                self._require(same, f"I2: job {event.id.hex()} was carried with other arguments")
             elif isinstance(event, e.JobLeased):
                 self._attempts[event.fence] = self._life(event.id, "leased").failures + 1
                 self._deadlines[event.fence] = self.history.bounds.of(event.id).deadline_ms

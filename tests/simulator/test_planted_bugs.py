@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.simulator.checker import Violation
-from tests.simulator.planted import BUGS, Bug
+from tests.simulator.planted import Bug
+from tests.simulator.planted_log import BUGS
 from tests.simulator.world import simulate
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.simulator.checker import Violation
-from tests.simulator.world import Outcome, simulate
+from tests.simulator.world import CUTTING_SEEDS, Outcome, simulate
 
 FIXED_SEEDS = 200
 # The rest is for the simulator of the whole program.
@@ -33,6 +33,14 @@ def test_no_fixed_seed_breaks_a_promise(first: int) -> None:
     assert sum(outcome.commands for outcome in outcomes) > 5_000
     assert sum(outcome.jobs for outcome in outcomes) > 1_000
     assert sum(outcome.crashes for outcome in outcomes) > 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("first", range(CUTTING_SEEDS + 1, CUTTING_SEEDS + 81, 20))
+def test_no_world_in_which_the_log_is_cut_breaks_a_promise(first: int) -> None:
+    outcomes = [judge(seed) for seed in range(first, first + 20, 2)]
+    assert sum(outcome.events for outcome in outcomes) > 5_000
 
 
 @pytest.mark.slow

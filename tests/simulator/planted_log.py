@@ -1,0 +1,159 @@
+"""More planted bugs, in the cutting of the log: records that are carried, bases that move, replays that begin there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from aioqueue.clock import Now
+from aioqueue.core import apply, decide
+from aioqueue.core import commands as c
+from aioqueue.core import events as e
+from aioqueue.core.homes import Homes
+from aioqueue.core.lanes import PriorityLane
+from aioqueue.core.partition import Partition
+from aioqueue.core.state import Job, State
+from tests.simulator.planted import BUGS, bug
+from tests.simulator.retention import Retention
+
+# All that are planted, those of `planted` and these.
+__all__ = ["BUGS"]
+
+
+@bug("I5", 1_001)
+def a_job_that_ended_before_it_was_carried_lives_again(patch: pytest.MonkeyPatch) -> None:
+    real = decide._DECIDE[c.CarryItems]
+    ended: dict[bytes, Job] = {}
+    finish = apply._finish
+
+    def remember(state: State, job: Job, *rest: Any) -> None:
+        ended[job.id] = replace(job)
+        finish(state, job, *rest)
+
+    def carry(state: State, command: c.CarryItems, now: Now, bodies: Any) -> decide.Decision:
+        returning = {
+            item.id: ended[item.id]
+            for item in command.jobs
+            if item.id not in state.jobs and item.id in ended and ended[item.id].home == item.home
+        }
+        living = dict(state.jobs)
+        state.jobs.update(returning)
+        try:
+            return real(state, command, now, bodies)
+        finally:
+            state.jobs = living
+
+    carried = apply.APPLY[e.JobCarried]
+
+    def take_back(state: State, event: e.JobCarried, body: bytes | None, at: apply.Moment) -> None:
+        was, state.partial = state.partial, True
+        carried(state, event, body, at)
+        state.partial = was
+
+    patch.setattr(apply, "_finish", remember)
+    patch.setitem(decide._DECIDE, c.CarryItems, carry)
+    patch.setitem(apply.APPLY, e.JobCarried, take_back)
+
+
+@bug("I2", 1_001)
+def the_base_does_not_wait_for_the_archive(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Retention, "is_archived", lambda self, position: True)
+
+
+@bug("I17", 1_001)
+def the_counters_are_lost_with_what_is_cut(patch: pytest.MonkeyPatch) -> None:
+    real = apply.APPLY[e.BaseMoved]
+
+    def moved(state: State, event: e.BaseMoved, body: bytes | None, at: apply.Moment) -> None:
+        real(state, replace(event, next_seq=0, next_fence=0, next_session=0), body, at)
+
+    patch.setitem(apply.APPLY, e.BaseMoved, moved)
+
+
+@bug("I17", 1_001)
+def sessions_have_no_home(patch: pytest.MonkeyPatch) -> None:
+    real = decide._DECIDE[c.CarryItems]
+
+    def carry(state: State, command: c.CarryItems, now: Now, bodies: Any) -> decide.Decision:
+        return real(state, c.CarryItems(command.jobs, []), now, bodies)
+
+    def of_jobs(homes: Homes) -> int | None:
+        return None if not homes._counts else max(homes._counts)
+
+    patch.setitem(decide._DECIDE, c.CarryItems, carry)
+    patch.setattr(Homes, "oldest", of_jobs)
+
+
+@bug("I17", 1_001)
+def the_log_is_cut_before_the_base_is_durable(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Retention, "base", lambda self: self._broker.partition.state.base)
+
+
+@bug("I17", 1_001)
+def carried_jobs_stand_behind_those_that_came_after_them(patch: pytest.MonkeyPatch) -> None:
+    real = apply._heard_of
+
+    def heard(state: State, job: Job) -> None:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(PriorityLane, "give_back", PriorityLane.push)
+            real(state, job)
+
+    patch.setattr(apply, "_heard_of", heard)
+
+
+@bug("I17", 1_001)
+def the_crashes_of_a_carried_job_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    real = apply._heard_of
+
+    def heard(state: State, job: Job) -> None:
+        job.crashes = 0
+        real(state, job)
+
+    patch.setattr(apply, "_heard_of", heard)
+
+
+@bug("I2", 1_001)
+def a_record_is_carried_with_the_arguments_of_its_neighbour(patch: pytest.MonkeyPatch) -> None:
+    real = Retention._body
+
+    def body(self: Retention, home: int, place: int) -> bytes:
+        job = next(iter(self._broker.partition.state.jobs.values()))
+        return real(self, home, place) if job.home > self._broker.durable else real(self, job.home, job.place)
+
+    def same(one: int, other: int) -> bool:
+        return True
+
+    patch.setattr(Retention, "_body", body)
+    patch.setattr(apply, "same_body", same)
+
+
+@bug("I17", 1_001)
+def what_happened_to_a_known_job_at_an_unknown_session_is_passed_over(patch: pytest.MonkeyPatch) -> None:
+    real = Partition._is_passed_over
+
+    def passed(self: Partition, event: e.Event, position: int) -> bool:
+        if isinstance(event, e.JobLeased) and event.session not in self.state.sessions:
+            return True
+        return real(self, event, position)
+
+    patch.setattr(Partition, "_is_passed_over", passed)
+
+
+@bug("I17", 1_001)
+def a_replay_from_a_base_begins_as_one_from_the_beginning(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Partition, "start_at", lambda self, first: None)
+
+
+@bug("I17", 1_001)
+def the_base_moves_past_what_still_lives(patch: pytest.MonkeyPatch) -> None:
+    real_see = Retention.see
+
+    def see(self: Retention) -> None:
+        real_see(self)
+        if self._seen is None and self._broker.durable > self._broker.partition.state.base:
+            self._seen = self._broker.durable, self._broker.durable
+
+    patch.setattr(Retention, "see", see)
+    patch.setattr(Homes, "oldest", lambda self: None)
