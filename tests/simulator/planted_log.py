@@ -22,7 +22,7 @@ from tests.simulator.retention import Retention
 __all__ = ["BUGS"]
 
 
-@bug("I5", 1_001)
+@bug("I5", 1_003)
 def a_job_that_ended_before_it_was_carried_lives_again(patch: pytest.MonkeyPatch) -> None:
     real = decide._DECIDE[c.CarryItems]
     ended: dict[bytes, Job] = {}
@@ -57,12 +57,12 @@ def a_job_that_ended_before_it_was_carried_lives_again(patch: pytest.MonkeyPatch
     patch.setitem(apply.APPLY, e.JobCarried, take_back)
 
 
-@bug("I2", 1_001)
+@bug("I2", 1_005)
 def the_base_does_not_wait_for_the_archive(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Retention, "is_archived", lambda self, position: True)
 
 
-@bug("I17", 1_001)
+@bug("I17", 1_051)
 def the_counters_are_lost_with_what_is_cut(patch: pytest.MonkeyPatch) -> None:
     real = apply.APPLY[e.BaseMoved]
 
@@ -72,7 +72,7 @@ def the_counters_are_lost_with_what_is_cut(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(apply.APPLY, e.BaseMoved, moved)
 
 
-@bug("I17", 1_001)
+@bug("I17", 1_003)
 def sessions_have_no_home(patch: pytest.MonkeyPatch) -> None:
     real = decide._DECIDE[c.CarryItems]
 
@@ -86,12 +86,19 @@ def sessions_have_no_home(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Homes, "oldest", of_jobs)
 
 
-@bug("I17", 1_001)
+@bug("I17", 1_027)
 def the_log_is_cut_before_the_base_is_durable(patch: pytest.MonkeyPatch) -> None:
+    real = Retention.act
+
+    def act(self: Retention) -> None:
+        real(self)
+        self.trim()
+
     patch.setattr(Retention, "base", lambda self: self._broker.partition.state.base)
+    patch.setattr(Retention, "act", act)
 
 
-@bug("I17", 1_001)
+@bug("I17", 1_003)
 def carried_jobs_stand_behind_those_that_came_after_them(patch: pytest.MonkeyPatch) -> None:
     real = apply._heard_of
 
@@ -103,7 +110,7 @@ def carried_jobs_stand_behind_those_that_came_after_them(patch: pytest.MonkeyPat
     patch.setattr(apply, "_heard_of", heard)
 
 
-@bug("I17", 1_001)
+@bug("I17", 1_003)
 def the_crashes_of_a_carried_job_are_forgotten(patch: pytest.MonkeyPatch) -> None:
     real = apply._heard_of
 
@@ -114,7 +121,7 @@ def the_crashes_of_a_carried_job_are_forgotten(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(apply, "_heard_of", heard)
 
 
-@bug("I2", 1_001)
+@bug("I2", 1_003)
 def a_record_is_carried_with_the_arguments_of_its_neighbour(patch: pytest.MonkeyPatch) -> None:
     real = Retention._body
 
@@ -129,7 +136,7 @@ def a_record_is_carried_with_the_arguments_of_its_neighbour(patch: pytest.Monkey
     patch.setattr(apply, "same_body", same)
 
 
-@bug("I17", 1_001)
+@bug("I17", 1_017)
 def what_happened_to_a_known_job_at_an_unknown_session_is_passed_over(patch: pytest.MonkeyPatch) -> None:
     real = Partition._is_passed_over
 
@@ -141,12 +148,12 @@ def what_happened_to_a_known_job_at_an_unknown_session_is_passed_over(patch: pyt
     patch.setattr(Partition, "_is_passed_over", passed)
 
 
-@bug("I17", 1_001)
+@bug("I17", 1_003)
 def a_replay_from_a_base_begins_as_one_from_the_beginning(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Partition, "start_at", lambda self, first: None)
 
 
-@bug("I17", 1_001)
+@bug("I17", 1_003)
 def the_base_moves_past_what_still_lives(patch: pytest.MonkeyPatch) -> None:
     real_see = Retention.see
 
