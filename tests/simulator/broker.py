@@ -122,7 +122,7 @@ class Broker:
         self.journal = MemoryJournal(self.store, self.faults)
         leadership = run(self.journal.lead("sim", self._clock.wall_ms))
         self._chain = leadership.chain
-        self._bodies = Bodies(self._journal)
+        self._bodies = Bodies(self.journal)
         if self._memory is not None:
             self._bodies.bytes_max = self._memory[0] * BODY_BYTES
             self._bodies.ahead_bytes_max = max(1, self._memory[0] // 2) * BODY_BYTES

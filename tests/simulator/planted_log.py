@@ -22,7 +22,7 @@ from tests.simulator.retention import Retention
 __all__ = ["BUGS"]
 
 
-@bug("I5", 1_003)
+@bug("I5", 1_009)
 def a_job_that_ended_before_it_was_carried_lives_again(patch: pytest.MonkeyPatch) -> None:
     real = decide._DECIDE[c.CarryItems]
     ended: dict[bytes, Job] = {}
@@ -86,7 +86,7 @@ def sessions_have_no_home(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Homes, "oldest", of_jobs)
 
 
-@bug("I17", 1_027)
+@bug("I17", 1_035)
 def the_log_is_cut_before_the_base_is_durable(patch: pytest.MonkeyPatch) -> None:
     real = Retention.act
 
