@@ -269,9 +269,9 @@ def sessions_live_by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
     real = Partition.step
     ahead: dict[int, int] = {}
 
-    def step(self: Partition, commands: Any, now: Now, position: int) -> partition.Step:
+    def step(self: Partition, commands: Any, now: Now, *others: Any, **named: Any) -> partition.Step:
         first = ahead.setdefault(id(self), now.wall_ms - now.mono_ms)
-        return real(self, commands, now._replace(mono_ms=now.wall_ms - first), position)
+        return real(self, commands, now._replace(mono_ms=now.wall_ms - first), *others, **named)
 
     patch.setattr(Partition, "step", step)
 
