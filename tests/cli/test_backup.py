@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,7 +82,7 @@ def folder(tmp_path: Path) -> Path:
 def test_every_job_that_was_acknowledged_before_is_in_the_backup_once_and_as_it_was(folder: Path) -> None:
     with serving(folder) as served, working(served), loading(served.url, folder) as told:
         while len(words_of(told)) < 100:
-            pass
+            time.sleep(0.05)
         before = words_of(told)
         made = served.run("backup", "copy.db", "--json")
         assert made.code == 0, made
@@ -127,6 +128,7 @@ def test_nothing_is_left_where_a_backup_was_interrupted(folder: Path) -> None:
         )  # fmt: skip
         while not list(folder.glob("copy.db.*.unfinished")):
             assert backing.poll() is None
+            time.sleep(0.05)
         backing.send_signal(signal.SIGINT)
         backing.communicate(timeout=PATIENCE_SECONDS)
         assert backing.returncode == 130
