@@ -81,3 +81,10 @@ def test_nobody_is_told_to_install_somebody_elses_package(page: Path) -> None:
     text = "\n".join(block.text for language in ("sh", "ini", "text") for block in blocks(page, language))
     installed = [word for match in re.findall(r"\binstall\b([^&|\n]*)", text) for word in match.split()]
     assert not [word for word in installed if re.split(r"[\[=<>~]", word.strip("'\""))[0] == "aioqueue"]
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
+def test_no_page_names_a_test_that_there_is_not(page: Path) -> None:
+    for path, test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", page.read_text(encoding="utf-8")):
+        assert (ROOT / path).exists(), path
+        assert not test or f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{test}"

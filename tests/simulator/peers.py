@@ -34,6 +34,10 @@ class Submission(NamedTuple):
     resend: bool
     there: frozenset[bytes] = frozenset()
 
+    @property
+    def key(self) -> bytes:
+        return b"".join(draft.id for draft in self.drafts)
+
 
 class Resumption(NamedTuple):
     """What a returning worker carries."""
@@ -94,7 +98,7 @@ class Client(Peer):
     def __init__(self, name: str, rng: Random, checker: Checker, drafts: Drafts) -> None:
         super().__init__(name, rng, checker)
         self._drafts = drafts
-        # Submissions by the first of their ids.
+        # Submissions by all of their ids: two that begin with the same own id are two.
         self.unanswered: dict[bytes, Submission] = {}
         self.waiting: set[bytes] = set()
         self._mine: list[bytes] = []
@@ -138,7 +142,7 @@ class Client(Peer):
         if atomic and len(drafts) > 1:
             self._checker.atomic.append([draft.id for draft in drafts])
         submission = Submission(drafts, atomic, False)
-        self.unanswered[drafts[0].id] = submission._replace(resend=True)
+        self.unanswered[submission.key] = submission._replace(resend=True)
         self._ask_submit(connection, submission)
 
     def _ask_submit(self, connection: Connection, submission: Submission) -> None:
@@ -159,9 +163,9 @@ class Client(Peer):
     def welcomed(self, fresh: bool) -> None:
         connection = self.connection
         assert connection is not None
-        for first, submission in list(self.unanswered.items()):
+        for key, submission in list(self.unanswered.items()):
             if not submission.atomic and self._rng.random() < 0.3:
-                del self.unanswered[first]
+                del self.unanswered[key]
                 for draft in submission.drafts:
                     single = Submission([draft], False, True)
                     self.unanswered[draft.id] = single
@@ -203,9 +207,7 @@ class Client(Peer):
             if not (submission.atomic and isinstance(answer, QueueFull | DiskLow)):
                 raise Violation(f"I1: a submit was refused: {answer}")
             answer = [answer] * len(submission.drafts)
-        first = submission.drafts[0].id
-        if first in self.unanswered and self.unanswered[first].drafts == submission.drafts:
-            del self.unanswered[first]
+        self.unanswered.pop(submission.key, None)
         for draft, outcome in zip(submission.drafts, answer, strict=True):
             if draft.endless:
                 # Though it was refused: another copy of this submit may be on its way, and find room.
