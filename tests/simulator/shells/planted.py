@@ -27,7 +27,6 @@ from aioqueue.client.waiting import Endings
 from aioqueue.core import commands as c
 from aioqueue.errors import JournalUnavailable
 from aioqueue.protocol import messages as m
-from aioqueue.protocol.frames import FrameReader
 from aioqueue.worker.session import Session
 from aioqueue.worker.settles import SettleBox
 from tests.simulator.planted import Bug, Plant
@@ -154,19 +153,6 @@ def waiting_again_for_a_job_that_ended_meanwhile_is_not_answered(patch: pytest.M
 
 
 # --- the wire -----------------------------------------------------------------------------------------------------
-
-
-@bug("liveness", 27)
-def a_frame_that_is_cut_in_its_header_is_lost(patch: pytest.MonkeyPatch) -> None:
-    real = FrameReader.feed
-
-    def feed(self: FrameReader, data: bytes) -> list[bytes]:
-        payloads = real(self, data)
-        if len(self._partial) < 4:
-            self._partial = bytearray()
-        return payloads
-
-    patch.setattr(FrameReader, "feed", feed)
 
 
 @bug("liveness", 19)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 0.1
 BACK_MS: Final = 30_000
+# The slowest syncs and bulks that were under way when the storm ended, one behind the other.
+SETTLE_MS: Final = 7_000
 # A second, the network's delays, and the look itself.
 IDLE_MS: Final = 1_000 + 400
 # Twice the grace of a cancelled task, the network's delays, and the look itself.
@@ -46,11 +48,12 @@ class Watch:
     async def until_all_is_done(self, patience_ms: int) -> None:
         """All users are through, all jobs are over, and on the way there nobody waits longer than is promised."""
         world = self._world
-        self._calm_ms = world.loop.now_ms
+        end_ms = world.loop.now_ms + patience_ms
+        self._calm_ms = world.loop.now_ms + SETTLE_MS
         while not self._all_is_done():
             world.judge()
             self._look()
-            if world.loop.now_ms > self._calm_ms + patience_ms:
+            if world.loop.now_ms > end_ms:
                 raise Violation(f"liveness: {self._unrest()}")
             await asyncio.sleep(LOOK_SECONDS)
         world.judge()
@@ -127,7 +130,7 @@ class Watch:
         if not ready or suspects or wire is None or process.over or len(process.runs) >= worker.slots:
             self._idle_ms.pop(worker, None)
             return
-        since_ms = max(self._idle_ms.setdefault(worker, world.loop.now_ms), wire.welcomed_ms)
+        since_ms = max(self._idle_ms.setdefault(worker, world.loop.now_ms), wire.welcomed_ms, self._calm_ms)
         if world.loop.now_ms > since_ms + IDLE_MS:
             raise Violation(f"liveness: {process.main} is idle beside a ready job")
 

@@ -33,7 +33,7 @@ TTL_MS: Final = 1_000
 STORM_MS: Final = 6_000
 # After the storm: everything is over by then, a reconnect of 30 s and some waits of a few seconds included.
 CALM_MS: Final = 60_000
-PATIENCE_MS: Final = 8_000
+PATIENCE_MS: Final = 12_000
 
 
 class Outcome(NamedTuple):
