@@ -143,6 +143,8 @@ class Campaign:
 
     async def _strike(self, kill: Kill) -> None:
         if kill.victim is Victim.SUPERVISOR:
+            # Killed before their processes work, all of them would work never.
+            await self._work()
             self.kills[kill.victim] += 1
             await self._strike_supervisor(int(kill.chance * SUPERVISORS))
         elif kill.victim is Victim.WORKER:
