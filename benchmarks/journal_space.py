@@ -62,7 +62,12 @@ async def sqlite(folder: Path, count: int, *, trim: bool) -> None:
         print(f"{'':24} and {path.stat().st_size >> 20} MiB when nearly all of it was trimmed")
     else:
         await journal.aclose()
-    path.unlink()
+    remove(folder, path.name)
+
+
+def remove(folder: Path, name: str) -> None:
+    for each in folder.glob(f"{name}*"):
+        each.unlink()
 
 
 async def segments(folder: Path, count: int) -> None:
@@ -80,6 +85,8 @@ async def segments(folder: Path, count: int) -> None:
         if handle < 0 or size >= SEGMENT_BYTES:
             number, size = number + 1, 0
             files.append(folder / f"segment-{number}")
+            if handle >= 0:
+                os.close(handle)
             handle = os.open(files[-1], os.O_CREAT | os.O_WRONLY | os.O_APPEND)
             while len(files) > LOG_BYTES // SEGMENT_BYTES + 1:
                 files.popleft().unlink()
@@ -88,7 +95,9 @@ async def segments(folder: Path, count: int) -> None:
         await asyncio.to_thread(write, BATCH)
         appends.append(time.perf_counter() - start)
         size += len(BATCH)
+    os.close(handle)
     told("segment files", appends, time.perf_counter() - began, time.process_time() - cpu, peak)
+    remove(folder, "segment-")
 
 
 async def main(mib: int) -> None:
