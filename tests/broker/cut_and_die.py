@@ -22,10 +22,10 @@ async def live(path: str, number: int) -> None:
         while True:
             number += 1
             await ask(broker, c.SubmitJobs([new_job(number, body=b"%d;" % number * 50)]))
-            print("there", number, broker.engine.partition.state.base, flush=True)
+            print("there", number, flush=True)
             if number % 10:
                 await ask(broker, c.CancelJob(job_id(number), NAMESPACE))
-                print("over", number, broker.engine.partition.state.base, flush=True)
+                print("over", number, flush=True)
 
 
 if __name__ == "__main__":
