@@ -157,6 +157,10 @@ BODY_OVERHEAD_BYTES: Final = 140
 # lines would hold the engine up.
 AHEAD_JOBS: Final = 2_048
 AHEAD_BYTES_MAX: Final = 16 * MIB
+# The arguments of the jobs that one batch leases; and what may wait to be sent to a worker before it is given nothing
+# more, until most of it has left. Together well below OUTBOX_BYTES_MAX, or one with many slots would be cut off.
+LEASED_BYTES_TARGET: Final = 4 * MIB
+DELIVERIES_BYTES_MAX: Final = 8 * MIB
 # One go at the journal, which an append may have to wait for.
 GET_BYTES_MAX: Final = 1 * MIB
 GET_EXTENTS_MAX: Final = 64

@@ -229,8 +229,15 @@ class Broker:
 
     async def attend(self, stream: Stream) -> None:
         """Serve one connection until it ends; what its peer does wrong, or a defect here, ends nothing else."""
+        peer: Peer | None = None
+
+        def outbox_grew(size: int) -> None:
+            self.crowd.outbox_grew(size)
+            if peer is not None and peer.throttled:
+                peer.throttle()
+
         connection = Connection(
-            stream, decode=self._decode, conversation=Conversation(Side.BROKER), on_outbox=self.crowd.outbox_grew
+            stream, decode=self._decode, conversation=Conversation(Side.BROKER), on_outbox=outbox_grew
         )
         try:
             gauge = self.crowd.enter(connection, stream)
@@ -455,6 +462,7 @@ class Broker:
             if worker is not None:
                 for part in _frames(items, lambda item: len(item.args) + len(item.headers)):
                     worker.send(m.Deliver(part))
+                worker.throttle()
         for stop in stops:
             # A worker that is gone is told when it resumes.
             if (worker := self._at_data.get(stop.session)) is not None:

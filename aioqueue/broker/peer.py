@@ -35,7 +35,7 @@ from aioqueue.errors import (
     Refused,
     ResultExpired,
 )
-from aioqueue.limits import PAGE_JOBS_MAX, PAGE_RUNS_JOBS_MAX
+from aioqueue.limits import DELIVERIES_BYTES_MAX, PAGE_JOBS_MAX, PAGE_RUNS_JOBS_MAX
 from aioqueue.model.ids import id_range, id_text
 from aioqueue.model.names import check_name
 from aioqueue.model.records import FinishedJob
@@ -76,7 +76,7 @@ class Peer:
 
     __slots__ = (
         "_broker", "_heard_ms", "awaited", "backup", "connection", "gauge", "gone", "line", "link", "lookups",
-        "namespace", "publishes", "reading", "role", "session", "watching",
+        "namespace", "publishes", "reading", "role", "session", "throttled", "watching",
     )  # fmt: skip
 
     def __init__(self, broker: Broker, connection: Connection[m.ClientMessage], link: int, gauge: Gauge) -> None:
@@ -97,6 +97,15 @@ class Peer:
         self.lookups = Lookups(broker.spawn)
         self.reading = True
         self.publishes = False
+        self.throttled = False
+
+    def throttle(self) -> None:
+        """Runs were sent, or have left: with too much of them waiting for it, a worker gets none for a while."""
+        waiting = self.connection.outbox_bytes
+        throttled = waiting > (DELIVERIES_BYTES_MAX // 4 if self.throttled else DELIVERIES_BYTES_MAX)
+        if throttled is not self.throttled:
+            self.throttled = throttled
+            self._broker.engine.post(c.ThrottleLink(self.session, throttled, self.link), _nothing)
 
     @property
     def listening(self) -> bool:

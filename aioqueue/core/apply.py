@@ -16,7 +16,7 @@ from aioqueue.core import events as e
 from aioqueue.core import staging
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, ReviveJob, StopRun
 from aioqueue.core.machine import LEGAL, IllegalChange, illegal_change
-from aioqueue.core.places import pack_place, same_body
+from aioqueue.core.places import length_in, pack_place, same_body
 from aioqueue.core.state import Job, Pool, QueueState, Rare, Session, State, admitted_bytes, rare_of
 from aioqueue.core.suspects import CRASHES_ALONE
 from aioqueue.core.terms import TIME_IS_OVER, end_when_stopped
@@ -35,14 +35,15 @@ _Run = e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed | e.JobStoppi
 
 class Moment:
     """The batch that events are applied in: its position, its time, and what the shell owes for it so far: the effects,
-    and to keep the arguments of the jobs that it submits, by id.
+    and to keep the arguments of the jobs that it submits, by id. `leased_bytes` is how long those of its leases are.
     """
 
-    __slots__ = ("arguments", "effects", "position", "wall_ms")
+    __slots__ = ("arguments", "effects", "leased_bytes", "position", "wall_ms")
 
     def __init__(self, position: int, wall_ms: int) -> None:
         self.position = position
         self.wall_ms = wall_ms
+        self.leased_bytes = 0
         self.effects: list[Effect] = []
         self.arguments: dict[bytes, bytes] = {}
 
@@ -132,6 +133,7 @@ def _leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) ->
     job.runs = event.run
     job.started_ms = at.wall_ms
     state.next_fence = event.fence + 1
+    at.leased_bytes += length_in(job.place)
     link = session.link
     if link.slots <= len(session.leases) or job.crashes >= CRASHES_ALONE:
         _rest(state, session)
@@ -312,7 +314,7 @@ def _unlease(state: State, job: Job) -> str:
     if session.suspect is job:
         session.suspect = None
     link = session.link
-    if link.slots > len(session.leases) and not (session.suspect and session.alone):
+    if link.slots > len(session.leases) and not link.throttled and not (session.suspect and session.alone):
         state.pool(session.namespace, link.queues).hungry[session.number] = session
     return session.name
 
@@ -443,11 +445,22 @@ def _link_changed(state: State, event: e.LinkChanged, body: bytes | None, at: Mo
     link.queues = event.queues
     link.heard_ms = event.heard_ms
     link.since_fence = event.since_fence or link.since_fence
+    if event.since_fence:
+        link.throttled = False
     if link.slots:
         pool = state.pool(session.namespace, link.queues)
         pool.members.add(session.number)
         if session.hungry:
             pool.hungry[session.number] = session
+
+
+def _link_throttled(state: State, event: e.LinkThrottled, body: bytes | None, at: Moment) -> None:
+    session = state.sessions[event.number]
+    session.link.throttled = event.throttled
+    if session.hungry:
+        state.pool(session.namespace, session.link.queues).hungry[session.number] = session
+    else:
+        _rest(state, session)
 
 
 def _session_heard(state: State, event: e.SessionHeard, body: bytes | None, at: Moment) -> None:
@@ -558,6 +571,7 @@ APPLY: dict[type[e.Event], Callable[[State, Any, bytes | None, Moment], None]] =
     e.JobCarried: _job_carried,
     e.BaseMoved: _base_moved,
     e.LinkChanged: _link_changed,
+    e.LinkThrottled: _link_throttled,
     e.SessionHeard: _session_heard,
     e.SessionForgotten: _session_forgotten,
     e.AdmissionChanged: _admission_changed,

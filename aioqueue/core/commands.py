@@ -229,6 +229,14 @@ class LoseLink(Struct, gc=False):
     link: int = 0
 
 
+class ThrottleLink(Struct, gc=False):
+    """The session's connection has as many runs waiting to be sent as it may have, or has room again."""
+
+    session: int
+    throttled: bool
+    link: int = 0
+
+
 class HearSession(Struct, gc=False):
     """Something was heard of the session."""
 
@@ -295,6 +303,6 @@ class LimitAdmission(Struct):
 
 Command = (
     SubmitJobs | SettleRuns | CancelJob | RequeueJob | InspectJob | OpenSession | ResumeSession | OfferCapacity
-    | LoseLink | HearSession | EndSession | CarryItems | MoveBase | SkipTime | LimitAdmission | StageBulk | CommitBulk
-    | DropBulk
+    | LoseLink | ThrottleLink | HearSession | EndSession | CarryItems | MoveBase | SkipTime | LimitAdmission | StageBulk
+    | CommitBulk | DropBulk
 )  # fmt: skip

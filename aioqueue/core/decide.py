@@ -300,6 +300,13 @@ def _lose_link(state: State, command: c.LoseLink, now: Now, bodies: BodyArea) ->
     return Decision([(lost, None)], None)
 
 
+def _throttle(state: State, command: c.ThrottleLink, now: Now, bodies: BodyArea) -> Decision:
+    session = state.sessions.get(command.session)
+    if session is None or command.link != session.link.number:
+        return Decision([], None)
+    return Decision([(e.LinkThrottled(session.number, command.throttled), None)], None)
+
+
 def _hear(state: State, command: c.HearSession, now: Now, bodies: BodyArea) -> Decision:
     if command.session not in state.sessions:
         return Decision([], None)
@@ -406,6 +413,7 @@ _DECIDE: dict[type[c.Command], Callable[[State, Any, Now, BodyArea], Decision]] 
     c.ResumeSession: _resume,
     c.OfferCapacity: _offer_capacity,
     c.LoseLink: _lose_link,
+    c.ThrottleLink: _throttle,
     c.HearSession: _hear,
     c.EndSession: _end_session,
     c.CarryItems: _carry,

@@ -238,6 +238,13 @@ class LinkChanged(Struct, gc=False):
     link: int = 0
 
 
+class LinkThrottled(Struct, gc=False):
+    """Not journaled: the session's connection takes no more runs for now, or takes them again."""
+
+    number: int
+    throttled: bool
+
+
 class SessionHeard(Struct, gc=False):
     """Not journaled: the session was heard of at this monotonic time."""
 
@@ -269,7 +276,7 @@ JournaledEvent = (
     | JobStopping | JobExpired | BulkStaged | BulkCommitted | BulkFreed | SessionOpened | SessionEnded | SessionCarried
     | JobCarried | BaseMoved
 )  # fmt: skip
-Event = JournaledEvent | LinkChanged | SessionHeard | SessionForgotten | AdmissionChanged | BulkHeard
+Event = JournaledEvent | LinkChanged | LinkThrottled | SessionHeard | SessionForgotten | AdmissionChanged | BulkHeard
 JobEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
     | JobStopping | JobExpired
@@ -277,7 +284,9 @@ JobEvent = (
 
 # Their records refer to a body.
 WITH_BODY: Final = (JobSubmitted, JobSucceeded, JobFailed, JobCarried)
-NOT_JOURNALED: Final = frozenset({LinkChanged, SessionHeard, SessionForgotten, AdmissionChanged, BulkHeard})
+NOT_JOURNALED: Final = frozenset(
+    {LinkChanged, LinkThrottled, SessionHeard, SessionForgotten, AdmissionChanged, BulkHeard}
+)
 
 # Kinds of later versions: blocked 11 and freed 12, suspended 13 and woken 14,
 # schedule 34, limit 35, administrative acts 40 to 59.

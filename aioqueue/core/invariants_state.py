@@ -159,7 +159,7 @@ def _check_sessions(state: State) -> list[str]:
         if alone and len(session.leases) > 1:
             found.append(f"I8: session {number} holds {len(session.leases) - 1} jobs beside one that runs alone")
         pool = state.pools.get((session.namespace, session.link.queues))
-        free = session.link.slots > len(session.leases) and not alone
+        free = session.link.slots > len(session.leases) and not session.link.throttled and not alone
         if free != (pool is not None and pool.hungry.get(number) is session):
             fed = "is not" if free else "is"
             found.append(f"liveness: session {number} has {session.free} free slots and {fed} fed")

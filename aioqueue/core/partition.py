@@ -29,7 +29,7 @@ from aioqueue.core.machine import IllegalChange
 from aioqueue.core.state import Job, State
 from aioqueue.core.terms import decide_doomed, decide_end
 from aioqueue.errors import PeerMisbehaved, Refused
-from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET, SESSION_TTL_MS
+from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET, LEASED_BYTES_TARGET, SESSION_TTL_MS
 
 # What jobs that become due, and leases, may have of a batch at least and at most: commands must not wait for a million
 # jobs that are due at once, nor workers for a flood of commands.
@@ -114,7 +114,7 @@ class Partition:
         hand = None if held is None else Hand(held, batch.at.arguments)
         for lease in decide_leases(self.state, now, hand):
             batch.add(lease, None)
-            if len(batch.events) >= leases_end:
+            if len(batch.events) >= leases_end or batch.at.leased_bytes >= LEASED_BYTES_TARGET:
                 more = True
                 break
         more |= self._end_doomed(batch) or bool(self.state.closing)

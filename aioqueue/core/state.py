@@ -101,7 +101,7 @@ def admitted_bytes(job: Job) -> int:
 class Link:
     """The part of a session that lives in this process only: its connection, capacity and when it was last heard."""
 
-    __slots__ = ("connected", "heard_ms", "number", "queues", "since_fence", "slots")
+    __slots__ = ("connected", "heard_ms", "number", "queues", "since_fence", "slots", "throttled")
 
     def __init__(self, heard_ms: int) -> None:
         self.connected = False
@@ -109,6 +109,8 @@ class Link:
         # Leases below this fence are older than the connection: its worker knows of them only what it resumes.
         self.since_fence = 0
         self.slots = 0
+        # Its connection holds as much as it may of what was not sent yet.
+        self.throttled = False
         self.queues: tuple[str, ...] = ()
         self.heard_ms = heard_ms
 
@@ -145,7 +147,7 @@ class Session:
     @property
     def hungry(self) -> bool:
         """Whether it may get a job."""
-        return self.link.slots > len(self.leases) and not self.alone
+        return self.link.slots > len(self.leases) and not self.link.throttled and not self.alone
 
 
 class BulkPhase(IntEnum):

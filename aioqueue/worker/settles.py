@@ -1,7 +1,8 @@
 """The ends of runs on their way to the broker: gathered for one tick, kept until they are answered.
 
 All runs that end in one tick of the event loop leave in one `Settle`. What was sent is kept until the broker answers
-it, and after a lost connection it is said again in `Resume`; the fence makes saying it twice harmless.
+it, and after a lost connection it is said again in `Resume`; the fence makes saying it twice harmless. Large results
+wait here until earlier ones are answered: on the way are no more than a connection should hold.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from aioqueue.limits import FRAME_BYTES_TARGET, ITEMS_A_FRAME_MAX
+from aioqueue.limits import FRAME_BYTES_TARGET, IN_FLIGHT_BYTES_MAX, ITEMS_A_FRAME_MAX
 from aioqueue.model.ids import id_text
 from aioqueue.model.views import Failure
 from aioqueue.protocol.messages import ClientMessage, Refusal, RunEnd, Settle, SettleAnswer, Settled, SettleItem
@@ -40,6 +41,8 @@ class SettleBox:
         self._outlet = outlet
         self._fresh: list[SettleItem] = []
         self._sent: dict[int, list[SettleItem]] = {}
+        # The bytes of what was sent.
+        self._sent_bytes = 0
         self._flush_is_due = False
         self._empty: asyncio.Future[None] | None = None
 
@@ -55,15 +58,32 @@ class SettleBox:
 
     def _flush(self) -> None:
         self._flush_is_due = False
-        if self._outlet.connected and self._fresh:
+        if self._outlet.connected and self._fresh and self._sent_bytes < IN_FLIGHT_BYTES_MAX:
             items, self._fresh = self._fresh, []
+            sent = 0
             for part in in_frames(items):
                 self._send(part)
+                sent += len(part)
+                if self._sent_bytes >= IN_FLIGHT_BYTES_MAX:
+                    self._fresh = items[sent:]
+                    break
 
     def _send(self, items: list[SettleItem]) -> None:
         request = self._outlet.next_request()
-        self._sent[request] = items
+        self._note(request, items)
         self._outlet.send_nowait(Settle(request, items))
+
+    def _note(self, request: int, items: list[SettleItem]) -> None:
+        self._sent[request] = items
+        self._sent_bytes += _size_of(items)
+
+    def _forget(self, request: int) -> list[SettleItem]:
+        """What this request told; it is answered, and others may go."""
+        items = self._sent.pop(request, [])
+        self._sent_bytes -= _size_of(items)
+        if self._fresh and not self._flush_is_due:
+            self._flush()
+        return items
 
     def resume(self) -> tuple[list[SettleItem], list[SettleItem]]:
         """After a reconnect: `(first, rest)`, where `first` goes into `Resume` and `rest`, named as held, after it.
@@ -72,18 +92,19 @@ class SettleBox:
         """
         items = [item for part in self._sent.values() for item in part] + self._fresh
         self._sent.clear()
+        self._sent_bytes = 0
         self._fresh = []
         first = next(iter(in_frames(items)), [])
         return first, items[len(first) :]
 
     def resumed(self, request: int, first: list[SettleItem]) -> None:
         """`first` left with the `Resume` of this number."""
-        self._sent[request] = first
+        self._note(request, first)
 
     def send_rest(self, rest: list[SettleItem]) -> None:
-        """Send what found no place in the `Resume`, right after it."""
-        for part in in_frames(rest):
-            self._send(part)
+        """Send what found no place in the `Resume`, after it."""
+        self._fresh = rest + self._fresh
+        self._flush()
 
     def answered(self, message: Settled) -> None:
         """The broker recorded these, or told that they were not ours to tell any more."""
@@ -94,7 +115,7 @@ class SettleBox:
 
     def refused(self, refusal: Refusal) -> None:
         """A settle the broker will not take: results become failures, so that their jobs do not stay running."""
-        for item in self._sent.pop(refusal.request, ()):
+        for item in self._forget(refusal.request):
             _log.error("the broker refused the end of job %s: %s", id_text(item.job), refusal.message)
             if item.end is RunEnd.SUCCEEDED:
                 failure = Failure(refusal.code, f"the broker refused the result: {refusal.message}", retry=False)
@@ -108,7 +129,7 @@ class SettleBox:
             await self._empty
 
     def _answered(self, request: int, answers: list[SettleAnswer]) -> None:
-        items = self._sent.pop(request, None)
+        items = self._forget(request)
         if items and (answers or _log.isEnabledFor(logging.DEBUG)):
             _log_answers(items, answers)
         self._tell_if_empty()

@@ -7,6 +7,7 @@ import pytest
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.partition import Step
+from aioqueue.limits import LEASED_BYTES_TARGET, MIB
 from tests.support.scene import NAMESPACE, Scene, job_id, new_job
 
 
@@ -108,3 +109,42 @@ def test_the_runs_of_one_job_are_numbered_one_by_one(scene: Scene) -> None:
         assert job is not None
         assert job.runs == job.fence == run
         scene.settle(session, 1, c.RunEnd.RELEASED)
+
+
+def test_a_worker_whose_connection_is_full_gets_no_job_until_it_has_room(scene: Scene) -> None:
+    full, other = scene.worker("w1", slots=3), scene.worker("w2", slots=1)
+    scene.ask(c.ThrottleLink(full, True))
+    scene.submit(*(new_job(number) for number in range(4)))
+    assert scene.running() == {full: [], other: [job_id(0)]}
+    scene.settle(other, 0)
+    assert scene.running() == {full: [], other: [job_id(1)]}
+    scene.ask(c.OfferCapacity(full, 4, ("default",)))
+    assert scene.running()[full] == []
+    scene.ask(c.ThrottleLink(full, False))
+    assert scene.running()[full] == [job_id(2), job_id(3)]
+
+
+def test_a_new_connection_of_a_worker_has_room(scene: Scene) -> None:
+    session = scene.worker(slots=3)
+    scene.ask(c.ThrottleLink(session, True))
+    scene.ask(c.ThrottleLink(session, False, link=7))
+    scene.submit(new_job(1))
+    assert scene.running() == {session: []}
+    assert scene.worker(slots=3) == session
+    assert scene.running() == {session: [job_id(1)]}
+
+
+def test_one_batch_leases_no_more_bytes_than_a_connection_should_hold(scene: Scene) -> None:
+    scene.judging = False
+    for number in range(20):
+        scene.submit(new_job(number, body=b"x" * MIB))
+    session = scene.session()
+    step = scene.step(c.OfferCapacity(session, 100, ("default",)))
+    leased = [len(step.events)]
+    while step.more:
+        step = scene.step()
+        leased.append(len(step.events))
+    # The first batch also opens the session.
+    per_batch = LEASED_BYTES_TARGET // MIB
+    assert [count for count in leased if count] == [per_batch + 1, *[per_batch] * (20 // per_batch - 1)]
+    assert len(scene.running()[session]) == 20

@@ -7,7 +7,13 @@ import logging
 
 import pytest
 
-from aioqueue.limits import BODY_BYTES_MAX, FRAME_BYTES_MAX, FRAME_BYTES_TARGET, ITEMS_A_FRAME_MAX
+from aioqueue.limits import (
+    BODY_BYTES_MAX,
+    FRAME_BYTES_MAX,
+    FRAME_BYTES_TARGET,
+    IN_FLIGHT_BYTES_MAX,
+    ITEMS_A_FRAME_MAX,
+)
 from aioqueue.model.ids import id_text
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.codec import Codec
@@ -123,10 +129,30 @@ async def test_what_does_not_fit_into_a_resume_follows_it(box: SettleBox, outlet
     outlet.connected = True
     first, rest = box.resume()
     assert (len(first), len(rest)) == (1, 4)
-    box.resumed(outlet.next_request(), first)
+    resumed = outlet.next_request()
+    box.resumed(resumed, first)
     box.send_rest(rest)
-    assert [message.items for message in outlet.sent if isinstance(message, m.Settle)] == [[item] for item in rest]
+    # As much as may be on the way; the last one goes when there is room.
+    assert [message.items for message in outlet.sent if isinstance(message, m.Settle)] == [[item] for item in rest[:3]]
     assert len(box) == 5
+    box.answered_in_resume(resumed, [m.SettleAnswer.OK])
+    assert [message.items for message in outlet.sent if isinstance(message, m.Settle)] == [[item] for item in rest]
+    assert len(box) == 4
+
+
+async def test_large_results_wait_here_while_the_connection_has_enough(box: SettleBox, outlet: Outlet) -> None:
+    for number in range(20):
+        box.put(end(number, b"x" * BODY_BYTES_MAX))
+    await tick()
+    told: list[m.SettleItem] = []
+    while len(box):
+        on_the_way = [message for message in outlet.sent if isinstance(message, m.Settle)]
+        outlet.sent.clear()
+        assert 0 < sum(len(item.body) for message in on_the_way for item in message.items) <= IN_FLIGHT_BYTES_MAX
+        for message in on_the_way:
+            told += message.items
+            box.answered(m.Settled(message.request, 1))
+    assert [item.fence for item in told] == list(range(20))
 
 
 async def test_waiting_for_an_empty_box_ends_with_the_last_answer(box: SettleBox) -> None:
