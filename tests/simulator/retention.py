@@ -6,11 +6,40 @@ each of its steps (carry, see that a base is free, record it, trim) may be the l
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from random import Random
+from typing import Final
 
+from aioqueue.broker import span
+from aioqueue.broker.compaction import USUAL_BOUNDS, JournalBounds
 from aioqueue.core import commands as c
+from aioqueue.core import homes
 from aioqueue.core.places import unpack_place
 from tests.simulator.broker import Broker, run
+
+# The log is cut in every second world from this seed on; those below are as they were without.
+CUTTING_SEEDS: Final = 1_000
+
+
+def is_cutting(seed: int) -> bool:
+    return seed >= CUTTING_SEEDS and seed % 2 == 1
+
+
+def cutting_bounds(seed: int) -> JournalBounds:
+    """How long the log of a real broker may be in this world."""
+    return JournalBounds(4_000, 0) if is_cutting(seed) else USUAL_BOUNDS
+
+
+@contextmanager
+def homes_counted_by(positions: int) -> Iterator[None]:
+    """Let the base move in steps of so few positions, for the worlds are small."""
+    usual = homes.HOME_POSITIONS
+    homes.HOME_POSITIONS = span.HOME_POSITIONS = positions  # type: ignore[misc, attr-defined]
+    try:
+        yield
+    finally:
+        homes.HOME_POSITIONS = span.HOME_POSITIONS = usual  # type: ignore[misc, attr-defined]
 
 
 class Retention:

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from tests.simulator.checker import Violation
-from tests.simulator.world import CUTTING_SEEDS, Outcome, simulate
+from tests.simulator.retention import CUTTING_SEEDS
+from tests.simulator.world import Outcome, simulate
 
 FIXED_SEEDS = 200
 # The rest is for the simulator of the whole program.

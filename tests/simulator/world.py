@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from aioqueue.clock import ManualClock
 from aioqueue.core import commands as c
-from aioqueue.core import homes
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.invariants import check_state
 from aioqueue.core.partition import Partition
@@ -23,12 +22,11 @@ from tests.simulator.checker import Checker, Violation
 from tests.simulator.drafts import NAMESPACE, Drafts
 from tests.simulator.network import Connection, Request
 from tests.simulator.peers import Client, Peer, Worker
-from tests.simulator.retention import Retention
+from tests.simulator.retention import Retention, homes_counted_by, is_cutting
 from tests.simulator.stager import Stager
 
 TTL_MS = 2_000
 STEPS = 1_500
-CUTTING_SEEDS = 1_000
 # Faults are over, and everything must come to its end within this many rounds.
 ROUNDS_MAX = 3_000
 
@@ -58,7 +56,7 @@ class World:
         self._door = Random(f"door {seed}")
         self._limits = _limits(self._door) if seed % 3 == 2 else USUAL_LIMITS
         # So has the cutting of the log, in every second world from `CUTTING_SEEDS` on: those below stay as they were.
-        self._cuts = seed >= CUTTING_SEEDS and seed % 2
+        self._cuts = is_cutting(seed)
         self._cutting = Random(f"cutting {seed}")
         self._crashes = 0
         self._commands = 0
@@ -409,9 +407,5 @@ _ACTIONS: list[tuple[Callable[[World], None], float]] = [
 
 def simulate(seed: int, steps: int = STEPS, say: Callable[[str], None] | None = None) -> Outcome:
     """One world from its seed; `Violation` if it breaks a promise."""
-    counted_by = homes.HOME_POSITIONS
-    homes.HOME_POSITIONS = (1, 2, 5)[seed % 3]
-    try:
+    with homes_counted_by((1, 2, 5)[seed % 3]):
         return World(seed, say).run(steps)
-    finally:
-        homes.HOME_POSITIONS = counted_by

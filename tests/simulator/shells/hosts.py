@@ -105,7 +105,7 @@ class BrokerHost:
         opening = Broker.open(
             SimulatedJournal(site.disk), self._open_archive,
             clock=self.clocks, path=NAME, owner=self.party.name, session_ttl_ms=site.ttl_ms,
-            body_cache_bytes=site.rng.choice((1, 300, 1_000_000)),
+            body_cache_bytes=site.rng.choice((1, 300, 1_000_000)), bounds=site.bounds,
         )  # fmt: skip
         async with opening as broker:
             site.network.listen(lambda stream: connections.start_soon(broker.attend, stream))

@@ -12,6 +12,7 @@ import pytest
 
 from tests.simulator.checker import Violation
 from tests.simulator.planted import Bug
+from tests.simulator.retention import CUTTING_SEEDS
 from tests.simulator.shells.planted import BUGS
 from tests.simulator.shells.world import Outcome, simulate
 
@@ -36,6 +37,13 @@ def test_no_fixed_seed_breaks_a_promise_of_the_whole_program(first: int) -> None
     assert sum(outcome.jobs for outcome in outcomes) > 200
     assert sum(outcome.steps for outcome in outcomes) > 20_000
     assert sum(outcome.crashes for outcome in outcomes) > 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_no_world_whose_broker_cuts_its_log_breaks_a_promise() -> None:
+    outcomes = [judge(seed) for seed in range(CUTTING_SEEDS + 1, CUTTING_SEEDS + 21, 2)]
+    assert sum(outcome.jobs for outcome in outcomes) > 200
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from aioqueue.journal.batch import BatchKind
 from aioqueue.journal.memory import MemoryJournal
 from tests.simulator.broker import batches, replay
 from tests.simulator.checker import Violation
+from tests.simulator.retention import cutting_bounds, homes_counted_by
 from tests.simulator.shells import faults, workload
 from tests.simulator.shells.ground import grounded
 from tests.simulator.shells.hosts import Beater, BrokerHost, ClientHost, Process, WorkerHost, current
@@ -58,6 +59,7 @@ class World:
         self.ttl_ms = TTL_MS
         self.witness = Witness(self.ttl_ms, lambda: self.loop.now_ms)
         self.disk = Disk(rng, self.witness.landed)
+        self.bounds = cutting_bounds(seed)
         self.weather = Weather((0.0001, rng.choice((0.0005, 0.002, 0.02))), rng.choice((0.0, 0.1, 0.6)))
         self.weather.buffer_bytes_max = rng.choice((200, 4_000, 262_144, 262_144))
         self.network = Network(rng, self.weather, self._connected)
@@ -168,6 +170,7 @@ class World:
         """I17: the journal, replayed from nothing, gives the state in memory of a broker that rests."""
         broker = self._present()
         twin = Partition(self.ttl_ms)
+        twin.start_at(self.disk.store.first)
         for batch in batches(MemoryJournal(self.disk.store)):
             if batch.kind is BatchKind.EVENTS:
                 replay(twin, batch)
@@ -231,4 +234,5 @@ class World:
 
 def simulate(seed: int, say: Callable[[str], None] | None = None) -> Outcome:
     """One world from its seed; `Violation` if it breaks a promise."""
-    return World(seed, say).run()
+    with homes_counted_by(2):
+        return World(seed, say).run()
