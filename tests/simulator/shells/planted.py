@@ -170,7 +170,7 @@ def a_connection_that_says_nothing_is_waited_for(patch: pytest.MonkeyPatch) -> N
 # --- the client ---------------------------------------------------------------------------------------------------
 
 
-@bug("I14", 1)
+@bug("I14", 16)
 def a_submit_that_is_sent_again_looks_like_a_new_one(patch: pytest.MonkeyPatch) -> None:
     real = Submitter._send_more
 
