@@ -87,11 +87,11 @@ def test_a_lane_of_another_order_is_all_that_another_order_needs() -> None:
 
 
 async def test_an_option_that_this_broker_does_not_know_is_refused_and_not_dropped() -> None:
-    item = m.SubmitItem(new_job(1).id, PACKED, b"\x01\x92\x90\x80", extra={7: b"a key"})
+    item = m.SubmitItem(new_job(1).id, PACKED, b"\x01\x92\x90\x80", extra={15: b"a key"})
     submission = Translator().submission([item], "default")
     assert submission.jobs == []
     [refused] = submission.refused
-    assert (refused.code, "[7]" in refused.message) == ("unsupported", True)
+    assert (refused.code, "[15]" in refused.message) == ("unsupported", True)
 
 
 def test_options_by_number_travel_through_journal_and_archive_unread() -> None:
