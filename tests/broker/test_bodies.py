@@ -259,3 +259,19 @@ async def test_arguments_that_cannot_be_read_back_end_the_broker(house: House) -
 
     with pytest.raises(JournalDamaged, match="another one"):
         await deliver_what_was_damaged()
+
+
+async def test_a_start_tells_how_far_it_is_and_what_it_found(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(house) as at:
+        await (await at.peer()).submit(*(told(number) for number in range(3)))
+    monkeypatch.setattr("aioqueue.broker.recovery.TELL_MS", 0)
+    with caplog.at_level("INFO"):
+        async with running(house) as at:
+            recovered = at.broker.recovered
+    lines = [record.getMessage() for record in caplog.records if "recover" in record.name]
+    assert "recovering" in lines[0]
+    assert "3 jobs live so far" in lines[0]
+    assert "3 jobs, 0 sessions with leases, from 1 batches with 3 events at positions 1 to 3" in lines[-1]
+    assert (recovered.batches, recovered.events, recovered.position) == (1, 3, 3)
