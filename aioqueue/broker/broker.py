@@ -497,7 +497,8 @@ class Broker:
         self._watched.set()
 
     def _view(self) -> m.StatisticsUpdate:
-        return m.StatisticsUpdate(self._statistician.view(self.clock.now(), self.engine.position))
+        engine = self.engine
+        return m.StatisticsUpdate(self._statistician.view(self.clock.now(), engine.position, engine.span.log_bytes))
 
     async def _tell_watchers(self) -> None:
         while True:

@@ -75,7 +75,7 @@ class Statistician:
         blocked = self._beats.blocked(job.session, now.mono_ms)
         return blocked if blocked is not None and blocked.job == job.id else None
 
-    def view(self, now: Now, position: int) -> Statistics:
+    def view(self, now: Now, position: int, log_bytes: int) -> Statistics:
         """The whole broker at this moment."""
         state = self._state
         workers = [session for session in state.sessions.values() if session.link.slots or session.leases]
@@ -121,6 +121,8 @@ class Statistician:
             admission=self._admission(),
             queues_left_out=max(0, len(state.queues) - QUEUES_SHOWN),
             workers_left_out=max(0, len(workers) - WORKERS_SHOWN),
+            base=state.base,
+            log_bytes=log_bytes,
         )  # fmt: skip
         return fitted(view)
 

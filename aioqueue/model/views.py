@@ -198,7 +198,7 @@ class Statistics(msgspec.Struct, frozen=True, array_like=True):
 
     Where there are too many queues or workers to tell of all, the busiest queues are told of, and how many of both were
     left out. `idle_found` is how often a worker was found idle beside work that it might have had, since the broker's
-    start: more than 0 is a defect of the broker.
+    start: more than 0 is a defect of the broker. The journal's log goes from position `base` on, and has `log_bytes`.
     """
 
     at_ms: int
@@ -213,3 +213,5 @@ class Statistics(msgspec.Struct, frozen=True, array_like=True):
     admission: AdmissionStatistics | None = None
     queues_left_out: int = 0
     workers_left_out: int = 0
+    base: int = 0
+    log_bytes: int = 0
