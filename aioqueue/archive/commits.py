@@ -87,11 +87,15 @@ class Writer:
         try:
             victims = due_victims(connection, self._rule, now_ms, rows_max)
             stale = stale_tombstones(connection, now_ms, rows_max - victims.rows)
-            if not victims.rows and not stale:
-                victims = outgrown_victims(connection, rows_max, bytes_max)
             removed = victims.rows + len(stale)
             if removed:
                 self._remove(connection, victims, stale, now_ms)
+            if removed < rows_max:
+                # In the same step: where jobs end all the time, there may be none that finds nothing past its time.
+                victims = outgrown_victims(connection, rows_max - removed, bytes_max)
+                if victims.rows:
+                    self._remove(connection, victims, [], now_ms)
+                    removed += victims.rows
         except sqlite3.Error as error:
             raise self._failed(connection, error) from error
         return removed

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from aioqueue.archive.base import Archive, JobFilter, Tombstone
@@ -196,10 +197,11 @@ class Overlay:
         loop = asyncio.get_running_loop()
         retain_at = loop.time() + RETAIN_SECONDS
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout_at(retain_at):
                     await self._wake.wait()
-            except TimeoutError:
+            # Not only when nothing is to be written: where jobs end all the time, something always is.
+            if loop.time() >= retain_at:
                 removed = await self._archive.retain(
                     self._clock.now().wall_ms, RETAIN_ROWS, self._archive.keep.bytes_max
                 )

@@ -486,6 +486,16 @@ async def test_by_size_the_oldest_succeeded_go_first_and_no_more_than_must(archi
     assert 50 <= len(kept) <= 110
 
 
+async def test_a_step_that_forgets_by_age_goes_on_by_size(archive: Archive) -> None:
+    # Where jobs end all the time, each step finds one past its time; the size must not wait for one that finds none.
+    done = [finished(number, body=b"\x01" + b"x" * 4_000) for number in range(1, 201)]
+    await archive.write([finished(0, keep_ms=0), *done], [], [], 1)
+    assert await archive.retain(START_MS, 1_000, 500_000) > 90
+    kept = await all_pages(archive, ANY, 50)
+    assert kept == done[::-1][: len(kept)]
+    assert 50 <= len(kept) <= 110
+
+
 async def test_no_job_is_forgotten_early_because_many_others_are_remembered(archive: Archive) -> None:
     await archive.write([finished(number, keep_ms=0) for number in range(3_000)], [], [], 1)
     assert await retain_all(archive, START_MS + 3_000, rows_max=1_000) == 3_000

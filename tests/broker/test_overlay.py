@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -77,3 +78,38 @@ async def test_the_engine_waits_while_too_many_runs_are_not_archived(monkeypatch
     assert not await has_room(overlay)
     await overlay.write()
     assert await has_room(overlay)
+
+
+class BusyArchive(MemoryArchive):
+    """An archive for which something more is there whenever it has written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.overlay = Overlay(self, ManualClock())
+        self.retained = asyncio.Event()
+        self._ends = 0
+
+    def end_one(self) -> None:
+        self._ends += 1
+        self.overlay.take([ArchiveJob(finished(self._ends, position=self._ends))])
+        self.overlay.release(self._ends)
+
+    async def write(self, *rows: Any) -> None:
+        await super().write(*rows)
+        self.end_one()
+
+    async def retain(self, now_ms: int, rows_max: int, bytes_max: int) -> int:
+        self.retained.set()
+        return await super().retain(now_ms, rows_max, bytes_max)
+
+
+async def test_retention_has_its_turn_where_jobs_end_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aioqueue.broker.overlay.RETAIN_SECONDS", 0.01)
+    monkeypatch.setattr("aioqueue.broker.overlay.GATHER_SECONDS", 0.0)
+    archive = BusyArchive()
+    archive.end_one()
+    emptying = asyncio.create_task(archive.overlay.run())
+    async with asyncio.timeout(20):
+        await archive.retained.wait()
+    emptying.cancel()
+    await asyncio.gather(emptying, return_exceptions=True)
