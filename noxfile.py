@@ -1,6 +1,7 @@
 """Everything that is run by hand or by CI, by name: `nox -s lint types tests-3.11`.
 
-`sim`, `faults` and `fuzz` take arguments after `--`, which go to what they run: a seed to replay, a longer time.
+`sim`, `faults`, `fuzz` and `soak` take arguments after `--`, which go to what they run: a seed to replay, a longer
+time.
 """
 
 from __future__ import annotations
@@ -82,6 +83,13 @@ def bench(session: nox.Session) -> None:
     """Jobs a second and CPU a job, on this machine."""
     install(session)
     session.run("aioqueue", "bench", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Months in minutes: `nox -s soak -- 15`; `--plot docs/internals/soak` draws it."""
+    session.install("-q", "-e", ".[dev,soak]")
+    session.run("python", "-m", "tests.soak", *session.posargs)
 
 
 @nox.session
