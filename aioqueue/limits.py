@@ -161,6 +161,8 @@ AHEAD_BYTES_MAX: Final = 16 * MIB
 # more, until most of it has left. Together well below OUTBOX_BYTES_MAX, or one with many slots would be cut off.
 LEASED_BYTES_TARGET: Final = 4 * MIB
 DELIVERIES_BYTES_MAX: Final = 8 * MIB
+# The same for the results that a client waits for.
+ENDS_BYTES_MAX: Final = 8 * MIB
 # One go at the journal, which an append may have to wait for.
 GET_BYTES_MAX: Final = 1 * MIB
 GET_EXTENTS_MAX: Final = 64

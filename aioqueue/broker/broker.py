@@ -233,8 +233,10 @@ class Broker:
 
         def outbox_grew(size: int) -> None:
             self.crowd.outbox_grew(size)
-            if peer is not None and peer.throttled:
-                peer.throttle()
+            if peer is not None:
+                peer.later.moved()
+                if peer.throttled:
+                    peer.throttle()
 
         connection = Connection(
             stream, decode=self._decode, conversation=Conversation(Side.BROKER), on_outbox=outbox_grew
@@ -300,6 +302,7 @@ class Broker:
         peer.reading = False
         await room_for_more(self.engine, peer.gauge)
         await peer.lookups.room()
+        await peer.later.room()
         if peer.publishes:
             state = self.engine.partition.state
             fullness = state.admission.fullness(len(state.jobs))
@@ -389,6 +392,7 @@ class Broker:
     def _leave(self, peer: Peer) -> None:
         self._peers.discard(peer)
         peer.gone.set()
+        peer.later.moved()
         self._watchers.discard(peer)
         self.waiters.forget(peer)
         peer.end_backup()
@@ -477,7 +481,10 @@ class Broker:
     def send_ends(self, peer: Peer, ended: Sequence[m.EndedItem]) -> None:
         """Tell a client of ends it waited for, in frames of a good size."""
         for part in _frames(ended, lambda item: len(item.body)):
-            peer.send(m.Ended(part, self.engine.position))
+            if peer.later.full:
+                peer.tell_later(item.job for item in part)
+            else:
+                peer.send(m.Ended(part, self.engine.position))
 
     def _close_session(self, session: int) -> None:
         for seats in (self._at_data, self._at_heartbeat):

@@ -6,6 +6,7 @@ only Pong passes by.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -17,6 +18,7 @@ from aioqueue.archive.base import JobFilter
 from aioqueue.broker import translate as t
 from aioqueue.broker.backlog import Gauge
 from aioqueue.broker.backup import Backup
+from aioqueue.broker.ends import LaterEnds
 from aioqueue.broker.history import fitted, history
 from aioqueue.broker.line import Line, Query
 from aioqueue.broker.lookups import Lookups
@@ -75,7 +77,7 @@ class Peer:
     """
 
     __slots__ = (
-        "_broker", "_heard_ms", "awaited", "backup", "connection", "gauge", "gone", "line", "link", "lookups",
+        "_broker", "_heard_ms", "awaited", "backup", "connection", "gauge", "gone", "later", "line", "link", "lookups",
         "namespace", "publishes", "reading", "role", "session", "throttled", "watching",
     )  # fmt: skip
 
@@ -95,6 +97,7 @@ class Peer:
         self.gauge = gauge
         self.line: Line = broker.engine.clients
         self.lookups = Lookups(broker.spawn)
+        self.later = LaterEnds(connection, self._look_for_ends)
         self.reading = True
         self.publishes = False
         self.throttled = False
@@ -300,7 +303,23 @@ class Peer:
         if ended:
             self._broker.send_ends(self, ended)
         if missing:
-            self.lookups.start(self._wait_for_archived, missing)
+            self.tell_later(missing)
+
+    def tell_later(self, jobs: Iterable[bytes]) -> None:
+        """Look for the ends of these jobs, and tell them as the connection takes them."""
+        if self.later.add(jobs):
+            self._broker.spawn(self.later.tell)
+
+    async def _look_for_ends(self, jobs: list[bytes]) -> None:
+        await self._wait_for_archived(jobs)
+        # Until what was found stands in the outbox, or nobody would see that it is full.
+        told = asyncio.get_running_loop().create_future()
+        self._post(Query(lambda: None), Peer._answered, told)
+        await told
+
+    def _answered(self, told: asyncio.Future[None], reply: Any) -> None:
+        if not told.done():
+            told.set_result(None)
 
     async def _wait_for_archived(self, jobs: list[bytes]) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -37,3 +38,30 @@ async def test_payloads_of_full_size_go_through_at_once_and_the_broker_stays_sma
                     highest = max(highest, broker.usage().resident_bytes - before)
     # Beside the cache: what waits for the archive, 64 MiB at most, for two connections, and the batch in hand.
     assert highest < (min(cache, JOBS) + 144) * MIB
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the memory of another process is read from /proc")
+async def test_results_that_are_more_than_a_connection_holds_come_to_who_asks_for_all_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a client does that comes back to what ended while it was away: it would be cut off, again and again."""
+    data = os.urandom(MIB - 64)
+    async with processes.broker(str(tmp_path)) as (broker, url):
+        queue = Queue(url)
+
+        @queue.task(name="large.make")
+        async def make(number: int) -> bytes:
+            return data
+
+        async with queue:
+            ids = [(await queue.submit(make, number)).id for number in range(JOBS)]
+            async with Worker(queue, concurrency=4):
+                for job_id in ids:
+                    assert len(await (await queue.get(job_id))) == len(data)
+        before = broker.usage().resident_bytes
+        async with queue:
+            jobs = [await queue.get(job_id) for job_id in ids]
+            assert await asyncio.gather(*jobs) == [data] * JOBS
+        assert "lost the broker" not in caplog.text
+        assert broker.usage().resident_bytes - before < 2 * OUTBOX_BYTES_MAX
