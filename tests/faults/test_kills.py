@@ -1,7 +1,7 @@
 """kill -9 of everybody at random instants, judged by what clients, producers and workers wrote down themselves.
 
 `AIOQUEUE_KILL_CYCLES` says how many kills, `AIOQUEUE_KILL_SEED` which schedule, `AIOQUEUE_KILL_KINDS` who is killed (a
-list of `broker broker-twice worker supervisor producer`; all by default). These are printed, and the same gives the same
+list of `broker broker-twice worker supervisor producer`; all by default). They are printed, and the same gives the same
 schedule. `AIOQUEUE_KILL_PROCESSES` is how many processes a supervisor has: with 8 instead of 2, a thousand kills of
 workers do not wait for each other.
 `AIOQUEUE_KILL_KINDS=broker AIOQUEUE_KILL_CYCLES=1000 python -m pytest -n 0 -s tests/faults/test_kills.py`.

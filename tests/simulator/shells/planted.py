@@ -100,7 +100,7 @@ def ends_that_were_not_archived_are_forgotten_by_a_restart(patch: pytest.MonkeyP
 # --- the broker's connections -------------------------------------------------------------------------------------
 
 
-@bug("liveness", 6)
+@bug("liveness", 12)
 def a_run_that_was_lost_on_its_way_is_not_given_back(patch: pytest.MonkeyPatch) -> None:
     def resume(self: Peer, message: m.Resume) -> None:
         leases = self._broker.engine.partition.state.sessions[self.session].leases.values()
@@ -225,7 +225,7 @@ def a_worker_hears_of_a_cancel_only_when_it_returns(patch: pytest.MonkeyPatch) -
     patch.setattr(Session, "_cancel", lambda self, message: None)
 
 
-@bug("I7", 1)
+@bug("I7", 3)
 def ends_that_were_sent_and_not_answered_are_dropped_with_the_connection(patch: pytest.MonkeyPatch) -> None:
     real = SettleBox.resume
 
