@@ -197,7 +197,8 @@ class Soak:
                     living = statistics.admission.jobs
                     if living == far:
                         break
-        self.judged.append(Judgement(living == far, f"{living} jobs live at the end, {far} are scheduled far ahead"))
+        sentence = f"{living:,} jobs live at the end, {far:,} are scheduled far ahead"
+        self.judged.append(Judgement(living == far, sentence))
         idle = 0 if self._statistics is None else self._statistics.idle_found
         self.judged.append(Judgement(idle == 0, f"{idle} times a worker was idle beside work"))
 
