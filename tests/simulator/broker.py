@@ -76,6 +76,8 @@ class Decided(NamedTuple):
     data: bytes
     replies: list[tuple[Entry, Any]]
     effects: list[Effect]
+    # What was decided after it without an event leaves after it, in its order.
+    behind: list[tuple[list[tuple[Entry, Any]], list[Effect]]]
 
 
 Observer = Callable[[list[JournaledEvent], bytes, int, int], None]
@@ -208,7 +210,7 @@ class Broker:
             self.position = position
             events = encode_events(step.events)
             data = self._chain.encode(now.wall_ms, events, step.bodies)
-            decided = Decided(position, now.wall_ms, events, step.bodies, data, replies, step.effects)
+            decided = Decided(position, now.wall_ms, events, step.bodies, data, replies, step.effects, [])
             if self.in_flight is None:
                 self.in_flight = decided
             else:
@@ -222,8 +224,7 @@ class Broker:
         if last is None:
             self._release(replies, effects)
         else:
-            last.replies.extend(replies)
-            last.effects.extend(effects)
+            last.behind.append((replies, effects))
 
     # --- beside core ---
 
@@ -313,7 +314,8 @@ class Broker:
             return False
         self.observe(decided)
         self.in_flight, self.next = self.next, None
-        self._release(decided.replies, decided.effects)
+        for replies, effects in ((decided.replies, decided.effects), *decided.behind):
+            self._release(replies, effects)
         return True
 
     def observe(self, decided: Decided) -> None:

@@ -164,7 +164,7 @@ def the_cap_of_failures_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "_end_of_run", end)
 
 
-@bug("I8", 27)
+@bug("I8", 7)
 def silence_counts_as_a_crash_that_was_seen(patch: pytest.MonkeyPatch) -> None:
     real = decide.end_of_session
 
@@ -444,7 +444,7 @@ def a_run_is_not_stopped_at_its_deadline(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(partition, "decide_end", waiting_only)
 
 
-@bug("liveness", 7)
+@bug("liveness", 1)
 def the_late_success_of_a_job_whose_deadline_passed_is_dropped(patch: pytest.MonkeyPatch) -> None:
     real = decide._DECIDE[c.SettleRuns]
 
@@ -625,7 +625,7 @@ def a_refused_append_counts_as_written(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Broker, "append", append)
 
 
-@bug("I7", 142)
+@bug("I7", 27)
 def the_archive_is_believed_for_a_requeued_job(patch: pytest.MonkeyPatch) -> None:
     def find(self: Broker, job_id: bytes) -> FinishedJob | None:
         return self.archive.rows.get(job_id) or self._overlay.get(job_id)
