@@ -223,10 +223,12 @@ class SqliteJournal:
         self._wrote(len(data) // JOURNAL_PAGE_BYTES + _PAGES_A_ROW)
 
     async def _raise_first(self, first: int, before: bytes) -> None:
-        if first > self._handle.first:
+        # Somebody may have begun to hold what was to go while the write waited for its turn.
+        if first > self._handle.first and self._handle.held(first) == first:
+            # Said before it is so: who holds from now on, holds what is left.
+            self._handle.first, self._handle.before = first, before
             with self._fail_stop(JournalFailed, "trim"):
                 await self._connection.execute(_TRIMMED, (first, before))
-            self._handle.first, self._handle.before = first, before
             self._wrote(_PAGES_A_ROW)
 
     async def _delete(self, first: int, last: int) -> None:

@@ -16,6 +16,7 @@ import pytest
 from aioqueue.archive.fresh import fresh_archive
 from aioqueue.broker.backup import Backup
 from aioqueue.broker.broker import Broker
+from aioqueue.broker.compaction import JournalBounds
 from aioqueue.broker.opening import open_broker
 from aioqueue.cli.backing import BackupReport, _Copy, _verify
 from aioqueue.clock import SystemClock
@@ -203,7 +204,7 @@ async def test_a_log_that_is_cut_all_the_time_is_copied_from_where_it_began_when
 ) -> None:
     monkeypatch.setattr("aioqueue.broker.backup.COPY_BYTES", 20_000)
     opening = open_broker(
-        SqliteAddress(str(tmp_path / "jobs.db")), clock=SystemClock(), disk_reserve=0, journal_bound_bytes=BOUND
+        SqliteAddress(str(tmp_path / "jobs.db")), clock=SystemClock(), disk_reserve=0, bounds=JournalBounds(BOUND)
     )
     async with opening as broker:
         await churn(broker, range(1, 4), living=True)

@@ -109,6 +109,16 @@ LOSSES: Final = (
         Outcome("refused and changed nothing", "asks again, and is refused again"),
         Outcome("refused and changed nothing", "has its refusal"),
     ),
+    Loss(
+        m.ReadBackup, "backup", _CLIENT, "client",
+        Outcome("has begun no copy", "asks for the first part again"),
+        Outcome("ends the copy with its connection, and begins another", "asks for the first part again"),
+    ),
+    Loss(
+        m.BackupPart, "backup", _CLIENT, "broker",
+        Outcome("ends the copy with its connection, and begins another", "asks for the first part again"),
+        Outcome("ends the copy with its connection", "is told that the backup failed, unless that was the last part"),
+    ),
     # --- working ---
     Loss(
         m.Capacity, "offer", _WORKER, "worker",

@@ -11,7 +11,7 @@ import os
 import re
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, get_args
 from unittest.mock import patch
@@ -19,7 +19,7 @@ from unittest.mock import patch
 import pytest
 import pytest_asyncio
 
-from aioqueue import Call, Job, JobFailed, NotRetryable, Queue
+from aioqueue import BackupFailed, Call, Job, JobFailed, NotRetryable, Queue
 from aioqueue.protocol import messages as m
 from tests.faults.ledger import Evidence, read_journal
 from tests.faults.loss import LOSSES, Loss, table
@@ -190,6 +190,17 @@ async def drop_bulk(act: Act) -> list[Job[Any]]:
     # Where the broker did not hear of it, they would wait for two hours.
     assert {await job.cancel() for job in jobs} == {"cancelled"}
     return jobs
+
+
+async def backup(act: Act) -> list[Job[Any]]:
+    job = await act.queue.submit(step, 21)
+    assert await job == 42
+    act.arm()
+    with suppress(BackupFailed):
+        assert [part async for part in act.queue.session().questions.backup()]
+    await act.lost()
+    assert [part async for part in act.queue.session().questions.backup()]
+    return [job]
 
 
 async def refuse(act: Act) -> list[Job[Any]]:
@@ -371,6 +382,7 @@ SCENES: Final[dict[str, Callable[[Act], Awaitable[list[Job[Any]]]]]] = {
     "submit-many": submit_many,
     "submit-bulk": submit_bulk,
     "drop-bulk": drop_bulk,
+    "backup": backup,
     "refuse": refuse,
     "offer": offer,
     "work": work,
