@@ -1,7 +1,7 @@
 """`aioqueue worker MODULE:QUEUE`: keeps worker processes alive, beats for them, and tells the broker when one dies.
 
 The supervisor loads nothing of the app. Its processes are spawned, never forked; each has a session of its own. A
-child that dies is started again, with growing waits if it dies soon; one that cannot even begin ends the supervisor
+child that dies is started again, with growing waits if it dies soon; where none can even begin, the supervisor ends
 with the reason. The first SIGTERM or SIGINT stops the children in good order, a second one hurries them.
 """
 
@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -27,7 +28,7 @@ from aioqueue.worker.pulse import Pulse
 
 _log = logging.getLogger(__name__)
 
-# A child that is started again so often without ever having reached the broker will not do better the next time.
+# Where one is started again so often without having reached the broker, and no other is at work, none will do better.
 STARTS_MAX: Final = 5
 _WAIT_SECONDS: Final = 0.1
 _WAIT_SECONDS_MAX: Final = 5.0
@@ -59,6 +60,8 @@ class Supervisor:
         self._telling: list[Heartbeat] = []
         self._stopping = asyncio.Event()
         self._was_ready = False
+        # How many children in a row died before they were ready, by place, since a child was last at work.
+        self._fruitless: Counter[int] = Counter()
         self._error: AioqueueError | None = None
         # What the stop left undone, for people; nothing else is a reason for another exit code than 0.
         self._left: list[str] = []
@@ -102,7 +105,6 @@ class Supervisor:
 
     async def _keep(self, index: int) -> None:
         """Hold one place: a child, and after its death another one."""
-        starts = 0
         quick = 0
         while not self._stopping.is_set():
             started_ns = mono_ns()
@@ -118,9 +120,7 @@ class Supervisor:
             if self._stopping.is_set():
                 self._left += child.left_behind(end)
                 return
-            self._was_ready |= child.ready
-            starts = 0 if child.ready else starts + 1
-            error = self._judge(child, end, starts)
+            error = self._judge(child, end, index)
             if error is not None:
                 # The others may be at work; they stop in good order.
                 self._error = self._error or error
@@ -148,12 +148,18 @@ class Supervisor:
             tell, self._on_ready = self._on_ready, None
             tell()
 
-    def _judge(self, child: _Child, end: str, starts: int) -> AioqueueError | None:
-        """Why starting another child is of no use, if so it is."""
-        some_work = self._was_ready or any(other.ready for other in self._children)
-        if child.failure is not None and not some_work:
+    def _judge(self, child: _Child, end: str, index: int) -> AioqueueError | None:
+        """Why starting another child is of no use, if so it is: never while others are at work."""
+        if child.ready:
+            self._was_ready = True
+            self._fruitless.clear()
+            return None
+        self._fruitless[index] += 1
+        if any(other.ready for other in self._children):
+            return None
+        if child.failure is not None and not self._was_ready:
             return from_wire(child.failure.code, child.failure.message, {})
-        if starts >= STARTS_MAX:
+        if (starts := self._fruitless[index]) >= STARTS_MAX:
             reason = child.failure.message if child.failure is not None else f"it {end}"
             return CrashLoop(target=self._options.target, times=starts, reason=reason)
         return None

@@ -179,8 +179,8 @@ class Campaign:
         self._workers[index] = await self._new_worker()
 
     async def _strike_process(self, chance: float) -> None:
-        # Those that died are started again by their supervisor, the later the more often they died; and it gives up on
-        # an app whose processes die before they are ready.
+        # Those that died are started again by their supervisor, the later the more often they died; one that is not
+        # ready yet has nothing to lose.
         await eventually(lambda: bool(self._ready_children()))
         children = self._ready_children()
         with suppress(ProcessLookupError):
@@ -196,7 +196,9 @@ class Campaign:
 
     def _ready_children(self) -> list[int]:
         log = (self._folder / "worker.err").read_text()
-        return [pid for pid in self._children() if f"worker process {pid} is ready" in log]
+        # A number may come again.
+        said = {pid: log.rpartition(f"worker process {pid} ")[2] for pid in self._children()}
+        return [pid for pid, last in said.items() if last.startswith("is ready")]
 
     async def _new_worker(self) -> WorkerProgram:
         worker = WorkerProgram(

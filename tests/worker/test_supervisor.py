@@ -16,9 +16,10 @@ import msgspec
 import psutil
 import pytest
 
+from aioqueue.errors import CrashLoop
 from aioqueue.protocol import messages as m
 from aioqueue.worker.channel import WorkerOptions
-from aioqueue.worker.supervisor import Supervisor
+from aioqueue.worker.supervisor import STARTS_MAX, Supervisor
 from tests.support.fake_broker import FakeBroker, FakePeer
 from tests.support.runs import result_in
 
@@ -449,6 +450,65 @@ async def test_children_that_die_again_and_again_at_once_end_the_supervisor(supe
         "crash_loop: the worker of shop:queue died 5 times in a row before it was ready, "
         "the last time it was killed by SIGKILL\n"
     )
+
+
+class Mortal:
+    """A child by name only. It is ready or not, and dies when it is told."""
+
+    pid = 0
+    failure = None
+    heartbeats: tuple[Any, ...] = ()
+
+    def __init__(self, ready: bool) -> None:
+        self.ready = ready
+        self.end = asyncio.Event()
+
+    async def run(self, on_ready: Callable[[], None]) -> str:
+        if self.ready:
+            on_ready()
+        await self.end.wait()
+        return "was killed by SIGKILL"
+
+    def stop(self, hurry: bool) -> None:
+        self.end.set()
+
+    def left_behind(self, end: str) -> list[str]:
+        return []
+
+    async def aclose(self) -> None: ...
+
+
+async def test_a_supervisor_goes_on_while_any_of_its_children_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: dict[str, asyncio.Queue[Mortal]] = {"1": asyncio.Queue(), "2": asyncio.Queue()}
+    working = {"1"}
+
+    async def start(options: WorkerOptions, name: str) -> Mortal:
+        place = name.rpartition("/")[2]
+        child = Mortal(place in working)
+        started[place].put_nowait(child)
+        return child
+
+    async def no_pause(seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr("aioqueue.worker.supervisor._Child.start", start)
+    supervisor = Supervisor(WorkerOptions(target="shop:queue"), 2)
+    monkeypatch.setattr(supervisor, "_pause", no_pause)
+    running = asyncio.create_task(supervisor.run())
+    at_work = await started["1"].get()
+    for _ in range(3 * STARTS_MAX):
+        (await started["2"].get()).end.set()
+    doomed = await started["2"].get()
+    # Those deaths fell into the time of the one that was at work, and are over with it.
+    at_work.end.set()
+    (await started["1"].get()).ready = False
+    for _ in range(STARTS_MAX - 1):
+        doomed.end.set()
+        doomed = await started["2"].get()
+    assert not running.done()
+    doomed.end.set()
+    with pytest.raises(CrashLoop, match="died 5 times in a row"):
+        await running
 
 
 async def test_a_worker_waits_for_its_broker(supervised: Supervised, broker: FakeBroker, run_of: RunOf) -> None:
