@@ -81,6 +81,8 @@ class Campaign:
         self._workers: list[WorkerProgram] = []
         self._producer: Forked
         self._lives = 0
+        # Worker processes that were killed, until their supervisor has noticed.
+        self._dying: set[int] = set()
         self._over = asyncio.Event()
         self.clients = Clients()
         self.expected: dict[str, str] = {}
@@ -181,10 +183,17 @@ class Campaign:
     async def _strike_process(self, chance: float) -> None:
         # Those that died are started again by their supervisor, the later the more often they died; one that is not
         # ready yet has nothing to lose.
-        await eventually(lambda: bool(self._ready_children()))
-        children = self._ready_children()
+        children: list[int] = []
+
+        def some_are_ready() -> bool:
+            children[:] = self._ready_children()
+            return bool(children)
+
+        await eventually(some_are_ready)
+        victim = children[int(chance * len(children))]
         with suppress(ProcessLookupError):
-            os.kill(children[int(chance * len(children))], signal.SIGKILL)
+            os.kill(victim, signal.SIGKILL)
+            self._dying.add(victim)
             self.kills[Victim.WORKER] += 1
 
     def _children(self) -> list[int]:
@@ -198,7 +207,8 @@ class Campaign:
         log = (self._folder / "worker.err").read_text()
         # A number may come again.
         said = {pid: log.rpartition(f"worker process {pid} ")[2] for pid in self._children()}
-        return [pid for pid, last in said.items() if last.startswith("is ready")]
+        self._dying &= said.keys()
+        return [pid for pid, last in said.items() if last.startswith("is ready") and pid not in self._dying]
 
     async def _new_worker(self) -> WorkerProgram:
         worker = WorkerProgram(
