@@ -46,7 +46,7 @@ class _Owner(logging.Handler):
 async def work(lane: int, stopping: asyncio.Event) -> None:
     for turn in itertools.count():
         number = f"{os.getpid()}-{lane}-{turn}"
-        job = await queue.submit(pause, number, 0.01 * (turn % 5))
+        job = await queue.submit(pause, number, 0.04 * (turn % 5))
         mark("acknowledged", job.id, number)
         result = await job
         mark("seen", job.id, result)
