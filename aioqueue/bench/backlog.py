@@ -13,8 +13,9 @@ from aioqueue import Queue
 from aioqueue.bench import app, processes
 from aioqueue.bench.figures import BULK, CONCURRENCY, Figure, Progress, folder
 from aioqueue.bench.processes import Child
+from aioqueue.limits import MIB
 
-CACHE_BYTES: Final = 32 * 1024 * 1024
+CACHE_BYTES: Final = 32 * MIB
 _CACHE: Final = ("--body-cache", "32MiB")
 _DATA: Final = b"x" * 188
 # Few enough for all their arguments to be in memory, and enough to be some seconds' work.
@@ -32,11 +33,12 @@ async def backlog(jobs: int, progress: Progress) -> list[Figure]:
             progress(f"{jobs:,} jobs are submitted")
             await _submit(queue, jobs, progress)
             grown = broker.usage().resident_bytes - before
+            on_disk = processes.files_bytes(directory)
         pauses = [processes.longest_pause_ms(directory)]
         progress(f"{jobs:,} jobs are read")
         started = time.perf_counter()
         async with processes.broker(directory, *options) as (broker, url), Queue(url) as queue:
-            took, used = time.perf_counter() - started, broker.usage().cpu_seconds
+            took, used = time.perf_counter() - started, broker.usage()
             progress(f"{jobs:,} jobs are drained")
             deep = await _drain(broker, url, queue, jobs + 20 * BULK)
             shallow.append(await _fill_and_drain(broker, url, queue, SHALLOW_JOBS))
@@ -47,9 +49,11 @@ async def backlog(jobs: int, progress: Progress) -> list[Figure]:
         Figure(
             f"a waiting job of 200 bytes, beyond the cache ({jobs:,} jobs)", (grown - CACHE_BYTES) / jobs, "bytes", 400
         ),
+        Figure("the files of the broker with that backlog", on_disk / MIB, "MiB"),
         Figure("the longest pause of the collector, deep backlog", max(pauses), "ms", 20),
         Figure(f"start with {jobs:,} waiting jobs, process included", took, "s", 10 * jobs / 1_000_000),
-        Figure("of that, processor time", used, "s"),
+        Figure("of that, processor time", used.cpu_seconds, "s"),
+        Figure("resident memory of the broker after that", used.resident_bytes / MIB, "MiB"),
         Figure("drain of a shallow backlog", speed, "1/s"),
         Figure("drain of a deep backlog", deep[0], "1/s"),
         Figure("deep against shallow", 100 * deep[0] / speed, "%", 70, at_least=True),

@@ -120,7 +120,11 @@ class Compactor:
         sessions = [each for each in self._state.sessions.values() if first <= each.home <= last]
         for start in range(0, len(sessions), CARRY_ITEMS_MAX):
             part = [c.CarriedSession(each.number, each.home) for each in sessions[start : start + CARRY_ITEMS_MAX]]
-            await self._carry(c.CarryItems([], part), ITEM_BYTES * len(part))
+            await self._carry(c.CarryItems([], part, []), ITEM_BYTES * len(part))
+        for bulk in list(self._state.bulks.values()):
+            for each in [each for each in bulk.parts if first <= each.home <= last]:
+                seen = c.CarriedPart(bulk.id, each.first, each.home)
+                await self._carry(c.CarryItems([], [], [seen]), ITEM_BYTES + len(each.ids))
         async for batch in self._journal.read(first - 1, last):
             if batch.kind is BatchKind.EVENTS:
                 await self._carry_batch(batch)
@@ -138,10 +142,10 @@ class Compactor:
             part.append(c.CarriedJob(event.id, batch.position, body))
             part_bytes += job_bytes(job)
             if len(part) == CARRY_ITEMS_MAX or part_bytes >= CARRY_BYTES_TARGET:
-                await self._carry(c.CarryItems(part, []), part_bytes)
+                await self._carry(c.CarryItems(part, [], []), part_bytes)
                 part, part_bytes = [], 0
         if part:
-            await self._carry(c.CarryItems(part, []), part_bytes)
+            await self._carry(c.CarryItems(part, [], []), part_bytes)
         # Batches come many at once from the disk, and each is verified: let others go between.
         await asyncio.sleep(0)
 

@@ -317,7 +317,9 @@ class Queue(Declares):
         if isinstance(task, Task | NamedTask):
             return task
         if not isinstance(task, str):
-            raise BadOption(option="task", value=task, reason="it must be a task (@queue.task) or a task's name")
+            # Not the value itself: a call with its arguments would be an error of a megabyte.
+            name = type(task).__name__
+            raise BadOption(option="task", value=name, reason="it must be a task (@queue.task) or a task's name")
         if task in self.tasks:
             return self.tasks.get(task)
         named = self._named.get(task)

@@ -364,13 +364,17 @@ def _bulk_staged(state: State, event: e.BulkStaged, body: bytes | None, at: Mome
 
 
 def _bulk_committed(state: State, event: e.BulkCommitted, body: bytes | None, at: Moment) -> None:
-    staging.commit(state, event)
+    staging.commit(state, event, at.position)
 
 
 def _bulk_freed(state: State, event: e.BulkFreed, body: bytes | None, at: Moment) -> None:
-    for job in staging.free(state, event):
+    for job in staging.free(state, event, at.position):
         _end_waiting(state, job, _CANCELLED, staging.BULK_DROPPED, at)
         _doom(state, job.id, _PARENT_CANCELLED)
+
+
+def _bulk_carried(state: State, event: e.BulkCarried, body: bytes | None, at: Moment) -> None:
+    staging.carry_part(state, event, at.position)
 
 
 def _bulk_heard(state: State, event: e.BulkHeard, body: bytes | None, at: Moment) -> None:
@@ -483,7 +487,6 @@ def _job_carried(state: State, event: e.JobCarried, body: bytes | None, at: Mome
             raise IllegalChange(f"job {event.id.hex()} is carried as {event.state.label}, and is not known")
         _heard_of(state, told)
         at.arguments[event.id] = body or b""
-        at.arguments[event.id] = body or b""
     else:
         was = replace(job, home=at.position, place=place)
         if was != told or not same_body(job.place, place):
@@ -564,6 +567,7 @@ APPLY: dict[type[e.Event], Callable[[State, Any, bytes | None, Moment], None]] =
     e.BulkStaged: _bulk_staged,
     e.BulkCommitted: _bulk_committed,
     e.BulkFreed: _bulk_freed,
+    e.BulkCarried: _bulk_carried,
     e.BulkHeard: _bulk_heard,
     e.SessionOpened: _session_opened,
     e.SessionEnded: _session_ended,

@@ -15,11 +15,11 @@ from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.decision import BodyArea, Decision
-from aioqueue.core.state import Bulk, BulkPhase, Job, State
+from aioqueue.core.state import Bulk, Job, State
 from aioqueue.core.terms import PARENT_OVER, is_orphan, terms_of
 from aioqueue.errors import BadOption, BulkUnknown, TooManyBulks
 from aioqueue.limits import BULK_FREED_MAX, BULK_OPEN_MS, BULKS_MAX
-from aioqueue.model.states import JobState
+from aioqueue.model.states import BulkPhase, JobState
 
 _BLOCKED = JobState.BLOCKED
 
@@ -28,7 +28,7 @@ def stage_bulk(state: State, command: c.StageBulk, now: Now, bodies: BodyArea) -
     bulk = _promised(state, command.bulk, command.namespace)
     if bulk is None:
         _check_begins(state, command)
-    parts = 0 if bulk is None else bulk.parts
+    parts, first = (0, 0) if bulk is None else (bulk.staged, bulk.total)
     if command.part > parts:
         raise BulkUnknown(bulk=command.bulk.hex())
     if command.part < parts:
@@ -48,7 +48,7 @@ def stage_bulk(state: State, command: c.StageBulk, now: Now, bodies: BodyArea) -
         events.append((event, item.body))
         if terms is not None and is_orphan(state, terms, item.spec.namespace):
             orphans.append((e.JobCancelled(item.id, PARENT_OVER), None))
-    staged = e.BulkStaged(command.bulk, command.namespace, parts, b"".join(item.id for item in command.items))
+    staged = e.BulkStaged(command.bulk, command.namespace, parts, b"".join(item.id for item in command.items), first)
     return Decision([*events, (staged, None), *orphans, (e.BulkHeard(command.bulk, now.mono_ms), None)], parts + 1)
 
 
@@ -92,7 +92,7 @@ def commit_bulk(state: State, command: c.CommitBulk, now: Now, bodies: BodyArea)
     if bulk is not None:
         if bulk.phase is BulkPhase.COMMITTED:
             return Decision([], None)
-        if bulk.parts == command.parts:
+        if bulk.staged == command.parts:
             return Decision([(e.BulkCommitted(command.bulk), None)], None)
     elif command.bulk not in state.bulks:
         living = command.first in state.jobs
@@ -117,10 +117,10 @@ def _promised(state: State, bulk_id: bytes, namespace: str) -> Bulk | None:
 
 
 def decide_freed(state: State, now: Now) -> e.BulkFreed | None:
-    """The next jobs of the bulk whose turn it is to be worked off."""
-    for bulk in state.closing.values():
-        return free_bulk(state, bulk, now)
-    return None
+    """The next jobs of the bulk whose turn it is to be worked off: the one that was closed first."""
+    if not state.closing:
+        return None
+    return free_bulk(state, min(state.closing.values(), key=lambda bulk: (bulk.closed_at, bulk.id)), now)
 
 
 def decide_forgotten(state: State, now: Now) -> list[e.BulkFreed]:
@@ -134,13 +134,29 @@ def decide_forgotten(state: State, now: Now) -> list[e.BulkFreed]:
 
 def free_bulk(state: State, bulk: Bulk, now: Now) -> e.BulkFreed:
     """The next jobs of a bulk that was committed, or that never will be, become what they are to be."""
-    jobs = list(islice(bulk.jobs, BULK_FREED_MAX))
-    waiting = [job for job in jobs if job.state is _BLOCKED]
+    ids = list(islice(bulk.waiting(), BULK_FREED_MAX))
+    waiting = [job for job_id in ids if (job := state.jobs.get(job_id)) is not None and job.state is _BLOCKED]
     if bulk.phase is not BulkPhase.COMMITTED:
-        return e.BulkFreed(bulk.id, len(jobs), state.next_seq, cancelled=_ids(waiting))
+        return e.BulkFreed(bulk.id, len(ids), state.next_seq, cancelled=_ids(waiting))
     ready = [job for job in waiting if job.due_ms <= now.wall_ms]
     scheduled = [job for job in waiting if job.due_ms > now.wall_ms]
-    return e.BulkFreed(bulk.id, len(jobs), state.next_seq, _ids(ready), _ids(scheduled))
+    return e.BulkFreed(bulk.id, len(ids), state.next_seq, _ids(ready), _ids(scheduled))
+
+
+def carry_parts(state: State, seen: Iterable[c.CarriedPart]) -> list[e.BulkCarried]:
+    """The records of the parts that are still at home where they were seen."""
+    events: list[e.BulkCarried] = []
+    for each in seen:
+        bulk = state.bulks.get(each.bulk)
+        part = None if bulk is None else bulk.part_at(each.first)
+        if bulk is not None and part is not None and part.home == each.home:
+            events.append(
+                e.BulkCarried(
+                    bulk.id, bulk.namespace, bulk.phase, bulk.staged, bulk.total, bulk.freed, bulk.closed_at,
+                    part.first, part.ids,
+                )
+            )  # fmt: skip
+    return events
 
 
 def _ids(jobs: Iterable[Job]) -> bytes:

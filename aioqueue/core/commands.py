@@ -269,6 +269,14 @@ class CarriedSession(Struct, gc=False):
     home: int
 
 
+class CarriedPart(Struct, gc=False):
+    """A part of a bulk, by the place of its first job."""
+
+    bulk: bytes
+    first: int
+    home: int
+
+
 class CarryItems(Struct, gc=False):
     """Write the records of these again, so that nobody needs the old ones. Answered by how many bytes that took.
 
@@ -277,6 +285,7 @@ class CarryItems(Struct, gc=False):
 
     jobs: list[CarriedJob]
     sessions: list[CarriedSession]
+    parts: list[CarriedPart]
 
 
 class MoveBase(Struct, gc=False):

@@ -14,7 +14,7 @@ from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.backoff import backoff_ms
-from aioqueue.core.bulks import commit_bulk, drop_bulk, stage_bulk
+from aioqueue.core.bulks import carry_parts, commit_bulk, drop_bulk, stage_bulk
 from aioqueue.core.decision import BodyArea, Decision
 from aioqueue.core.homes import job_bytes
 from aioqueue.core.state import Job, Session, State
@@ -368,6 +368,10 @@ def _carry(state: State, command: c.CarryItems, now: Now, bodies: BodyArea) -> D
             event.terms, event.cause, event.note = job.rare.terms, job.rare.cause, job.rare.note
             bodies.weight += len(event.note)
         events.append((event, item.body))
+    for part in carry_parts(state, command.parts):
+        carried_bytes += ITEM_BYTES + len(part.ids)
+        bodies.weight += len(part.ids)
+        events.append((part, None))
     return Decision(events, carried_bytes)
 
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from aioqueue.core.commands import SessionEnd
 from aioqueue.errors import DiskLow
 from aioqueue.model.records import Terms
-from aioqueue.model.states import Cause, JobState
+from aioqueue.model.states import BulkPhase, Cause, JobState
 
 
 class JobSubmitted(Struct, array_like=True, tag=1, gc=False, forbid_unknown_fields=True):
@@ -126,12 +126,16 @@ class JobExpired(Struct, array_like=True, tag=10, gc=False, forbid_unknown_field
 
 
 class BulkStaged(Struct, array_like=True, tag=32, gc=False, forbid_unknown_fields=True):
-    """The jobs `ids` (16 bytes each), submitted just before as BLOCKED, are this part of the bulk; the first is 0."""
+    """The jobs `ids` (16 bytes each), submitted just before as BLOCKED, are this part of the bulk; the first is 0.
+
+    `first` is how many jobs the parts before it have; -1 is for as many as are known.
+    """
 
     bulk: bytes
     namespace: str
     part: int
     ids: bytes
+    first: int = -1
 
 
 class BulkCommitted(Struct, array_like=True, tag=33, gc=False, forbid_unknown_fields=True):
@@ -153,6 +157,24 @@ class BulkFreed(Struct, array_like=True, tag=36, gc=False, forbid_unknown_fields
     ready: bytes = b""
     scheduled: bytes = b""
     cancelled: bytes = b""
+
+
+class BulkCarried(Struct, array_like=True, tag=37, gc=False, forbid_unknown_fields=True):
+    """A part of a bulk, written again; its home is here now. With it goes what is so of the whole bulk.
+
+    `staged` parts with `total` jobs came so far, and the first `freed` of those wait no more. `closed_at` is the batch
+    that committed or dropped the bulk, 0 while it is open. `first` and `ids` are the part's.
+    """
+
+    bulk: bytes
+    namespace: str
+    phase: BulkPhase
+    staged: int
+    total: int
+    freed: int
+    closed_at: int
+    first: int
+    ids: bytes
 
 
 class SessionOpened(Struct, array_like=True, tag=20, gc=False, forbid_unknown_fields=True):
@@ -273,8 +295,8 @@ class AdmissionChanged(Struct):
 
 JournaledEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
-    | JobStopping | JobExpired | BulkStaged | BulkCommitted | BulkFreed | SessionOpened | SessionEnded | SessionCarried
-    | JobCarried | BaseMoved
+    | JobStopping | JobExpired | BulkStaged | BulkCommitted | BulkFreed | BulkCarried | SessionOpened | SessionEnded
+    | SessionCarried | JobCarried | BaseMoved
 )  # fmt: skip
 Event = JournaledEvent | LinkChanged | LinkThrottled | SessionHeard | SessionForgotten | AdmissionChanged | BulkHeard
 JobEvent = (

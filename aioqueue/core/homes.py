@@ -1,8 +1,8 @@
-"""Where in the journal the items live that recovery needs: living jobs, journaled sessions, and parts of open bulks.
+"""Where in the journal the items live that recovery needs: living jobs, journaled sessions, and parts of bulks.
 
-The **home** of an item is the batch that holds its whole record: a job's submit, a session's opening, or where either
-was carried to (a part of a bulk never is: it is over when the bulk is). Everything that happened to it since stands
-behind its home, so what lies below the lowest home is history. Homes are counted, some positions at a time: a million
+The **home** of an item is the batch that holds its whole record: a job's submit, a session's opening, a part's staging,
+or where any of them was carried to. Everything that happened to it since stands behind its home, so what lies below the
+lowest home is history. Homes are counted, some positions at a time: a million
 jobs in a million batches must not cost another record each. So the lowest home is known to a few batches, and never
 said to be higher than it is.
 

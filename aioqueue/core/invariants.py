@@ -409,6 +409,7 @@ _JUDGE: dict[type[e.Event], Callable[[History, Any, int], None]] = {
     e.BulkStaged: lambda history, event, _: history.stages.staged(event),
     e.BulkCommitted: lambda history, event, _: history.stages.committed(event),
     e.BulkFreed: History.bulk_freed,
+    e.BulkCarried: lambda history, event, _: history.stages.carried(event),
     e.SessionOpened: History.session_opened,
     e.SessionEnded: History.session_ended,
     e.SessionCarried: History.session_carried,

@@ -187,7 +187,7 @@ def _check_due(state: State) -> list[str]:
 def _check_homes(state: State) -> list[str]:
     """What recovery will need lies at the base or behind it, and is counted where it lies."""
     lie = [job.home for job in state.jobs.values()]
-    lie += [home for bulk in state.bulks.values() for home in bulk.homes]
+    lie += [home for bulk in state.bulks.values() for home in (part.home for part in bulk.parts)]
     lie += [session.home for session in state.sessions.values() if session.journaled]
     counts: dict[int, int] = {}
     for home in lie:

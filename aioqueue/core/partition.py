@@ -26,6 +26,7 @@ from aioqueue.core.decision import BodyArea
 from aioqueue.core.effects import Effect
 from aioqueue.core.leasing import Hand, decide_due, decide_expired, decide_leases
 from aioqueue.core.machine import IllegalChange
+from aioqueue.core.staging import is_whole
 from aioqueue.core.state import Job, State
 from aioqueue.core.terms import decide_doomed, decide_end
 from aioqueue.errors import PeerMisbehaved, Refused
@@ -194,15 +195,17 @@ class Partition:
             if event.base != self._first:
                 return event.base < self._first
             unheard = [session.number for session in state.sessions.values() if not session.home]
-            if event.head < self._unknown_at or unheard:
-                raise IllegalChange(f"batch {self._unknown_at} and sessions {unheard} tell of items never heard of")
+            torn = [bulk.id.hex() for bulk in state.bulks.values() if not is_whole(bulk)]
+            if event.head < self._unknown_at or unheard or torn:
+                told = f"batch {self._unknown_at}, sessions {unheard} and bulks {torn}"
+                raise IllegalChange(f"{told} tell of items never heard of")
             state.partial = False
             self.archived_up_to = event.head
             self._tidy()
             return False
         if isinstance(event, e.BulkStaged):
-            # A bulk whose first parts lie before is over by the head; its jobs live on, or will be passed over too.
-            unknown = event.bulk not in state.bulks and event.part > 0
+            # Where it does not tell how many jobs are before it, those were never carried: it is over by the head.
+            unknown = event.bulk not in state.bulks and event.part > 0 and event.first < 0
         elif isinstance(event, e.BulkCommitted):
             unknown = event.bulk not in state.bulks
         elif isinstance(event, e.BulkFreed):

@@ -26,10 +26,10 @@ from aioqueue.core.decide import end_of_session
 from aioqueue.core.decision import BodyArea
 from aioqueue.core.machine import LEGAL
 from aioqueue.core.partition import Partition
-from aioqueue.core.state import Bulk, BulkPhase, Job
+from aioqueue.core.state import Bulk, Job
 from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET
 from aioqueue.model.ids import ids_in
-from aioqueue.model.states import TERMINAL, JobState
+from aioqueue.model.states import TERMINAL, BulkPhase, JobState
 
 
 class Rescued(NamedTuple):
@@ -75,11 +75,16 @@ class Rescue:
                 self._take(_Found(wall_ms, event, _body(event, bodies)))
             elif isinstance(event, e.BulkStaged):
                 self._bulk_of.update(dict.fromkeys(ids_in(event.ids), event.bulk))
+            elif isinstance(event, e.BulkCarried):
+                self._bulk_of.update(dict.fromkeys(ids_in(event.ids), event.bulk))
+                if event.phase is BulkPhase.COMMITTED:
+                    self._committed.add(event.bulk)
             elif isinstance(event, e.BulkCommitted):
                 self._committed.add(event.bulk)
             elif isinstance(event, e.BulkFreed):
                 if event.ready or event.scheduled:
                     self._committed.add(event.bulk)
+                    self._bulk_of.update(dict.fromkeys(ids_in(event.ready + event.scheduled), event.bulk))
                 self.drop(ids_in(event.cancelled))
 
     def living(self) -> dict[bytes, int]:
@@ -153,9 +158,9 @@ class Rescue:
         job = self._partition.state.jobs.get(event.id)
         if event.id in self.submitted or (job is not None and job.generation == event.generation):
             return
-        waits = event.state is JobState.SCHEDULED
+        waits = event.state in (JobState.SCHEDULED, JobState.BLOCKED)
         submit = e.JobSubmitted(
-            event.id, event.spec, event.seq, JobState.SCHEDULED if waits else JobState.READY,
+            event.id, event.spec, event.seq, event.state if waits else JobState.READY,
             event.due_ms if waits else 0, event.body_offset, event.body_bytes, event.body_crc, event.generation,
             event.extra, event.terms,
         )  # fmt: skip

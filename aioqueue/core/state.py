@@ -6,8 +6,8 @@ bit; connections, capacities and monotonic times are not replayed and stand apar
 
 from __future__ import annotations
 
-from collections import deque
-from enum import IntEnum
+from bisect import bisect_left
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec import Struct, structs
@@ -18,10 +18,10 @@ from aioqueue.core.lanes import Lane, PriorityLane
 from aioqueue.core.places import length_in
 from aioqueue.core.suspects import CRASHES_ALONE, Suspects
 from aioqueue.core.timers import Entry, Timers
-from aioqueue.limits import QUEUES_IDLE_MAX
+from aioqueue.limits import JOB_ID_BYTES, QUEUES_IDLE_MAX
 from aioqueue.model.records import Terms
 from aioqueue.model.spec import Spec, unpack_spec
-from aioqueue.model.states import Cause, JobState
+from aioqueue.model.states import BulkPhase, Cause, JobState
 
 # Interned specs beyond this are forgotten all at once; living jobs keep theirs.
 _SPECS_INTERNED_MAX = 10_000
@@ -150,29 +150,60 @@ class Session:
         return self.link.slots > len(self.leases) and not self.link.throttled and not self.alone
 
 
-class BulkPhase(IntEnum):
-    """`OPEN`: parts still come. `COMMITTED`, `DROPPED`: its jobs are being freed, or cancelled."""
+class Part(Struct, gc=False):
+    """Jobs of a bulk that were staged together: their ids, 16 bytes each, and the place of the first in the bulk.
+    `home` is the position of the batch that tells of it.
+    """
 
-    OPEN = 1
-    COMMITTED = 2
-    DROPPED = 3
+    first: int
+    ids: bytes
+    home: int
+
+    @property
+    def end(self) -> int:
+        """The place behind the last."""
+        return self.first + len(self.ids) // JOB_ID_BYTES
 
 
 class Bulk:
-    """Jobs that are accepted together, in more parts than a batch can hold; `jobs` are those that still wait for it."""
+    """Jobs that are accepted together, in more parts than a batch can hold. Of the `total` that were staged in `staged`
+    parts the first `freed` wait for it no more; `parts` are those with jobs that do, in their order.
+    """
 
-    __slots__ = ("heard_ms", "homes", "id", "jobs", "namespace", "parts", "phase")
+    __slots__ = ("closed_at", "freed", "heard_ms", "id", "namespace", "parts", "phase", "staged", "total")
 
     def __init__(self, bulk_id: bytes, namespace: str) -> None:
         self.id = bulk_id
         self.namespace = namespace
-        self.parts = 0
         self.phase = BulkPhase.OPEN
-        self.jobs: deque[Job] = deque()
-        # The batches of its parts.
-        self.homes: list[int] = []
+        self.staged = 0
+        self.total = 0
+        self.freed = 0
+        # The batch that committed or dropped it: in that order bulks are worked off.
+        self.closed_at = 0
+        self.parts: list[Part] = []
         # Of this process only, like a session's.
         self.heard_ms = 0
+
+    def waiting(self) -> Iterator[bytes]:
+        """The ids of the jobs that were not freed, in their order; some of them may be over."""
+        for part in self.parts:
+            begin = max(0, self.freed - part.first) * JOB_ID_BYTES
+            for start in range(begin, len(part.ids), JOB_ID_BYTES):
+                yield part.ids[start : start + JOB_ID_BYTES]
+
+    def place_of(self, first: int) -> int:
+        """The index among `parts` of the one that begins with this job, or would."""
+        return bisect_left(self.parts, first, key=_first_of)
+
+    def part_at(self, first: int) -> Part | None:
+        """The part that begins with this job, while any of its jobs waits."""
+        index = self.place_of(first)
+        return self.parts[index] if index < len(self.parts) and self.parts[index].first == first else None
+
+
+def _first_of(part: Part) -> int:
+    return part.first
 
 
 class QueueState:
@@ -223,7 +254,7 @@ class State:
         self.doomed: dict[bytes, str] = {}
         self.pools: dict[tuple[str, tuple[str, ...]], Pool] = {}
         self.bulks: dict[bytes, Bulk] = {}
-        # Those of them whose jobs are to be freed, or cancelled, in the order in which that was decided.
+        # Those of them whose jobs are to be freed, or cancelled.
         self.closing: dict[bytes, Bulk] = {}
         # Ids that ended in the batch that is being made: the shell has not seen them yet.
         self.just_finished: set[bytes] = set()
@@ -328,15 +359,19 @@ class State:
             "homes": (
                 {job.id: (job.home, job.place) for job in self.jobs.values()},
                 {session.number: session.home for session in self.sessions.values() if session.journaled},
+                {bulk.id: [part.home for part in bulk.parts] for bulk in self.bulks.values()},
             ),
             "ends": sorted(filter(self._may_expire, self.ends.entries)),
             "children": {parent: sorted(children) for parent, children in self.children.items()},
             "doomed": self.doomed,
             "bulks": {
-                bulk.id: (bulk.namespace, bulk.parts, bulk.phase, bulk.homes, [job.id for job in bulk.jobs])
+                bulk.id: (
+                    bulk.namespace, bulk.phase, bulk.staged, bulk.total, bulk.freed, bulk.closed_at,
+                    [(part.first, part.ids) for part in bulk.parts],
+                )
                 for bulk in self.bulks.values()
             },
-            "closing": list(self.closing),
+            "closing": sorted(self.closing),
             "next_seq": self.next_seq,
             "next_fence": self.next_fence,
             "size": self.admission.size,

@@ -34,4 +34,14 @@ class Cause(IntEnum):
     EXPIRES = 3
 
 
+class BulkPhase(IntEnum):
+    """Where a bulk is. `OPEN`: parts still come. `COMMITTED`, `DROPPED`: its jobs are being freed, or cancelled. The
+    numbers are on disk.
+    """
+
+    OPEN = 1
+    COMMITTED = 2
+    DROPPED = 3
+
+
 TERMINAL: Final = frozenset({JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED})

@@ -26,10 +26,11 @@ from aioqueue.errors import HistoryLost, JournalDamaged
 from aioqueue.journal.batch import HEADER_BYTES, BatchKind
 from aioqueue.journal.memory import MemoryJournal, MemoryStore
 from aioqueue.limits import HOME_POSITIONS, SEGMENTS_A_BOUND
+from aioqueue.model.states import JobState
 from aioqueue.transport.address import SqliteAddress
 from tests.support.churn import ask, churn
 from tests.support.patience import eventually
-from tests.support.scene import NAMESPACE, job_id
+from tests.support.scene import NAMESPACE, job_id, new_job
 
 BOUND = 32_000
 BOUNDS = JournalBounds(BOUND)
@@ -126,6 +127,25 @@ async def test_jobs_that_stay_are_carried_and_found_again_by_the_next_broker() -
         # First come, first served, after all that.
         assert [job_id(number) for number in (1, 2, 3)] == list(state.sessions[session].leases)
         assert [bytes([number]) * 300 for number in (1, 2, 3)] == [await body_of(ground, state, n) for n in (1, 2, 3)]
+
+
+async def test_a_bulk_that_stays_open_is_carried_and_can_be_committed_at_the_next_broker() -> None:
+    ground = Ground()
+    bulk = b"b" * 16
+    async with ground.broker() as broker:
+        for part, number in enumerate((9_001, 9_002)):
+            await ask(broker, c.StageBulk(bulk, NAMESPACE, part, [new_job(number)]))
+        while ground.store.first <= HOME_POSITIONS:
+            await ground.churn(broker, 40)
+            await settled(broker)
+        before = alive(broker)
+        assert list(before["bulks"]) == [bulk]
+    async with ground.broker() as broker:
+        state = broker.engine.partition.state
+        assert alive(broker) == before
+        await ask(broker, c.CommitBulk(bulk, NAMESPACE, 2, job_id(9_001)))
+        await eventually(lambda: not state.bulks)
+        assert {job.state for job in state.jobs.values()} == {JobState.READY}
 
 
 async def body_of(ground: Ground, state: Any, number: int) -> bytes:

@@ -6,6 +6,7 @@ import pytest
 
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
+from aioqueue.core import homes
 from aioqueue.core.admission import BacklogLimits
 from aioqueue.core.apply import Moment, apply
 from aioqueue.core.invariants import check_state
@@ -14,7 +15,7 @@ from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events
 from aioqueue.errors import BadOption, BulkUnknown, JobNotFound, QueueFull, TooManyBulks
 from aioqueue.limits import BULK_FREED_MAX, BULK_OPEN_MS, BULKS_MAX, HOME_POSITIONS
-from aioqueue.model.states import JobState
+from aioqueue.model.states import BulkPhase, JobState
 from tests.support.scene import NAMESPACE, Scene, job_id, kinds, new_job
 
 BULK = b"b" * 16
@@ -224,6 +225,10 @@ def test_a_job_of_a_bulk_is_not_that_of_another_namespace(scene: Scene) -> None:
         e.BulkFreed(b"?" * 16, 1, 50, job_id(1)),
         e.BulkFreed(BULK, 1, 50, job_id(1)),
         e.BulkFreed(BULK, 5, 50, b"", b"", job_id(1)),
+        e.BulkCarried(b"?" * 16, NAMESPACE, BulkPhase.OPEN, 1, 1, 0, 0, 0, job_id(1)),
+        e.BulkCarried(BULK, NAMESPACE, BulkPhase.OPEN, 2, 1, 0, 0, 0, job_id(1)),
+        e.BulkCarried(BULK, NAMESPACE, BulkPhase.OPEN, 1, 1, 0, 0, 0, job_id(2)),
+        e.BulkCarried(BULK, NAMESPACE, BulkPhase.OPEN, 1, 1, 0, 0, 1, job_id(1)),
     ],
 )
 def test_what_cannot_be_so_of_a_bulk_is_illegal(scene: Scene, event: e.Event) -> None:
@@ -259,7 +264,7 @@ def test_a_job_of_a_bulk_expires_while_it_waits_for_it(scene: Scene) -> None:
     assert states(scene, 1, 2) == [JobState.READY, None]
 
 
-def test_a_bulk_whose_first_parts_lie_before_the_base_is_no_bulk_any_more(scene: Scene) -> None:
+def test_a_bulk_whose_first_parts_lie_before_the_base_is_over_by_its_head(scene: Scene) -> None:
     """A replay begins at a base in the middle of it: the bulk is over by the base's head, and one job lives on."""
     stage(scene, 0, new_job(1))
     fillers = []
@@ -276,14 +281,103 @@ def test_a_bulk_whose_first_parts_lie_before_the_base_is_no_bulk_any_more(scene:
     for number in (1, 3):
         scene.settle(session, number)
     head = scene.position
-    scene.step(c.CarryItems([], [c.CarriedSession(session, scene.partition.state.sessions[session].home)]))
+    scene.step(c.CarryItems([], [c.CarriedSession(session, scene.partition.state.sessions[session].home)], []))
     assert scene.ask(c.MoveBase(middle, head)) is True
+    from_base(scene, middle)
+
+
+def from_base(scene: Scene, base: int) -> Partition:
+    """What a replay makes of the batches from a base on; the scene's own state, or the test fails."""
     twin = Partition(scene.partition.session_ttl_ms)
-    twin.start_at(middle)
-    for batch in scene.batches[middle - 1 :]:
+    twin.start_at(base)
+    for batch in scene.batches[base - 1 :]:
         twin.replay(decode_events(batch.events, "scene"), batch.bodies, batch.position, batch.wall_ms)
     assert twin.state.journaled_part() == scene.partition.state.journaled_part()
     assert check_state(twin.state) == []
+    return twin
+
+
+def test_an_open_bulk_does_not_hold_the_log_back(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(homes, "HOME_POSITIONS", 1)
+    stage(scene, 0, new_job(1), new_job(2, delay_ms=60_000))
+    stage(scene, 1, new_job(3))
+    scene.ask(c.CancelJob(job_id(3), NAMESPACE))
+    scene.carry()
+    base = scene.position
+    assert scene.move_base(base)
+    scene.partition = from_base(scene, base)
+    scene.partition.begin(scene.clock.now())
+    scene.judging = False
+    assert stage(scene, 0, new_job(1)) == 2
+    stage(scene, 2, new_job(4))
+    commit(scene, 3)
+    from_base(scene, base)
+    settle_down(scene)
+    from_base(scene, base)
+    assert states(scene, 1, 2, 3, 4) == [JobState.READY, JobState.SCHEDULED, None, JobState.READY]
+    assert scene.partition.state.bulks == {}
+
+
+@pytest.mark.parametrize("first_carried", ["open", "committed", "half freed", "dropped"])
+def test_a_replay_may_hear_of_the_last_part_of_a_bulk_before_the_first(
+    scene: Scene, first_carried: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(homes, "HOME_POSITIONS", 1)
+    scene.judging = False
+    jobs = 2 * BULK_FREED_MAX
+    stage(scene, 0, *(new_job(number) for number in range(1, jobs + 1)))
+    scene.submit(new_job(5_000))
+    middle = scene.position
+    stage(scene, 1, new_job(jobs + 1))
+    if first_carried == "dropped":
+        scene.ask(c.DropBulk(BULK, NAMESPACE))
+    elif first_carried != "open":
+        commit(scene, 2)
+    if first_carried == "half freed":
+        scene.step()
+    scene.carry()
+    head = scene.position
+    assert scene.ask(c.MoveBase(middle, head)) is True
+    from_base(scene, middle)
+    while scene.step().more:
+        from_base(scene, middle)
+    from_base(scene, middle)
+
+
+def test_a_part_that_is_worked_off_holds_the_log_back_no_longer(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(homes, "HOME_POSITIONS", 1)
+    stage(scene, 0, new_job(1))
+    stage(scene, 1, *(new_job(number) for number in range(2, 2 * BULK_FREED_MAX)))
+    second = scene.position
+    commit(scene, 2)
+    scene.step()
+    [bulk] = scene.partition.state.bulks.values()
+    assert [(part.first, part.home) for part in bulk.parts] == [(1, second)]
+    scene.carry(1)
+    assert scene.move_base(second)
+    from_base(scene, second)
+
+
+def test_a_part_that_has_moved_or_is_over_is_not_carried(scene: Scene) -> None:
+    stage(scene, 0, new_job(1))
+    home = scene.position
+    for seen in (c.CarriedPart(BULK, 0, home + 1), c.CarriedPart(BULK, 1, home), c.CarriedPart(b"?" * 16, 0, home)):
+        assert kinds(scene.step(c.CarryItems([], [], [seen]))) == []
+    assert kinds(scene.step(c.CarryItems([], [], [c.CarriedPart(BULK, 0, home)]))) == ["BulkCarried"]
+
+
+def test_a_base_below_which_a_part_was_lost_is_illegal(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(homes, "HOME_POSITIONS", 1)
+    stage(scene, 0, new_job(1))
+    stage(scene, 1, new_job(2))
+    scene.carry(1)
+    middle, moved = scene.position - 1, e.BaseMoved(scene.position - 1, scene.position, 9, 9, 9)
+    twin = Partition()
+    twin.start_at(middle)
+    for batch in scene.batches[middle - 1 :]:
+        twin.replay(decode_events(batch.events, "scene"), batch.bodies, batch.position, batch.wall_ms)
+    with pytest.raises(IllegalChange, match=BULK.hex()):
+        twin.replay([moved], b"", scene.position + 1, 0)
 
 
 def test_a_first_part_that_comes_again_when_its_bulk_is_over_begins_none(scene: Scene) -> None:

@@ -16,7 +16,7 @@ from aioqueue.core.commands import SessionEnd
 from aioqueue.core.records import decode_events, encode_events
 from aioqueue.errors import JournalDamaged, JournalNewer
 from aioqueue.model.records import Terms
-from aioqueue.model.states import Cause, JobState
+from aioqueue.model.states import BulkPhase, Cause, JobState
 from tests.support.record_table import table
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "records-v1"
@@ -40,9 +40,10 @@ EXAMPLES: tuple[Any, ...] = (
     e.JobCancelled(JOB, "not needed"),
     e.JobStopping(JOB, 65_536, Cause.DEADLINE, "too läte"),
     e.JobExpired(JOB, Cause.EXPIRES),
-    e.BulkStaged(HASH[:16], "default", 8, JOB * 2),
+    e.BulkStaged(HASH[:16], "default", 8, JOB * 2, 7_000),
     e.BulkCommitted(HASH[:16]),
     e.BulkFreed(HASH[:16], 300, 70_000, JOB * 2, JOB, JOB * 3),
+    e.BulkCarried(HASH[:16], "default", BulkPhase.COMMITTED, 9, 8_200, 300, 70_001, 7_000, JOB * 2),
     e.SessionOpened(7, HASH, "default", "worker-ä"),
     e.SessionEnded(7, SessionEnd.EXPIRED),
     e.SessionCarried(7, HASH, "default", "worker-ä"),

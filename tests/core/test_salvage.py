@@ -239,3 +239,21 @@ def test_a_bulk_that_is_not_known_to_have_been_committed_does_not_run() -> None:
     found = staged_around_a_gap(commit=False)
     assert {key: job.state for key, job in found.partition.state.jobs.items()} == {job_id(1): JobState.BLOCKED}
     assert check_state(found.partition.state) == []
+
+
+@pytest.mark.parametrize("commit", [False, True])
+def test_a_job_that_was_carried_while_it_waited_for_its_bulk_runs_only_if_that_was_committed(commit: bool) -> None:
+    scene = Scene()
+    bulk = b"b" * 16
+    scene.submit(new_job(1))
+    scene.step(c.StageBulk(bulk, NAMESPACE, 0, [new_job(2), new_job(3, delay_ms=60_000)]))
+    jobs = scene.partition.state.jobs.values()
+    carried = [c.CarriedJob(job.id, job.home, arguments_in(scene.batches, job)) for job in jobs]
+    word = [c.CommitBulk(bulk, NAMESPACE, 1, job_id(2))] if commit else []
+    scene.step(*word, c.CarryItems(carried, [], [c.CarriedPart(bulk, 0, 2)]))
+    found = salvaged(scene.batches, 2, 2)
+    states = {job_id(1): JobState.READY}
+    if commit:
+        states |= {job_id(2): JobState.READY, job_id(3): JobState.SCHEDULED}
+    assert {key: job.state for key, job in found.partition.state.jobs.items()} == states
+    assert check_state(found.partition.state) == []

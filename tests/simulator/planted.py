@@ -22,10 +22,10 @@ from aioqueue.core.decision import BodyArea
 from aioqueue.core.effects import ArchiveJob, DeliverJob
 from aioqueue.core.lanes import PriorityLane
 from aioqueue.core.partition import Partition
-from aioqueue.core.state import Bulk, BulkPhase, Job, State
+from aioqueue.core.state import Bulk, Job, State
 from aioqueue.errors import BulkUnknown
 from aioqueue.model.records import FinishedJob
-from aioqueue.model.states import Cause, JobState
+from aioqueue.model.states import BulkPhase, Cause, JobState
 from tests.simulator.broker import Broker
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -656,7 +656,7 @@ def a_part_that_comes_again_is_taken_for_a_new_one(patch: pytest.MonkeyPatch) ->
     def taken(state: State, command: c.StageBulk, now: Now, bodies: BodyArea) -> decide.Decision:
         bulk = state.bulks.get(command.bulk)
         if bulk is not None:
-            command.part = max(command.part, bulk.parts)
+            command.part = max(command.part, bulk.staged)
         return bulks.stage_bulk(state, command, now, bodies)
 
     patch.setitem(decide._DECIDE, c.StageBulk, taken)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from aioqueue.clock import Now
-from aioqueue.core import apply, decide
+from aioqueue.core import apply, decide, staging
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.homes import Homes
 from aioqueue.core.lanes import PriorityLane
 from aioqueue.core.partition import Partition
-from aioqueue.core.state import Job, State
+from aioqueue.core.state import Bulk, Job, State
+from aioqueue.model.states import BulkPhase
 from tests.simulator.planted import BUGS, bug
 from tests.simulator.retention import Retention
 
@@ -62,7 +64,7 @@ def the_base_does_not_wait_for_the_archive(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Retention, "is_archived", lambda self, position: True)
 
 
-@bug("I17", 1_051)
+@bug("I17", 1_023)
 def the_counters_are_lost_with_what_is_cut(patch: pytest.MonkeyPatch) -> None:
     real = apply.APPLY[e.BaseMoved]
 
@@ -77,7 +79,7 @@ def sessions_have_no_home(patch: pytest.MonkeyPatch) -> None:
     real = decide._DECIDE[c.CarryItems]
 
     def carry(state: State, command: c.CarryItems, now: Now, bodies: Any) -> decide.Decision:
-        return real(state, c.CarryItems(command.jobs, []), now, bodies)
+        return real(state, c.CarryItems(command.jobs, [], command.parts), now, bodies)
 
     def of_jobs(homes: Homes) -> int | None:
         return None if not homes._counts else max(homes._counts)
@@ -164,3 +166,33 @@ def the_base_moves_past_what_still_lives(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(Retention, "see", see)
     patch.setattr(Homes, "oldest", lambda self: None)
+
+
+def _first_told(patch: pytest.MonkeyPatch, mistake: Callable[[State, Bulk], None]) -> None:
+    """A mistake about a bulk that a replay first hears of by a part that was carried."""
+    real = staging.carry_part
+
+    def carried(state: State, event: e.BulkCarried, home: int) -> None:
+        unknown = event.bulk not in state.bulks
+        real(state, event, home)
+        if unknown:
+            mistake(state, state.bulks[event.bulk])
+
+    patch.setattr(staging, "carry_part", carried)
+
+
+@bug("I17", 1_761)
+def a_bulk_that_is_carried_is_open_again(patch: pytest.MonkeyPatch) -> None:
+    def opened(state: State, bulk: Bulk) -> None:
+        bulk.phase, bulk.closed_at = BulkPhase.OPEN, 0
+        state.closing.pop(bulk.id, None)
+
+    _first_told(patch, opened)
+
+
+@bug("I17", 1_051)
+def a_bulk_that_is_carried_begins_with_the_part_that_tells_of_it(patch: pytest.MonkeyPatch) -> None:
+    def begun(state: State, bulk: Bulk) -> None:
+        bulk.total = bulk.parts[0].end
+
+    _first_told(patch, begun)

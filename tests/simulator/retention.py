@@ -65,8 +65,14 @@ class Retention:
             rng.shuffle(jobs)
         some = [c.CarriedJob(job.id, job.home, self._body(job.home, job.place)) for job in jobs[: rng.randint(0, 8)]]
         with_them = [c.CarriedSession(each.number, each.home) for each in sessions if rng.random() < 0.7]
-        if some or with_them:
-            broker.post(c.CarryItems(some, with_them))
+        parts = [
+            c.CarriedPart(bulk.id, part.first, part.home)
+            for bulk in state.bulks.values()
+            for part in bulk.parts
+            if part.home <= broker.durable and rng.random() < 0.7
+        ]
+        if some or with_them or parts:
+            broker.post(c.CarryItems(some, with_them, parts))
 
     def _body(self, home: int, place: int) -> bytes:
         where = unpack_place(place)

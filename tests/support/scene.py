@@ -165,10 +165,12 @@ class Scene:
         state = self.partition.state
         jobs = [state.jobs[job_id(number)] for number in numbers] if numbers else list(state.jobs.values())
         sessions = [] if numbers else [session for session in state.sessions.values() if session.journaled]
+        bulks = [] if numbers else list(state.bulks.values())
         carried: int = self.ask(
             c.CarryItems(
                 [c.CarriedJob(job.id, job.home, arguments_in(self.batches, job)) for job in jobs],
                 [c.CarriedSession(session.number, session.home) for session in sessions],
+                [c.CarriedPart(bulk.id, part.first, part.home) for bulk in bulks for part in bulk.parts],
             )
         )
         return carried
