@@ -189,7 +189,7 @@ class WrongNamespace(Refused):
 
 class PortTaken(Refused):
     code = "port_taken"
-    sentence = "cannot listen on {host}:{port}: {reason}; choose another --port, or stop the program that holds it"
+    sentence = "cannot listen on {host}:{port}: {reason}; {way_out}"
 
 
 class QueueFull(Refused):
@@ -225,7 +225,7 @@ class BackupFailed(Refused):
 
 class AppNotFound(Refused):
     code = "app_not_found"
-    sentence = "cannot load {target!r}: {reason}; write MODULE:QUEUE, for example shop.jobs:queue"
+    sentence = "cannot load {target!r}: {reason}"
 
 
 class ExtraMissing(Refused):

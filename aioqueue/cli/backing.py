@@ -20,14 +20,14 @@ import msgspec
 from aioqueue.archive.base import Row, Table
 from aioqueue.archive.fresh import FreshArchive, fresh_archive, verify_archive
 from aioqueue.broker.opening import open_broker
-from aioqueue.cli.outcome import DONE, FAILED, out, say
+from aioqueue.cli.outcome import DONE, FAILED, not_made, out, say
 from aioqueue.cli.salvaging import replay_batch
 from aioqueue.client.queue import Queue
 from aioqueue.clock import SystemClock, mono_ns
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import encode_events
 from aioqueue.core.salvage import Rescue
-from aioqueue.errors import AlreadyThere, BackupFailed
+from aioqueue.errors import AioqueueError, AlreadyThere, BackupFailed
 from aioqueue.journal.batch import Batch, BatchKind
 from aioqueue.journal.check import check_journal
 from aioqueue.journal.files import real_path, sync_directory
@@ -116,8 +116,11 @@ def _folder(target: str) -> Iterator[str]:
     try:
         folder = tempfile.mkdtemp(suffix=_UNFINISHED, prefix=f"{name}.", dir=parent)
         yield folder
+    except AioqueueError:
+        # A broker that does not answer in time is an `OSError` too, as every `TimeoutError` is.
+        raise
     except OSError as error:
-        raise BackupFailed(reason=f"{target} cannot be written: {error.strerror}") from error
+        raise BackupFailed(reason=not_made(target, error)) from error
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from aioqueue.cli.listing import Wanted
-from aioqueue.cli.outcome import say
+from aioqueue.cli.outcome import not_made, say
 from aioqueue.client.asking import Questions
 from aioqueue.client.info import friendly
 from aioqueue.client.queue import Queue
-from aioqueue.errors import AlreadyThere, BadOption, JobNotFound, ResultExpired
+from aioqueue.errors import AioqueueError, AlreadyThere, BadOption, JobNotFound, ResultExpired
 from aioqueue.model.views import JobInfo, Run
 from aioqueue.monitor.documents import document, json_text
 
@@ -77,7 +77,10 @@ def _output(path: str) -> Iterator[TextIO]:
             file.flush()
             os.fsync(file.fileno())
         os.rename(unfinished, path)
+    except AioqueueError:
+        # A broker that does not answer in time is an `OSError` too, as every `TimeoutError` is.
+        raise
     except OSError as error:
-        raise BadOption(option="out", value=path, reason=f"it cannot be written: {error.strerror}") from error
+        raise BadOption(option="out", value=path, reason=not_made(path, error)) from error
     finally:
         Path(unfinished).unlink(missing_ok=True)

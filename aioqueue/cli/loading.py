@@ -22,10 +22,7 @@ def load_task(target: str) -> LoadedTask:
     """The task that `target` names. Raises `AppNotFound` for its module, `UnknownTask` for what is no task in it."""
     module_name, _, name = target.partition(":")
     if not module_name or not name:
-        raise AppNotFound(
-            f"cannot load {target!r}: it is not of the form MODULE:TASK; write for example shop.jobs:send",
-            target=target, reason="it is not of the form MODULE:TASK",
-        )  # fmt: skip
+        raise AppNotFound(target=target, reason="it is not of the form MODULE:TASK, for example shop.jobs:send")
     module = import_app(target, module_name)
     task = vars(module).get(name)
     if not isinstance(task, Task):

@@ -32,6 +32,14 @@ def say(sentence: object) -> None:
     print(f"aioqueue: {plain(str(sentence))}", file=sys.stderr, flush=True)
 
 
+def not_made(path: str, error: OSError) -> str:
+    """Why there is no file at `path`, and what helps."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        return f"the folder {folder} does not exist; make it first"
+    return f"{path} cannot be written: {error.strerror}"
+
+
 def out(text: str) -> None:
     """Put text on stdout at once: it is often a pipe, and its reader wants to go on."""
     print(text, flush=True)

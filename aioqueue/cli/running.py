@@ -56,6 +56,10 @@ def check_reachable(queue: Queue, *, create: bool) -> None:
     """Raise for an address where another program's jobs cannot be."""
     address = parse_address(queue.url)
     if isinstance(address, MemoryAddress):
-        raise BadUrl(url=queue.url, reason="the jobs of a memory: broker are only seen by its own program")
+        reason = "the jobs of a memory: broker are only seen by its own program"
+        raise BadUrl(
+            f"{queue.url!r} cannot be used here: {reason}; use tcp://HOST:PORT or sqlite:PATH",
+            url=queue.url, reason=reason,
+        )  # fmt: skip
     if isinstance(address, SqliteAddress) and not create and not os.path.exists(address.path):
         raise NotAJournal(path=address.path, what="journal", reason="there is no such file")

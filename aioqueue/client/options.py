@@ -332,7 +332,7 @@ def _headers(value: Any) -> dict[str, str]:
 def _timeout(value: Any) -> int:
     timeout_ms = to_ms(value, option="timeout")
     if timeout_ms == 0:
-        raise BadOption(option="timeout", value=value, reason="it leaves no time to run; None means no timeout")
+        raise BadOption(option="timeout", value=value, reason="it leaves no time to run; leave it out for no timeout")
     return timeout_ms
 
 
@@ -348,7 +348,7 @@ def _when(value: Any, option: str) -> When:
         return When(at_ms=to_instant_ms(value, option=option))
     in_ms = to_ms(value, option=option)
     if in_ms == 0:
-        raise BadOption(option=option, value=value, reason=f"it leaves no time to run; None means no {option}")
+        raise BadOption(option=option, value=value, reason=f"it leaves no time to run; leave it out for no {option}")
     return When(in_ms)
 
 

@@ -258,11 +258,17 @@ class Queue(Declares):
         """
         if not isinstance(calls, Iterable | AsyncIterable):
             raise BadOption(option="calls", value=calls, reason="it must be an iterable of `task.call(...)`")
+        if not isinstance(atomic, bool):
+            raise BadOption(option="atomic", value=atomic, reason="it must be True or False")
+        if progress is not None and not callable(progress):
+            raise BadOption(option="progress", value=progress, reason="it must be a function of one number")
         self.session()
         jobs = await BulkSubmit(self.session, self._call_item, self._ids.refresh, atomic, progress).run(calls)
         return jobs if isinstance(calls, AsyncIterable) else list(jobs)
 
     def _call_item(self, call: Call[Any]) -> SubmitItem:
+        if not isinstance(call, Call):
+            raise BadOption(option="calls", value=call, reason="each of them must be a `task.call(...)`")
         return self._item(call.task, _packed(call), 0)
 
     @overload
@@ -285,19 +291,20 @@ class Queue(Declares):
         A job that did not succeed raises here what `Job.result` would; the others under way are left alone, as they
         are when the iterator is closed.
         """
-        if task.plan(self.namespace).own_id:
-            raise BadOption(option="id", value=task.plan(self.namespace).own_id, reason="map makes a job of each item")
+        found = self._find_task(task)
+        if own := found.plan(self.namespace).own_id:
+            raise BadOption(option="id", value=own, reason="map makes a job of each item")
         if window < 1:
             raise BadOption(option="window", value=window, reason="it must be at least 1")
         session = self.session()
         reached = session.endings.reached
-        results = _results(task)
+        results = _results(found)
         under_way: deque[Ending] = deque()
         try:
             for item in items:
                 if len(under_way) == window:
                     yield result_of(await reached(under_way.popleft()), results)
-                under_way.append(self._send(session, task, (item,), {}))
+                under_way.append(self._send(session, found, (item,), {}))
             while under_way:
                 yield result_of(await reached(under_way.popleft()), results)
         finally:

@@ -82,15 +82,25 @@ def past_ms(value: datetime | Duration, now_ms: int, *, option: str) -> int:
 
     `value` is a `datetime` or ISO 8601 text with a time zone, or a duration before `now_ms`.
     """
-    if isinstance(value, str) and "-" in value:
-        try:
-            value = datetime.fromisoformat(value.strip())
-        except ValueError:
-            reason = "a point of time is written like '2026-03-01T08:00:00Z', or as how long ago, like '2h'"
-            raise BadOption(option=option, value=value, reason=reason) from None
+    if isinstance(value, str):
+        return _past_text_ms(value, now_ms, option)
     if isinstance(value, datetime):
         return to_instant_ms(value, option=option)
     return now_ms - to_ms(value, option=option)
+
+
+def _past_text_ms(value: str, now_ms: int, option: str) -> int:
+    try:
+        if "-" not in value:
+            return now_ms - to_ms(value, option=option)
+        moment = datetime.fromisoformat(value.strip())
+    except (BadOption, ValueError):
+        reason = "a point of time is written like '2026-03-01T08:00:00Z', or as how long ago, like '2h'"
+        raise BadOption(option=option, value=value, reason=reason) from None
+    if moment.utcoffset() is None:
+        reason = "it has no time zone; write it like '2026-03-01T08:00:00Z', or with '+01:00' at its end"
+        raise BadOption(option=option, value=value, reason=reason)
+    return to_instant_ms(moment, option=option)
 
 
 def _float_ms(value: float, option: str) -> int:

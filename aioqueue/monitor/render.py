@@ -168,7 +168,7 @@ def _workers(workers: Sequence[WorkerStatistics], total: int) -> list[Renderable
             _count(worker.slots, ""),
             _bar(worker.running, worker.slots),
             Text(age(worker.lag_ms), style="bold red" if worker.lag_ms >= LOOP_BLOCKED_MS else "dim"),
-            Text(heard) if worker.connected else Text(f"lost, {heard}", style="bold red"),
+            _line(heard) if worker.connected else _line(f"lost, {heard}", "bold red"),
         )
     return _section("Workers", table, len(workers), total, "no worker is connected")
 
@@ -181,8 +181,8 @@ def _blocked(workers: Sequence[WorkerStatistics], total: int) -> list[Renderable
                 _name(worker.name or f"session {worker.session}"),
                 Text(age(block.for_ms), style="bold red"),
                 _name(block.task),
-                Text(id_text(block.job) if block.job else "", style="dim"),
-                Text(short(plain(block.place), _ERROR_WIDTH), no_wrap=True, overflow="ellipsis"),
+                _line(id_text(block.job) if block.job else "", "dim"),
+                _line(short(plain(block.place), _ERROR_WIDTH)),
             )
     return _section("Event loops that stand still", table, len(workers), total, "")
 
@@ -191,7 +191,7 @@ def _running(jobs: Sequence[RunningJob], total: int) -> list[RenderableType]:
     table = _table(("job", "left"), ("task", "left"), ("queue", "left"), ("worker", "left"), "run", "for")
     for job in jobs:
         table.add_row(
-            Text(id_text(job.id), style="dim"),
+            _line(id_text(job.id), "dim"),
             _name(job.task),
             _name(job.queue),
             _name(job.worker),
@@ -209,9 +209,9 @@ def _failures(failures: Sequence[RecentFailure], total: int, at_ms: int) -> list
             Text(age(at_ms - failure.at_ms)),
             _name(failure.task),
             _name(failure.queue),
-            Text(id_text(failure.id), style="dim"),
-            Text("dead", style="bold red") if failure.dead else Text("again", style="yellow"),
-            Text(short(error, _ERROR_WIDTH), no_wrap=True, overflow="ellipsis"),
+            _line(id_text(failure.id), "dim"),
+            _line("dead", "bold red") if failure.dead else _line("again", "yellow"),
+            _line(short(error, _ERROR_WIDTH)),
         )
     return _section("Recent failures", table, len(failures), total, "none")
 
@@ -220,7 +220,8 @@ def _table(*columns: str | tuple[str, str]) -> Table:
     table = Table(box=None, expand=False, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for column in columns:
         if isinstance(column, tuple):
-            table.add_column(Text(column[0]), no_wrap=True, overflow="ellipsis")
+            # It could wrap, which makes it give way before numbers do; its cells do not wrap, so it is cut instead.
+            table.add_column(Text(column[0], no_wrap=True), overflow="ellipsis")
         else:
             table.add_column(Text(column), no_wrap=True, justify="right")
     return table
@@ -234,7 +235,11 @@ def _section(title: str, table: Table, shown: int, total: int, nothing: str) -> 
 
 
 def _name(text: str) -> Text:
-    return Text(short(plain(text), _NAME_WIDTH), no_wrap=True, overflow="ellipsis")
+    return _line(short(plain(text), _NAME_WIDTH))
+
+
+def _line(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _count(number: int, style: str) -> Text:

@@ -193,6 +193,15 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
+def _way_out(error: Exception) -> str:
+    """What helps one who could not listen."""
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return "choose another --port, or stop the program that holds it"
+    if isinstance(error, PermissionError):
+        return "choose a --port that this user may have, such as one from 1024"
+    return "--host must be an address of this machine"
+
+
 class TcpListener:
     """A listening socket. `host` and `port` are the bound ones, so a listener on port 0 can be found."""
 
@@ -234,7 +243,9 @@ class TcpListener:
 async def listen(host: str, port: int) -> TcpListener:
     """Listen on `host:port`, with port 0 on a free one; `PortTaken` with the reason where that cannot be."""
     if not 0 <= port <= PORT_MAX:
-        raise PortTaken(host=host, port=port, reason=f"a port is a number from 0 to {PORT_MAX}")
+        raise PortTaken(
+            host=host, port=port, reason="there is no such port", way_out=f"choose one from 0 to {PORT_MAX}"
+        )
     listener = TcpListener()
     loop = asyncio.get_running_loop()
     try:
@@ -243,7 +254,7 @@ async def listen(host: str, port: int) -> TcpListener:
             lambda: TcpStream(listener._accept), address, port, backlog=ACCEPT_BACKLOG
         )
     except (OSError, UnicodeError) as error:
-        raise PortTaken(host=host, port=port, reason=_reason(error)) from None
+        raise PortTaken(host=host, port=port, reason=_reason(error), way_out=_way_out(error)) from None
     name = listener._server.sockets[0].getsockname()
     listener.host, listener.port = name[0], name[1]
     return listener

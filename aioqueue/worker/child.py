@@ -81,10 +81,12 @@ class Child:
             queue.url = options.url
         self._address = queue.address
         if not isinstance(self._address, TcpAddress):
-            reason = (
-                "the app that names it runs its jobs; for workers beside it run `aioqueue serve` and give its --url"
-            )
-            raise BadUrl(url=queue.url, reason=reason)
+            reason = "the app that names it runs its jobs itself"
+            raise BadUrl(
+                f"{queue.url!r} cannot be used here: {reason}; for workers beside it run `aioqueue serve` on the same "
+                "journal, and give its --url, such as tcp://127.0.0.1:7411",
+                url=queue.url, reason=reason,
+            )  # fmt: skip
         queue.worker = False
         self._queue = queue
         self._channel = channel

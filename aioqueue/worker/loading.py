@@ -24,7 +24,7 @@ def load_queue(target: str) -> Queue:
     """The queue that `target` names, its module imported; raises `AppNotFound`."""
     module_name, colon, path = target.partition(":")
     if not colon or not module_name or not path:
-        raise AppNotFound(target=target, reason="it is not of the form MODULE:QUEUE")
+        raise AppNotFound(target=target, reason="it is not of the form MODULE:QUEUE, for example shop.jobs:queue")
     found: Any = import_app(target, module_name)
     for name in path.split("."):
         try:
@@ -48,7 +48,8 @@ def import_app(target: str, name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            reason = f"there is no module {error.name!r} in {here} or among the installed packages"
+            where = f"in {here} or among the installed packages"
+            reason = f"there is no module {error.name!r} {where}; run this in the app's folder"
             raise AppNotFound(target=target, reason=reason) from None
         _blame(target, name, error)
     except (Exception, SystemExit) as error:

@@ -99,7 +99,8 @@ class Supervisor:
         if not hurry and self._on_stopping is not None:
             self._on_stopping()
         self._stopping.set()
-        _log.info("stopping %d workers%s", len(self._children), " in a hurry" if hurry else "")
+        if self._children:
+            _log.info("stopping %d workers%s", len(self._children), " in a hurry" if hurry else "")
         for child in self._children:
             child.stop(hurry)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from aioqueue.cli.exporting import _output
+from aioqueue.errors import DeadlineExceeded
 from aioqueue.model.views import JobInfo
 from tests.support.shell import Shell
 
@@ -42,10 +44,15 @@ def test_a_file_is_whole_or_not_there_and_never_written_over(at_shop: Shell, tmp
     assert len(lines_of(path.read_text())) == 2
     assert "exists already" in at_shop.run("export", "--out", str(path)).refused()
     assert "no broker" in at_shop.run("export", "--url", "tcp://127.0.0.1:1", "--out", str(tmp_path / "new")).refused()
-    assert "No such file" in at_shop.run("export", "--out", str(tmp_path / "missing" / "jobs")).refused()
+    assert "missing does not exist" in at_shop.run("export", "--out", str(tmp_path / "missing" / "jobs")).refused()
     assert sorted(path.name for path in tmp_path.iterdir() if "jobs" in path.name or "new" in path.name) == [
         "jobs.jsonl"
     ]
+
+
+def test_a_broker_that_does_not_answer_in_time_is_not_told_as_a_fault_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(DeadlineExceeded), _output(str(tmp_path / "jobs")):
+        raise DeadlineExceeded(what="the list of jobs", seconds=60)
 
 
 @pytest.mark.parametrize("option", [("--since", "soon"), ("--state", "nope"), ("--queue", "a b")])

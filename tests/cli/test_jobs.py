@@ -62,9 +62,9 @@ def test_ls_finds_by_time_id_and_error(at_shop: Shell, waiting: str, dead: str) 
 @pytest.mark.parametrize(
     ("option", "value", "fragment"),
     [
-        ("--since", "soon", "a duration is written like"),
+        ("--since", "soon", "since='soon' cannot be used: a point of time is written like '2026-03-01T08:00:00Z'"),
         ("--since", "2026-13-01", "a point of time is written like '2026-03-01T08:00:00Z'"),
-        ("--until", "2026-03-01T08:00:00", "it has no time zone"),
+        ("--until", "2026-03-01", "until='2026-03-01' cannot be used: it has no time zone; write it like"),
         ("--id", "invoice-42", "the beginning of a job's id"),
         ("--error", "x" * 257, "at most 256 characters"),
     ],

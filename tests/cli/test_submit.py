@@ -96,7 +96,7 @@ def test_a_job_that_does_not_end_in_time_is_told_and_goes_on(at_shop: Shell) -> 
         (["shop:gone"], "no task is called 'shop:gone' here; known tasks: shop:add, shop:fail, shop:wait_elsewhere"),
         (["shop:not_a_task"], "no task is called 'shop:not_a_task'"),
         (["nowhere:add"], "cannot load 'nowhere:add': there is no module 'nowhere'"),
-        (["shop:"], "write for example shop.jobs:send"),
+        (["shop:"], "MODULE:TASK, for example shop.jobs:send"),
         (["shop:add"], "the arguments do not fit task shop.add: missing 1 required positional argument: 'a'"),
         (["shop:add", "one"], "the arguments do not fit task shop.add: a: Expected `int`, got `str`"),
         (["shop:add", "1", "--priority", "17"], "the option priority=17 cannot be used"),

@@ -227,10 +227,23 @@ async def test_jobs_of_a_stream_are_a_sequence_and_are_asked_for_together(entere
     assert await waiting == 2
 
 
-async def test_what_is_no_iterable_is_refused(entered: Entered) -> None:
+@pytest.mark.parametrize(
+    ("calls", "options", "fragment"),
+    [
+        (5, {}, "calls=5 cannot be used: it must be an iterable"),
+        ("text", {}, "calls='t' cannot be used: each of them must be a `task.call"),
+        ([1, 2], {}, "calls=1 cannot be used: each of them must be a `task.call"),
+        ([], {"progress": 3}, "progress=3 cannot be used"),
+        ([], {"atomic": "no"}, "atomic='no' cannot be used"),
+    ],
+)
+async def test_what_are_no_calls_or_options_are_refused_before_anything_is_sent(
+    calls: Any, options: dict[str, Any], fragment: str, entered: Entered
+) -> None:
     queue, _ = entered
-    with pytest.raises(BadOption, match="iterable"):
-        await queue.submit_many(5)  # type: ignore[call-overload]
+    with pytest.raises(BadOption) as caught:
+        await queue.submit_many(calls, **options)
+    assert fragment in str(caught.value)
 
 
 async def test_a_submit_many_ends_with_its_queue(entered: Entered, broker: FakeBroker) -> None:

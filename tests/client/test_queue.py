@@ -427,6 +427,8 @@ async def test_map_refuses_what_would_be_one_job_or_none(entered: Entered) -> No
         await anext(queue.map(task, [1], window=0))
     with pytest.raises(BadOption, match="id="):
         await anext(queue.map(task.options(id="one"), [1]))
+    with pytest.raises(BadOption, match="task=7"):
+        await anext(queue.map(7, [1]))  # type: ignore[arg-type]
 
 
 async def test_a_map_across_a_restart_gives_each_result_once(entered: Entered, broker: FakeBroker) -> None:

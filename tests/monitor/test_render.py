@@ -56,6 +56,17 @@ def test_workers_running_jobs_and_failures_have_their_lines() -> None:
     assert line_with("no stock", picture) == ["9s", "app.send", "mail", JOB_TEXT, "dead", "ValueError:", "no", "stock"]
 
 
+def test_a_long_error_takes_no_room_from_what_stands_before_it() -> None:
+    failure = structs.replace(FAILURE, text="no stock of " + "the long bolts " * 20)
+
+    line = line_with("no stock", render(statistics(failures=[failure])))
+    assert line[:8] == ["9s", "app.send", "mail", JOB_TEXT, "dead", "ValueError:", "no", "stock"]
+    assert line[-1].endswith("…")
+    narrow = next(text for text in drawn(render(statistics(failures=[failure])), width=90).splitlines() if "9s" in text)
+    assert narrow.split()[:3] == ["9s", "app.send", "mail"]
+    assert "ValueError: no" in narrow
+
+
 def test_a_worker_that_was_lost_is_said_with_its_silence() -> None:
     lost = WorkerStatistics(4, "", ["a", "b", "c", "d", "e"], 10, 0, False, 7_000)
 
