@@ -121,7 +121,10 @@ def _leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) ->
     if job.crashes:
         queue.suspects.remove(job)
         state.suspects_ready -= 1
-        session.suspect = job
+        _hold_suspect(state, session, job)
+    elif job.rare is not None and job.rare.terms is not None and job.rare.terms.parent:
+        # Before its turn, perhaps (see `families`); a replay that began at a base may not know its parent yet.
+        queue.lane.take(job)
     elif queue.lane.pop() is not job:
         raise IllegalChange(f"job {job.id.hex()} was leased out of its turn")
     queue.counts[_READY] -= 1
@@ -246,6 +249,8 @@ def _bind(state: State, job: Job) -> None:
         if at_ms:
             # Not by its place in the line: that changes, and a replay may first hear of the job after it has.
             state.ends.add(at_ms, 0, job.id)
+    if terms.parent:
+        state.families.setdefault(terms.parent, {})[job.id] = None
     if terms.inherits:
         state.children.setdefault(terms.parent, {})[job.id] = None
 
@@ -267,6 +272,9 @@ def _unbind(state: State, job: Job) -> None:
         return
     if terms.expires_ms or terms.deadline_ms:
         state.ends.moved_on()
+    family = state.families.get(terms.parent) if terms.parent else None
+    if family is not None and family.pop(job.id, job) is None and not family:
+        del state.families[terms.parent]
     siblings = state.children.get(terms.parent) if terms.inherits else None
     if siblings is not None and siblings.pop(job.id, job) is None and not siblings:
         del state.children[terms.parent]
@@ -277,6 +285,11 @@ def _doom(state: State, parent: bytes, reason: str) -> None:
     """Children that end with this parent must end now."""
     if parent in state.children:
         state.doomed.setdefault(parent, reason)
+
+
+def _hold_suspect(state: State, session: Session, job: Job) -> None:
+    session.suspects = (*session.suspects, job)
+    state.suspects_running += 1
 
 
 def _suspect_ready(state: State, queue: QueueState, job: Job) -> None:
@@ -311,10 +324,11 @@ def _unlease(state: State, job: Job) -> str:
     session = state.sessions[job.session]
     del session.leases[job.id]
     job.session = 0
-    if session.suspect is job:
-        session.suspect = None
+    if job.crashes:
+        session.suspects = tuple(other for other in session.suspects if other is not job)
+        state.suspects_running -= 1
     link = session.link
-    if link.slots > len(session.leases) and not link.throttled and not (session.suspect and session.alone):
+    if link.slots > len(session.leases) and not link.throttled and not (session.suspects and session.alone):
         state.pool(session.namespace, link.queues).hungry[session.number] = session
     return session.name
 
@@ -509,7 +523,7 @@ def _heard_of(state: State, job: Job) -> None:
         session = known_session(state, job.session)
         session.leases[job.id] = job
         if job.crashes:
-            session.suspect = job
+            _hold_suspect(state, session, job)
     elif job.crashes:
         _suspect_ready(state, queue, job)
     elif job.state is _READY:

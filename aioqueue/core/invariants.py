@@ -156,8 +156,9 @@ class History:
         if event.run != life.runs + 1:
             self._say(f"I8: run {event.run} of job {name} follows run {life.runs}")
         self.bounds.leased(event.id, event.run, wall_ms)
-        self._judge_turn(event.id, life, held)
-        self._judge_cohort(name, life, held)
+        family = self.bounds.ancestors(event.id)
+        self._judge_turn(event.id, life, held, family)
+        self._judge_cohort(name, life, held, family)
         held.add(event.id)
         life.state = JobState.RUNNING
         life.fence, life.session, life.runs = event.fence, event.session, event.run
@@ -320,27 +321,60 @@ class History:
         lines = self._lines.setdefault(life.line, ([], [], []))
         heappush(lines[_kind(life)], (-life.priority, life.place, job_id))
 
-    def _judge_cohort(self, name: str, life: Life, held: set[bytes]) -> None:
-        """An innocent job never dies of its neighbour's crash: nobody is beside a job that the next crash kills."""
-        neighbours = [self.lives[other].crashes for other in held]
-        if neighbours and life.crashes >= CRASHES_MAX - 1:
+    def _judge_cohort(self, name: str, life: Life, held: set[bytes], family: list[bytes]) -> None:
+        """An innocent job never dies of its neighbour's crash: nobody is beside a job that the next crash kills, save
+        those that may wait for it or it for them.
+        """
+        neighbours = {other: self.lives[other].crashes for other in held}
+        is_child = bool(family) and family[0] in held
+        if life.crashes >= CRASHES_MAX - 1 and not all(
+            is_child and (other in family or self._has_ready_child(other)) for other in held
+        ):
             self._say(f"I8: job {name} has {life.crashes} crashes, and was leased beside {len(held)} others")
-        elif any(crashes >= CRASHES_MAX - 1 for crashes in neighbours):
+        elif not is_child and any(crashes >= CRASHES_MAX - 1 for crashes in neighbours.values()):
             self._say(f"I8: job {name} was leased beside one that must run alone")
-        elif life.crashes and any(neighbours):
+        elif life.crashes and any(
+            crashes and not (is_child and other in family) for other, crashes in neighbours.items()
+        ):
             self._say(f"I8: job {name} was leased beside another suspect")
 
-    def _judge_turn(self, job_id: bytes, life: Life, held: set[bytes]) -> None:
-        """No ready job that the session might have stands before this one."""
+    def _judge_turn(self, job_id: bytes, life: Life, held: set[bytes], family: list[bytes]) -> None:
+        """No ready job that the session might have stands before this one.
+
+        Beside suspects, children of what the session runs may come at any time; and a suspect child stands where its
+        parent does, who waits for it.
+        """
         neighbours = [self.lives[other].crashes for other in held]
+        if family and family[0] in held and (any(neighbours) or self._suspects_are_ready()):
+            return
         allowed = (True, not any(neighbours), not neighbours)
         mine = (-life.priority, life.place, job_id)
+        first = mine
+        if life.crashes:
+            above = [(ancestor, self.lives[ancestor]) for ancestor in family if ancestor in self.lives]
+            places = [(-each.priority, each.place, key) for key, each in above if each.state is JobState.READY]
+            first = min([mine, *places])
         for kind, (line, may_have) in enumerate(zip(self._lines[life.line], allowed, strict=True)):
             while line and (line[0] == mine or not self._is_ready(line[0], kind)):
                 heappop(line)
-            if may_have and line and line[0] < mine:
+            if may_have and line and line[0] < first and not (kind and self._waits_for_child(line[0][2])):
                 promise = "I11" if line[0][0] < mine[0] else "I10"
                 self._say(f"{promise}: job {job_id.hex()} was leased, and it was the turn of {line[0][2].hex()}")
+
+    def _waits_for_child(self, job_id: bytes) -> bool:
+        return any(child.crashes and child.state is JobState.READY for child in self.bounds.children(job_id))
+
+    def _has_ready_child(self, job_id: bytes) -> bool:
+        return any(child.state is JobState.READY for child in self.bounds.children(job_id))
+
+    def _suspects_are_ready(self) -> bool:
+        for _, *lines in self._lines.values():
+            for kind, line in enumerate(lines, 1):
+                while line and not self._is_ready(line[0], kind):
+                    heappop(line)
+                if line:
+                    return True
+        return False
 
     def _is_ready(self, entry: tuple[int, int, bytes], kind: int) -> bool:
         life = self.lives[entry[2]]

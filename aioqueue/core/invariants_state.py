@@ -56,10 +56,19 @@ def _idle_beside_work(state: State, pool: Pool) -> bool:
         (pool_head(pool) is not None and len(hungry) > spare)
         or (lonely and any(not session.leases for session in hungry))
         or (
-            any(queue.suspects.among_others for queue in pool.queues)
-            and sum(session.suspect is None for session in hungry) > spare
+            any(
+                queue.suspects.among_others and not _waits_for_child(state, queue.suspects.among_others[0])
+                for queue in pool.queues
+            )
+            and sum(not session.suspects for session in hungry) > spare
         )
     )
+
+
+def _waits_for_child(state: State, job: Job) -> bool:
+    """Whether it lets a child go first that is a suspect as well."""
+    children = [state.jobs[child] for child in state.families.get(job.id, ())]
+    return any(child.crashes and child.state is JobState.READY for child in children)
 
 
 def _waits_for_arguments(pool: Pool, held: Container[bytes]) -> bool:
@@ -135,8 +144,12 @@ def _check_queues(state: State) -> list[str]:
             found.append(f"I20: {key} has {pools} pools, {queue.pools} by its count, and is kept or forgotten wrongly")
     found += [f"I20: {key} is idle, and no queue" for key in state.idle_queues if key not in state.queues]
     suspects_ready = sum(len(queue.suspects) for queue in state.queues.values())
-    if state.suspects_ready != suspects_ready:
-        found.append(f"I10: {state.suspects_ready} suspects were counted, {suspects_ready} are ready")
+    suspects_running = sum(len(session.suspects) for session in state.sessions.values())
+    if (state.suspects_ready, state.suspects_running) != (suspects_ready, suspects_running):
+        found.append(
+            f"I10: {state.suspects_ready} and {state.suspects_running} suspects were counted, "
+            f"{suspects_ready} are ready and {suspects_running} run"
+        )
     found += [f"I2: jobs of {key} stand in no queue" for key in counts]
     return found
 
@@ -153,11 +166,13 @@ def _check_sessions(state: State) -> list[str]:
             if state.jobs.get(job_id) is not job or job.state not in _LEASED or job.session != number:
                 found.append(f"I3: session {number} holds job {job_id.hex()}, which does not run there")
         suspects = [job for job in session.leases.values() if job.crashes]
-        if suspects != ([] if session.suspect is None else [session.suspect]):
-            found.append(f"I8: session {number} holds {len(suspects)} suspects")
-        alone = any(job.crashes >= CRASHES_MAX - 1 for job in suspects)
-        if alone and len(session.leases) > 1:
-            found.append(f"I8: session {number} holds {len(session.leases) - 1} jobs beside one that runs alone")
+        if {job.id for job in suspects} != {job.id for job in session.suspects}:
+            found.append(f"I8: session {number} holds {len(suspects)} suspects, and knows {len(session.suspects)}")
+        alone = [job.fence for job in suspects if job.crashes >= CRASHES_MAX - 1]
+        # Who they all are is judged where they are leased (see `History`).
+        strangers = [job for job in session.leases.values() if not (job.terms and job.terms.parent)]
+        if alone and any(job.fence > min(alone) for job in strangers):
+            found.append(f"I8: session {number} was given others beside one that runs alone")
         pool = state.pools.get((session.namespace, session.link.queues))
         free = session.link.slots > len(session.leases) and not session.link.throttled and not alone
         if free != (pool is not None and pool.hungry.get(number) is session):

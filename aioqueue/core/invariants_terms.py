@@ -29,6 +29,7 @@ def check_terms(state: State, *, settled: bool) -> list[str]:
     found: list[str] = []
     entries = {(at_ms, job_id) for at_ms, _, job_id in state.ends.entries}
     children: dict[bytes, dict[bytes, None]] = {}
+    families: dict[bytes, dict[bytes, None]] = {}
     for job in state.jobs.values():
         terms = job.terms
         if terms is None or job.state is JobState.STOPPING:
@@ -38,6 +39,10 @@ def check_terms(state: State, *, settled: bool) -> list[str]:
                 found.append(f"I22: nothing will end job {job.id.hex()} at {at_ms}")
         if terms.inherits:
             children.setdefault(terms.parent, {})[job.id] = None
+        if terms.parent:
+            families.setdefault(terms.parent, {})[job.id] = None
+    if families != state.families:
+        found.append(f"liveness: {len(state.families)} parents have living children, {len(families)} were named")
     if children != state.children:
         found.append(f"I23: {len(state.children)} parents have children that end with them, {len(children)} were named")
     found += [f"I23: {parent.hex()} is doomed and has no children" for parent in state.doomed.keys() - children.keys()]
@@ -66,7 +71,9 @@ class Bounds:
         self._say = say
         self._lives = lives
         self._terms: dict[bytes, Terms] = {}
+        # By parent: those that end with it; and all.
         self._children: dict[bytes, set[bytes]] = {}
+        self._family: dict[bytes, set[bytes]] = {}
         self._doomed: set[bytes] = set()
         # Children with more time than their parents.
         self._boundless: set[bytes] = set()
@@ -76,6 +83,7 @@ class Bounds:
         """A generation of a job begins."""
         before = self._terms.pop(event.id, NO_TERMS)
         self._children.get(before.parent, set()).discard(event.id)
+        self._family.get(before.parent, set()).discard(event.id)
         self._doomed.discard(event.id)
         self._boundless.discard(event.id)
         self._stops.pop(event.id, None)
@@ -85,6 +93,8 @@ class Bounds:
         if event.generation and (terms.expires_ms or terms.deadline_ms or terms.inherits):
             self._say(f"I22: job {event.id.hex()} was requeued with the times of its last life")
         self._terms[event.id] = terms
+        if terms.parent:
+            self._family.setdefault(terms.parent, set()).add(event.id)
         if not terms.inherits:
             return
         parent = self._lives.get(terms.parent)
@@ -97,6 +107,21 @@ class Bounds:
     def of(self, job_id: bytes) -> Terms:
         """What bounds the job."""
         return self._terms.get(job_id, NO_TERMS)
+
+    def ancestors(self, job_id: bytes) -> list[bytes]:
+        """The parent and those above it, up to the first that is over."""
+        found: list[bytes] = []
+        parent = self.of(job_id).parent
+        while parent and parent not in found:
+            found.append(parent)
+            life = self._lives.get(parent)
+            parent = b"" if life is None or life.generation in life.ends else self.of(parent).parent
+        return found
+
+    def children(self, job_id: bytes) -> list[Life]:
+        """Its living children."""
+        lives = [self._lives[child] for child in self._family.get(job_id, ())]
+        return [life for life in lives if life.generation not in life.ends]
 
     def carried(self, event: e.JobCarried) -> None:
         """The whole record of a job is written again."""

@@ -6,9 +6,10 @@ A `Lane` is all ready jobs of one queue: highest priority first, then lowest seq
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush, merge, nsmallest
+from heapq import heapify, heappop, heappush, merge, nsmallest
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -36,6 +37,9 @@ class Lane(Protocol):
 
     def pop(self) -> Job:
         """Take the head out."""
+
+    def take(self, job: Job) -> None:
+        """Take out a ready job, wherever it stands; raises `ValueError` if it is not here."""
 
     def forget(self, job: Job) -> None:
         """The job is not ready any more (cancelled); its state says so already."""
@@ -75,7 +79,7 @@ class _Fifo:
             return returned[0][2]
         return line[0] if line else None
 
-    def take(self) -> Job | None:
+    def pop(self) -> Job | None:
         """The head, taken out."""
         head = self.head()
         if self.returned and self.returned[0][2] is head:
@@ -83,6 +87,20 @@ class _Fifo:
         elif head is not None:
             self.line.popleft()
         return head
+
+    def take(self, job: Job) -> None:
+        if self.head() is job:
+            self.pop()
+            return
+        entry = (job.seq, job.id, job)
+        if entry in self.returned:
+            self.returned.remove(entry)
+            heapify(self.returned)
+            return
+        place = bisect_left(self.line, job.seq, key=_seq)
+        if place == len(self.line) or self.line[place] is not job:
+            raise ValueError("the job does not stand in this line")
+        del self.line[place]
 
 
 class PriorityLane:
@@ -115,11 +133,15 @@ class PriorityLane:
 
     def pop(self) -> Job:
         for fifo in self._ordered:
-            job = fifo.take()
+            job = fifo.pop()
             if job is not None:
                 self.depth -= 1
                 return job
         raise IndexError("the lane is empty")
+
+    def take(self, job: Job) -> None:
+        self._fifo(job).take(job)
+        self.depth -= 1
 
     def forget(self, job: Job) -> None:
         self.depth -= 1

@@ -6,7 +6,7 @@ until they are: nobody overtakes it. The shell is told which they are, and reads
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import partial
 from heapq import merge
 from itertools import islice
@@ -15,7 +15,8 @@ from aioqueue.clock import Now
 from aioqueue.core import events as e
 from aioqueue.core.commands import Command, OpenSession, SessionEnd
 from aioqueue.core.decide import end_of_session
-from aioqueue.core.state import Job, Pool, Session, State
+from aioqueue.core.families import children_for, first_of_family
+from aioqueue.core.state import Job, Pool, QueueState, Session, State
 from aioqueue.core.suspects import CRASHES_ALONE, turn
 from aioqueue.core.terms import instead_of_lease
 
@@ -52,7 +53,8 @@ def decide_leases(state: State, now: Now, hand: Hand | None = None) -> Iterator[
     lease.
 
     Where suspects wait, jobs are given out one by one in the order of their turn, each to a session that may have it
-    (the cohort rule, see `suspects`). A suspect is never for ever behind the jobs that came after it: when it is the
+    (the cohort rule, see `suspects`), and at last the children of what runs to those that get nothing else (see
+    `families`). A suspect is never for ever behind the jobs that came after it: when it is the
     turn of one that must run alone and no session is empty, the session with the fewest leases gets nothing more of
     what stands behind it. So one session of a pool drains, and the others go on.
     """
@@ -65,9 +67,15 @@ def decide_leases(state: State, now: Now, hand: Hand | None = None) -> Iterator[
                     # Pools share queues: one that was drained for this job before may now go on.
                     again |= chosen[0].crashes >= CRASHES_ALONE
                     yield from _lease(state, *chosen, now)
-                continue
-            while pool.hungry and (head := pool_head(pool)) is not None and _at_hand(head, hand):
-                yield from _share_out(state, pool, now, hand)
+            else:
+                while pool.hungry and (head := pool_head(pool)) is not None and _at_hand(head, hand):
+                    yield from _share_out(state, pool, now, hand)
+            if state.suspects_ready or state.suspects_running:
+                for session in [state.sessions[number] for number in sorted(pool.members)]:
+                    for child in children_for(state, session):
+                        again |= child.crashes >= CRASHES_ALONE
+                        if _at_hand(child, hand):
+                            yield from _lease(state, child, session, now)
 
 
 def _at_hand(job: Job, hand: Hand | None) -> bool:
@@ -105,12 +113,7 @@ def _lease(state: State, job: Job, session: Session, now: Now) -> Iterator[Leasi
 def _next_with_suspects(state: State, pool: Pool) -> tuple[Job, Session] | None:
     """The first job, in the order of their turn, that a hungry session may have, and that session."""
     hungry = sorted(pool.hungry.values(), key=lambda session: len(session.leases))
-    suspects = [queue.suspects for queue in pool.queues]
-    heads = [line[0] for each in suspects for line in (each.among_others, each.solitary) if line]
-    plain = pool_head(pool)
-    if plain is not None:
-        heads.append(plain)
-    for job in sorted(heads, key=turn):
+    for job in _heads(state, pool.queues, pool_head(pool)):
         for session in hungry:
             if _may_have(session, job):
                 return job, session
@@ -120,10 +123,22 @@ def _next_with_suspects(state: State, pool: Pool) -> tuple[Job, Session] | None:
     return None
 
 
+def _heads(state: State, queues: Sequence[QueueState], plain: Job | None) -> list[Job]:
+    """Those whose turn it is, in that order: the `plain` one, and of each line of suspects the first, or the one of its
+    family that goes before it.
+    """
+    lines = [line for queue in queues for line in (queue.suspects.among_others, queue.suspects.solitary)]
+    heads = [line[0] for line in lines if line]
+    if plain is not None:
+        heads.append(plain)
+    heads.sort(key=turn)
+    return [first_of_family(state, queues, job) if job.crashes else job for job in heads] if state.families else heads
+
+
 def _may_have(session: Session, job: Job) -> bool:
     if job.crashes >= CRASHES_ALONE:
         return not session.leases
-    return not job.crashes or session.suspect is None
+    return not (job.crashes and session.suspects)
 
 
 def _drained(state: State, pool: Pool) -> Session | None:
@@ -146,18 +161,23 @@ def idle_beside_work(state: State, held: Container[bytes] | None = None) -> Iter
     path.
     """
     for session in state.sessions.values():
-        if not (session.link.connected and session.hungry):
+        if not session.link.connected:
+            continue
+        children = [job for job in children_for(state, session) if held is None or job.id in held]
+        if children:
+            yield session, len(children)
+            continue
+        if not session.hungry:
             continue
         pool = state.pools.get((session.namespace, session.link.queues))
         names = [(session.namespace, name) for name in session.link.queues]
         queues = pool.queues if pool is not None else [state.queues[name] for name in names if name in state.queues]
-        solitary = [queue.suspects.solitary[0] for queue in queues if queue.suspects.solitary]
-        if solitary and pool is not None and _drained(state, pool) is session and session.leases:
+        heads = [head for queue in queues if (head := queue.lane.head()) is not None]
+        first = [*heads, *_heads(state, queues, None)]
+        lonely = any(job.crashes >= CRASHES_ALONE for job in first)
+        if lonely and pool is not None and _drained(state, pool) is session and session.leases:
             # What stands behind such a job waits for it on purpose.
             continue
-        others = [queue.suspects.among_others[0] for queue in queues if queue.suspects.among_others]
-        heads = [head for queue in queues if (head := queue.lane.head()) is not None]
-        first = (*heads, *others, *solitary)
         if held is not None and any(job.id not in held for job in first):
             continue
         if any(_may_have(session, job) for job in first):

@@ -120,7 +120,7 @@ class Session:
     the batch that tells of it, and 0 where a replay from a base has not come to that yet.
     """
 
-    __slots__ = ("home", "journaled", "leases", "link", "name", "namespace", "number", "secret_hash", "suspect")
+    __slots__ = ("home", "journaled", "leases", "link", "name", "namespace", "number", "secret_hash", "suspects")
 
     def __init__(self, number: int, secret_hash: bytes, namespace: str, name: str, heard_ms: int) -> None:
         self.number = number
@@ -130,8 +130,8 @@ class Session:
         self.journaled = False
         self.home = 0
         self.leases: dict[bytes, Job] = {}
-        # The one of its leases under which a process ended before.
-        self.suspect: Job | None = None
+        # Those of its leases under which a process ended before: one, or a parent and its descendants.
+        self.suspects: tuple[Job, ...] = ()
         self.link = Link(heard_ms)
 
     @property
@@ -141,12 +141,12 @@ class Session:
 
     @property
     def alone(self) -> bool:
-        """Whether it holds a suspect that nothing else may run beside."""
-        return self.suspect is not None and self.suspect.crashes >= CRASHES_ALONE
+        """Whether it holds a suspect that nothing else may run beside, save its family."""
+        return any(job.crashes >= CRASHES_ALONE for job in self.suspects)
 
     @property
     def hungry(self) -> bool:
-        """Whether it may get a job."""
+        """Whether it may get a job whose turn it is."""
         return self.link.slots > len(self.leases) and not self.link.throttled and not self.alone
 
 
@@ -252,14 +252,17 @@ class State:
         # By parent: living children that end with it, and have not been told to; and why those of some must.
         self.children: dict[bytes, dict[bytes, None]] = {}
         self.doomed: dict[bytes, str] = {}
+        # By parent: its living children, whether they end with it or not.
+        self.families: dict[bytes, dict[bytes, None]] = {}
         self.pools: dict[tuple[str, tuple[str, ...]], Pool] = {}
         self.bulks: dict[bytes, Bulk] = {}
         # Those of them whose jobs are to be freed, or cancelled.
         self.closing: dict[bytes, Bulk] = {}
         # Ids that ended in the batch that is being made: the shell has not seen them yet.
         self.just_finished: set[bytes] = set()
-        # How many suspects are ready, in all queues: mostly none, and then nobody looks for one.
+        # How many suspects are ready, in all queues, and how many run: mostly none, and then nobody looks for one.
         self.suspects_ready = 0
+        self.suspects_running = 0
         self.next_seq = 1
         self.next_fence = 1
         self.next_session = 1
@@ -363,6 +366,7 @@ class State:
             ),
             "ends": sorted(filter(self._may_expire, self.ends.entries)),
             "children": {parent: sorted(children) for parent, children in self.children.items()},
+            "families": {parent: sorted(children) for parent, children in self.families.items()},
             "doomed": self.doomed,
             "bulks": {
                 bulk.id: (

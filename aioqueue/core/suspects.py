@@ -7,6 +7,8 @@ out of the lane, and let back among others with care (the cohort rule):
 - a suspect that the next crash would make dead runs alone: in a session that holds nothing else and gets nothing else
   until it is settled. What dies of a crash had nobody beside it.
 
+Its children are the one exception to both: it may be waiting for them (see `families`).
+
 Suspects are few, so these are sorted lists, and the plain lane is not slowed down by them.
 """
 

@@ -152,7 +152,7 @@ def test_a_suspect_that_fails_is_a_suspect_still(scene: Scene) -> None:
     scene.pass_ms(1_900)
     assert scene.running() == {session: [job_id(3), job_id(1)]}
     held: Session = scene.partition.state.sessions[session]
-    assert held.suspect is scene.job(1)
+    assert held.suspects == (scene.job(1),)
 
 
 def test_a_suspect_that_is_cancelled_leaves_the_line(scene: Scene) -> None:
@@ -197,3 +197,108 @@ def test_suspects_stand_in_the_order_of_their_turn() -> None:
     with pytest.raises(ValueError, match="no ready suspect"):
         line.remove(jobs[0])
     assert len(line) == 3
+
+
+# --- families -----------------------------------------------------------------------------------------------------
+
+
+def test_a_suspect_child_goes_before_its_suspect_parent(scene: Scene) -> None:
+    scene.submit(new_job(1))
+    session = scene.worker("a", slots=10)
+    scene.submit(new_job(2, parent=job_id(1)), new_job(3))
+    crash(scene, session)
+    only = scene.worker("b", slots=10)
+    assert scene.running() == {only: [job_id(2)]}
+    scene.settle(only, 2)
+    assert scene.running() == {only: [job_id(1)]}
+
+
+def test_a_child_that_becomes_ready_beside_its_suspect_parent_joins_it(scene: Scene) -> None:
+    scene.submit(new_job(1))
+    session = scene.worker("a", slots=10)
+    scene.submit(new_job(2, parent=job_id(1)))
+    crash(scene, session)
+    first, second = scene.worker("first", slots=10), scene.worker("second", slots=10)
+    assert scene.running() == {first: [job_id(2)], second: [job_id(1)]}
+    crash(scene, first)
+    assert scene.running() == {second: [job_id(1), job_id(2)]}
+
+
+def test_a_suspect_on_its_last_chance_gets_its_children_and_nobody_else(scene: Scene) -> None:
+    suspects(scene, 1, crashes=2)
+    only = scene.worker("b", slots=10)
+    scene.submit(new_job(3), new_job(2, parent=job_id(1)), new_job(4, parent=job_id(3)))
+    assert scene.running() == {only: [job_id(1), job_id(2)]}
+    scene.submit(new_job(5, parent=job_id(2)))
+    assert scene.running() == {only: [job_id(1), job_id(2), job_id(5)]}
+    scene.settle(only, 2)
+    scene.settle(only, 5)
+    assert scene.running() == {only: [job_id(1)]}
+    scene.settle(only, 1)
+    assert scene.running() == {only: [job_id(3), job_id(4)]}
+
+
+def test_a_session_that_drains_gets_the_children_of_what_it_runs(scene: Scene) -> None:
+    scene.submit(new_job(1))
+    suspects_lane = scene.worker("a", slots=10)
+    apart = ("apart",)
+    scene.submit(new_job(9, queue="apart"))
+    for life in range(2):
+        crash(scene, scene.worker(f"life {life}", queues=apart))
+    scene.ask(c.OfferCapacity(suspects_lane, 10, ("apart", "default")))
+    scene.submit(new_job(2), new_job(3, parent=job_id(1)))
+    assert scene.running() == {suspects_lane: [job_id(1), job_id(3)]}
+    scene.settle(suspects_lane, 3)
+    scene.settle(suspects_lane, 1)
+    assert scene.running() == {suspects_lane: [job_id(9, "apart")]}
+
+
+def test_parents_that_wait_for_suspects_on_their_last_chance_are_no_obstacle_to_each_other(scene: Scene) -> None:
+    only = scene.worker("only", slots=10)
+    scene.submit(new_job(1), new_job(2))
+    for number in (3, 4):
+        scene.submit(new_job(number, queue="apart", parent=job_id(number - 2)))
+        for life in range(2):
+            crash(scene, scene.worker(f"life {number}.{life}", queues=("apart",)))
+        if number == 3:
+            # It stays away from the other one's deaths.
+            held = scene.worker("keeper", queues=("apart",))
+    crash(scene, held, c.SessionEnd.GOODBYE)
+    scene.ask(c.OfferCapacity(only, 10, ("apart", "default")))
+    assert scene.running() == {only: [job_id(1), job_id(2), job_id(3, "apart")]}
+
+
+def test_the_child_of_another_sessions_job_waits_for_its_turn(scene: Scene) -> None:
+    suspects(scene, 1, crashes=2)
+    scene.submit(new_job(5, queue="apart"))
+    other = scene.worker("other", queues=("apart",))
+    only = scene.worker("b", slots=10)
+    scene.submit(new_job(2, parent=job_id(5, "apart")))
+    assert scene.running() == {other: [job_id(5, "apart")], only: [job_id(1)]}
+
+
+def test_a_child_taken_out_of_its_turn_and_given_back_stands_in_line_once(scene: Scene) -> None:
+    suspects(scene, 1, crashes=2)
+    only = scene.worker("b", slots=10)
+    scene.submit(new_job(3), new_job(2, parent=job_id(1)), new_job(4))
+    for _ in range(2):
+        scene.settle(only, 2, c.RunEnd.RELEASED)
+        assert scene.running() == {only: [job_id(1), job_id(2)]}
+    crash(scene, only, c.SessionEnd.GOODBYE)
+    assert [job.id for job in scene.partition.state.queues[NAMESPACE, "default"].lane.in_order()] == [
+        job_id(3), job_id(2), job_id(4)
+    ]  # fmt: skip
+
+
+def test_jobs_that_name_each_other_as_parents_do_no_harm(scene: Scene) -> None:
+    scene.submit(new_job(1, parent=job_id(2)), new_job(2, parent=job_id(1)))
+    crash(scene, scene.worker("a", slots=2))
+    only = scene.worker("b", slots=2)
+    for number in (1, 2):
+        if job_id(number) in scene.running()[only]:
+            scene.settle(only, number)
+    for number in (1, 2):
+        if scene.job(number) is not None:
+            scene.settle(only, number)
+    assert scene.running() == {only: []}
+    assert scene.archive.keys() == {job_id(1), job_id(2)}

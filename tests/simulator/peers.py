@@ -254,6 +254,7 @@ class Worker(Peer):
         self.silent_until_ms = 0
         self.leaving = False
         self._queues = queues
+        self._slots = 0
         self._results = 0
         super().__init__(name, rng, checker)
 
@@ -298,6 +299,7 @@ class Worker(Peer):
             run
             for run in self.runs.values()
             if (run.fence in self.stopping or not run.body.startswith(b"endless"))
+            and not self._awaits_children(run)
             and rng.random() < (0.9 if self.steady else 0.5)
         ]
         ends: list[EndRun] = []
@@ -312,6 +314,15 @@ class Worker(Peer):
             # Someone who guesses, or who is long out of date.
             ends.append(EndRun(rng.choice(ends).id, rng.choice((0, 1, ends[0].fence - 1)), RunEnd.SUCCEEDED, b"guess"))
         connection.ask("settle" if ends else "beat", ends)
+
+    def _awaits_children(self, run: DeliverJob) -> bool:
+        """Every other job awaits what it submitted; where that would fill the worker, it gives up."""
+        return (
+            run.id[-1] % 2 == 0
+            and run.fence not in self.stopping
+            and len(self.runs) < self._slots
+            and bool(self._checker.history.bounds.children(run.id))
+        )
 
     def _end(self, run: DeliverJob) -> EndRun:
         self._results += 1
@@ -334,6 +345,7 @@ class Worker(Peer):
 
     def _offer(self, connection: Connection) -> None:
         slots = self._rng.randint(2, 12) if self.steady else self._rng.choice((0, 1, 2, 4, 8, 16))
+        self._slots = slots
         count = len(self._queues) if self.steady else self._rng.randint(1, len(self._queues))
         connection.ask("capacity", (slots, tuple(self._rng.sample(self._queues, count))))
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from aioqueue.broker.bodies import Bodies, Plan
 from aioqueue.clock import Now
-from aioqueue.core import admission, apply, backoff, bulks, decide, leasing, partition, terms
+from aioqueue.core import admission, apply, backoff, bulks, decide, families, leasing, partition, terms
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.decision import BodyArea
@@ -211,7 +211,7 @@ def a_job_given_back_goes_to_the_tail(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PriorityLane, "give_back", PriorityLane.push)
 
 
-@bug("I11", 9)
+@bug("I11", 13)
 def a_requeued_job_has_no_priority(patch: pytest.MonkeyPatch) -> None:
     real = PriorityLane.push
 
@@ -315,9 +315,27 @@ def nobody_looks_for_those_that_must_run_alone(patch: pytest.MonkeyPatch) -> Non
 def the_suspect_of_a_session_is_forgotten_with_its_first_neighbour(patch: pytest.MonkeyPatch) -> None:
     def forget(state: State, event: e.JobSucceeded) -> None:
         for session in state.sessions.values():
-            session.suspect = None
+            session.suspects = ()
 
     _after_event(patch, e.JobSucceeded, forget)
+
+
+@bug("liveness", 3)
+def a_session_that_runs_one_alone_gets_no_children_of_it(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(leasing, "children_for", lambda state, session: ())
+
+
+@bug("I8", 57)
+def a_suspect_child_joins_any_suspect(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(families, "_may_join", lambda state, session, job: True)
+
+
+@bug("I10", 35)
+def a_child_taken_before_its_turn_stays_in_line(patch: pytest.MonkeyPatch) -> None:
+    def forget(lane: PriorityLane, job: Job) -> None:
+        lane.depth -= 1
+
+    patch.setattr(PriorityLane, "take", forget)
 
 
 # --- cancelling what runs -----------------------------------------------------------------------------------------
@@ -428,7 +446,7 @@ def the_door_stays_shut_when_the_disk_has_room_again(patch: pytest.MonkeyPatch) 
 # --- time, and children -------------------------------------------------------------------------------------------
 
 
-@bug("I22", 17)
+@bug("I22", 129)
 def a_job_whose_time_is_over_is_leased(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(leasing, "instead_of_lease", lambda job, state, now: None)
 
@@ -492,7 +510,7 @@ def a_job_that_has_begun_still_expires(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(terms, "overdue", overdue)
 
 
-@bug("I22", 15)
+@bug("I22", 63)
 def a_retry_waits_for_a_time_behind_the_deadline(patch: pytest.MonkeyPatch) -> None:
     real = decide._end_of_run
 
@@ -506,7 +524,7 @@ def a_retry_waits_for_a_time_behind_the_deadline(patch: pytest.MonkeyPatch) -> N
     patch.setattr(decide, "_end_of_run", end)
 
 
-@bug("I23", 3)
+@bug("I23", 25)
 def a_child_is_not_cancelled_with_its_parent(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(apply, "_doom", lambda state, parent, reason: None)
 
@@ -516,7 +534,7 @@ def a_child_that_comes_too_late_lives(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "is_orphan", lambda state, bound, namespace: False)
 
 
-@bug("I23", 3)
+@bug("I23", 19)
 def a_child_has_more_time_than_its_parent(patch: pytest.MonkeyPatch) -> None:
     real = decide.terms_of
 

@@ -26,7 +26,7 @@ import psutil
 
 from aioqueue.model.views import Statistics
 from tests.soak import programs, report
-from tests.soak.app import CHILDREN, queue
+from tests.soak.app import queue
 from tests.soak.ledger import Ledger
 from tests.soak.load import Load
 from tests.soak.report import Judgement, Sample
@@ -69,11 +69,10 @@ class Soak:
     async def run(self) -> None:
         url, _ = await programs.start_broker(self._broker)
         queue.url = url
-        steady = programs.worker(self._folder, "worker", url, "default")
-        churned = programs.worker(self._folder, "churned-worker", url, "default")
-        children = programs.worker(self._folder, "children-worker", url, CHILDREN)
+        steady = programs.worker(self._folder, "worker", url)
+        churned = programs.worker(self._folder, "churned-worker", url)
         reader = programs.reader(self._folder, url)
-        for program in (steady, churned, children, reader):
+        for program in (steady, churned, reader):
             await program.start()
         async with queue:
             self._begun = time.monotonic()
@@ -91,8 +90,8 @@ class Soak:
             await self._audit()
         reader.process.send_signal(signal.SIGCONT)
         await reader.stop(signal.SIGKILL)
-        ends = {program.name: await program.stop() for program in (steady, churned, children, self._broker)}
-        self._judge(Counter(name for name, code in ends.items() if code), [steady, churned, children, reader])
+        ends = {program.name: await program.stop() for program in (steady, churned, self._broker)}
+        self._judge(Counter(name for name, code in ends.items() if code), [steady, churned, reader])
         await self._check_journal()
         self._ledger.close()
 

@@ -6,9 +6,6 @@ import asyncio
 
 from aioqueue import Context, Queue, Retry
 
-# Jobs that others wait for have a lane and a worker of their own, as the guide says.
-CHILDREN = "children"
-
 queue = Queue("tcp://127.0.0.1:1", name="soak")
 
 
@@ -42,11 +39,11 @@ async def nap(seconds: float) -> None:
 @queue.task(name="soak.family")
 async def family(context: Context, numbers: list[int]) -> int:
     """The sum of what its children give."""
-    jobs = [await context.submit(noop.options(inherit=True, queue=CHILDREN), number) for number in numbers]
+    jobs = [await context.submit(noop.options(inherit=True), number) for number in numbers]
     return sum([await job for job in jobs])
 
 
 @queue.task(name="soak.late_family")
 async def late_family(context: Context) -> None:
     """A child that would take far longer than its parent has."""
-    await (await context.submit(nap.options(inherit=True, queue=CHILDREN), 600.0))
+    await (await context.submit(nap.options(inherit=True), 600.0))

@@ -105,9 +105,9 @@ async def start_broker(program: Program) -> tuple[str, float]:
     return url, time.monotonic() - begun
 
 
-def worker(folder: Path, name: str, url: str, lane: str) -> Program:
-    """`aioqueue worker` with one process, for one lane."""
-    options = ["--url", url, "--queues", lane, "--concurrency", "60", "--grace", "5s"]
+def worker(folder: Path, name: str, url: str) -> Program:
+    """`aioqueue worker` with one process."""
+    options = ["--url", url, "--concurrency", "60", "--grace", "5s"]
     return Program(folder, name, [*COMMAND, "worker", "tests.soak.app:queue", *options])
 
 

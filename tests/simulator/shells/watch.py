@@ -124,7 +124,7 @@ class Watch:
         assert world.broker.broker is not None
         state = world.broker.broker.engine.partition.state
         process = worker.process
-        suspects = state.suspects_ready or any(session.suspect is not None for session in state.sessions.values())
+        suspects = state.suspects_ready or any(session.suspects for session in state.sessions.values())
         ready = any(job.state is JobState.READY and job.spec.queue in worker.queues for job in state.jobs.values())
         wire = self._standing(process.main)
         if not ready or suspects or wire is None or process.over or len(process.runs) >= worker.slots:
