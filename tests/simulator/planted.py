@@ -643,7 +643,7 @@ def a_refused_append_counts_as_written(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Broker, "append", append)
 
 
-@bug("I7", 27)
+@bug("I7", 1045)
 def the_archive_is_believed_for_a_requeued_job(patch: pytest.MonkeyPatch) -> None:
     def find(self: Broker, job_id: bytes) -> FinishedJob | None:
         return self.archive.rows.get(job_id) or self._overlay.get(job_id)
