@@ -1,14 +1,16 @@
 """The ground a simulated world stands on: chance, clocks, connections and threads of its own in place of the machine's.
 
 Everything that asks the machine is turned to the seed here, in one place, for as long as a world lasts. Sets of
-objects that are ordered by their addresses are made to keep the order in which they were filled, or the same seed
-would not give the same world.
+objects that are ordered by their addresses are made to keep the order in which they were filled, and garbage is
+collected when the world says so, or the same seed would not give the same world after others.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
@@ -17,11 +19,12 @@ from typing import Any
 import pytest
 from anyio._backends import _asyncio as anyio_backend
 
+from aioqueue import clock
 from aioqueue.broker import broker as broker_module
 from aioqueue.broker import idleness as broker_idleness
 from aioqueue.broker.broker import Broker
 from aioqueue.client import ids, queue, session
-from aioqueue.clock import Now
+from aioqueue.clock import Now, SystemClock
 from aioqueue.protocol.messages import DeliverItem
 from aioqueue.worker import calls, deadlines, runners, worker
 from aioqueue.worker import idleness as worker_idleness
@@ -68,7 +71,7 @@ def grounded(loop: VirtualLoop, rng: Random, network: Network, heartbeat: Callab
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch, _own_garbage():
             _turn_chance_and_clocks(patch, loop, rng)
             patch.setattr(queue, "connect", network.connect)
             patch.setattr(worker, "Heartbeat", heartbeat)
@@ -95,11 +98,39 @@ def _told(look: Callable[..., list[Any]], loop: VirtualLoop) -> Callable[..., li
     return looked
 
 
+@contextmanager
+def _own_garbage() -> Iterator[None]:
+    """Nothing is collected but by `collect`, and then only what this world has made.
+
+    A task that is collected tells its loop of an error that nobody asked for: when that is must not depend on how much
+    this process had made before.
+    """
+    gc.disable()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.enable()
+
+
+def collect() -> None:
+    """What nobody holds any more says its last word now."""
+    gc.collect()
+
+
 def _turn_chance_and_clocks(patch: pytest.MonkeyPatch, loop: VirtualLoop, rng: Random) -> None:
     patch.setattr(os, "urandom", rng.randbytes)
     patch.setattr(ids.JobIds.__init__, "__defaults__", (rng.randbytes,))
-    patch.setattr(runners, "mono_ns", lambda: loop.now_ns)
     patch.setattr(deadlines.Deadlines.__init__, "__defaults__", (lambda: loop.now_ns,))
+    for name, module in list(sys.modules.items()):
+        if name.startswith("aioqueue.") and module is not clock and hasattr(module, "mono_ns"):
+            patch.setattr(module, "mono_ns", lambda: loop.now_ns)
+    patch.setattr(SystemClock, "now", _no_machine)
+
+
+def _no_machine(clock: SystemClock) -> Now:
+    raise AssertionError("a simulated world has clocks of its own")
 
 
 def _keep_order(patch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from tests.simulator.broker import batches, replay
 from tests.simulator.checker import Violation
 from tests.simulator.retention import cutting_bounds, homes_counted_by
 from tests.simulator.shells import faults, workload
-from tests.simulator.shells.ground import grounded
+from tests.simulator.shells.ground import collect, grounded
 from tests.simulator.shells.hosts import Beater, BrokerHost, ClientHost, Process, WorkerHost, current
 from tests.simulator.shells.loop import PARTY, Stuck, VirtualLoop
 from tests.simulator.shells.network import Network, Weather, Wire
@@ -135,6 +135,7 @@ class World:
         self._require(check_state(broker.engine.partition.state))
         self.broker.stop()
         await watch.until(lambda: self.broker.party.dead, 20_000, "the broker did not stop")
+        collect()
         self.judge()
         self.witness.finish()
 

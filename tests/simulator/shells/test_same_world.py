@@ -1,0 +1,73 @@
+"""The same seed gives the same world: whatever was played before, whichever process plays it, wherever objects lie."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulator.__main__ import played
+from tests.simulator.checker import Violation
+from tests.simulator.shells.loop import VirtualLoop
+
+# A seed whose broker cuts its log, and a bug that breaks the world of another.
+CUTTING = 1_005
+BROKEN = 3, "ends_that_were_sent_and_not_answered_are_dropped_with_the_connection"
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+def told(seed: int, bug: str = "") -> list[str]:
+    """All that is told of a world, with its outcome last."""
+    lines: list[str] = []
+    try:
+        lines.append(f"seed {seed}: {played(2, seed, bug, lines.append)}")
+    except Violation as violation:
+        lines.append(str(violation))
+    return lines
+
+
+def test_a_world_is_the_same_after_others() -> None:
+    first = told(2)
+    assert told(*BROKEN)[-1].startswith("I7:")
+    assert "digest" in told(CUTTING)[-1]
+    assert told(2) == first
+    assert len(first) > 100
+
+
+def test_another_process_plays_the_same_world() -> None:
+    """Nothing depends on how a process hashes text, nor on all that this one has done before."""
+    command = [sys.executable, "-m", "tests.simulator", "--level", "2", "--seed", "3", "-v"]
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    other = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert other.splitlines() == told(3)
+    assert "digest" in other
+
+
+def scatter(patch: pytest.MonkeyPatch, key: int) -> None:
+    """Let objects have hashes as if they lay elsewhere, so that sets of them have another order."""
+
+    def scattered(self: object) -> int:
+        return ((id(self) >> 4) * _GOLDEN ^ key * _GOLDEN >> 7) % (1 << 61)
+
+    tasks = type("Task", (asyncio.Task,), {"__hash__": scattered})
+    futures = type("Future", (asyncio.Future,), {"__hash__": scattered})
+    patch.setattr(VirtualLoop, "create_future", lambda self: futures(loop=self))
+    patch.setattr(VirtualLoop, "create_task", lambda self, work, **options: tasks(work, loop=self, **options))
+    rooms = ("aioqueue", "anyio", "asyncio", "tests.simulator")
+    modules = [module for name, module in sys.modules.items() if name.startswith(rooms)]
+    for kind in {each for module in modules for each in vars(module).values() if isinstance(each, type)}:
+        if kind.__module__.startswith(rooms) and kind.__hash__ is object.__hash__:
+            patch.setattr(kind, "__hash__", scattered)
+
+
+def test_a_world_is_the_same_wherever_its_objects_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the world of this seed the order of the tasks of a task group would decide, if it were that of a set."""
+    worlds = []
+    for key in (1, 2):
+        with monkeypatch.context() as patch:
+            scatter(patch, key)
+            worlds.append(told(11))
+    assert worlds[0] == worlds[1]
