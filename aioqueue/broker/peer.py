@@ -203,7 +203,12 @@ class Peer:
             self._post(c.EndSession(self.session, c.SessionEnd.GOODBYE), _nothing, None)
 
     def worker_died(self, message: m.WorkerDied) -> None:
-        self._broker.engine.post(c.EndSession(self.session, c.SessionEnd.DIED), _nothing)
+        cause = c.SessionEnd.GOODBYE if message.leaving else c.SessionEnd.DIED
+        self._broker.engine.post(c.EndSession(self.session, cause), Peer._recorded, self, message)
+
+    def _recorded(self, message: m.WorkerDied, reply: Any) -> None:
+        if message.number:
+            self.send(m.Pong(message.number))
 
     # --- submitting -------------------------------------------------------------------------------------------------
 

@@ -479,9 +479,15 @@ class Beat(Struct, array_like=True, tag=56, gc=False):
 
 
 class WorkerDied(Struct, array_like=True, tag=57, gc=False):
-    """On a heartbeat connection: the supervisor saw the worker's process end without a goodbye."""
+    """On a heartbeat connection: the worker's process, or all that it still ran, has ended without a goodbye.
+
+    `Pong` with the same `number` is said when that is recorded; 0 asks for none. `leaving`: it was told to stop, so
+    what it holds is given back in place and is no crash.
+    """
 
     reason: Text = ""
+    number: Number = 0
+    leaving: bool = False
 
 
 class CancelRun(Struct, array_like=True, tag=58, gc=False):

@@ -63,9 +63,13 @@ class Ready(Struct, tag="ready", frozen=True):
 
 
 class Leaving(Struct, tag="leaving", frozen=True):
-    """Child to supervisor: nothing runs any more, and the goodbye follows; `untold` ends the broker did not take."""
+    """Child to supervisor: it has stopped, and ends; `untold` ends the broker did not take.
+
+    If no jobs are `kept` the goodbye follows. Those heed no cancellation, and are given back when this process is gone.
+    """
 
     untold: int
+    kept: int = 0
 
 
 class Failed(Struct, tag="failed", frozen=True):

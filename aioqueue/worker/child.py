@@ -103,7 +103,7 @@ class Child:
             name=work.name,
             secret=work.secret,
             on_pulse=channel.send,
-            on_leaving=lambda untold: channel.send(Leaving(untold)),
+            on_leaving=lambda untold, kept: channel.send(Leaving(untold, kept)),
         )
         self._stopping = asyncio.Event()
 

@@ -37,6 +37,8 @@ STOPPED: Final[Mapping[Stop, RunEnd | None]] = {
     Stop.PARTITION: RunEnd.RELEASED,
     Stop.STALE: None,
 }
+# Given back for these, a job begins anew, here or with another worker.
+GIVES_AWAY: Final = frozenset({Stop.DRAIN, Stop.PARTITION})
 
 
 # Looking a member up in its enum costs 0.1 us on Python 3.11.

@@ -2,7 +2,8 @@
 
 An event loop that a task blocks cannot say that its process lives. So the supervisor of a worker process, or a thread
 in an app that embeds a worker, beats for it: three times a `session_ttl`, over a connection that it makes again
-whenever it is lost. It also tells of a process that died, so that its jobs need not wait for the session to expire.
+whenever it is lost. It also tells of a process that died, so that its jobs need not wait for the session to expire, and
+says so until the broker has it on record.
 
 The thread waits in `select` for the socket and for its owner, and owns nothing that the event loop uses.
 """
@@ -19,13 +20,7 @@ from typing import Final, Self
 from aioqueue.client.link import reconnect_seconds, system_chance
 from aioqueue.clock import mono_ns
 from aioqueue.errors import AioqueueError, ConnectionLost, from_wire
-from aioqueue.limits import (
-    CONNECT_SECONDS,
-    FRAME_BYTES_MAX,
-    HEARTBEATS_A_TTL,
-    READ_BYTES,
-    SESSION_TTL_MS,
-)
+from aioqueue.limits import CONNECT_SECONDS, FRAME_BYTES_MAX, HEARTBEATS_A_TTL, READ_BYTES
 from aioqueue.protocol.codec import Codec
 from aioqueue.protocol.conversation import Conversation, Side
 from aioqueue.protocol.frames import FrameReader
@@ -49,12 +44,14 @@ _log = logging.getLogger(__name__)
 _CODEC = Codec()
 _NS_A_MS: Final = 1_000_000
 _REASON_CHARACTERS_MAX: Final = 4_096
-# A session that cannot be told of for this long has expired by itself.
-_DIED_NS_MAX: Final = SESSION_TTL_MS * _NS_A_MS
+# A broker that is back has given all sessions a whole ttl, so an end is worth telling for as long as restarts may take.
+_END_NS_MAX: Final = 300_000 * _NS_A_MS
+# Which Pong says that an end is recorded; pings have 0.
+_RECORDED: Final = 1
 
 
 class Heartbeat:
-    """Beats for one session until `stop`, or until `died` has been told. A `sqlite:` path must be a real one."""
+    """Beats for one session until `stop`, or until its end has been told. A `sqlite:` path must be a real one."""
 
     def __init__(
         self,
@@ -72,8 +69,10 @@ class Heartbeat:
         self._leaving = False
         # A connection that outlived one heartbeat was a good one: the next wait is short again.
         self._proved = False
-        self._death: str | None = None
+        self._end: WorkerDied | None = None
         self._give_up_ns = 0
+        # Whether the broker has it on record.
+        self._told = False
         self._waking: socket.socket | None = None
         self._woken: socket.socket
         # A program that ends without stopping its worker must not wait for this thread.
@@ -104,10 +103,25 @@ class Heartbeat:
         self._leaving = True
 
     def died(self, reason: str) -> None:
-        """Tell the broker that the worker's process is gone, and beat no more; tried for one `session_ttl`."""
-        self._give_up_ns = mono_ns() + _DIED_NS_MAX
-        self._death = reason[:_REASON_CHARACTERS_MAX]
+        """Tell the broker that the worker's process is gone, and beat no more; tried for some minutes."""
+        self._tell(WorkerDied(reason[:_REASON_CHARACTERS_MAX], _RECORDED))
+
+    def farewell(self) -> None:
+        """The same of a worker that left in good order, once the last that it ran is over: what it holds is given back.
+
+        Any thread may call this, and that of the event loop.
+        """
+        self._tell(WorkerDied("", _RECORDED, leaving=True))
+
+    def _tell(self, end: WorkerDied) -> None:
+        self._give_up_ns = mono_ns() + _END_NS_MAX
+        self._end = end
         self._wake()
+
+    @property
+    def owes(self) -> bool:
+        """Whether a farewell was to be told, and is not on record."""
+        return self._end is not None and self._end.leaving and not self._told
 
     def join(self, seconds: float) -> bool:
         """Wait until the thread has ended, for at most so long; whether it has."""
@@ -133,7 +147,7 @@ class Heartbeat:
                     if self._connect_and_serve():
                         return
                 except (OSError, AioqueueError) as error:
-                    if self._leaving and self._death is None:
+                    if self._leaving and self._end is None:
                         return
                     if str(error) != told:
                         told = str(error)
@@ -160,17 +174,18 @@ class Heartbeat:
             self._woken.recv(READ_BYTES)
 
     def _over(self) -> bool:
-        return self._stopping or (self._death is not None and mono_ns() > self._give_up_ns)
+        return self._stopping or (self._end is not None and mono_ns() > self._give_up_ns)
 
     def _called_off(self) -> bool:
-        return self._stopping or self._death is not None
+        return self._stopping or self._end is not None
 
     def _serve(self, wire: _Wire) -> bool:
         """Beat on one connection; True when there is nothing more to do. Raises when the connection is lost."""
         silent = 0
         while not self._stopping:
-            if self._death is not None:
-                if wire.tell(WorkerDied(self._death)):
+            if self._end is not None:
+                if wire.tell(self._end):
+                    self._told = True
                     return True
                 continue
             wire.send(self._vitals.beat(mono_ns()), Ping())
@@ -210,6 +225,7 @@ class _Wire:
         self._conversation = Conversation(Side.CLIENT)
         self.session_ttl_ms = 0
         self.heard = True
+        self.recorded = False
         # Not `select`, which knows no file numbers above 1023.
         self._selector = selectors.DefaultSelector()
         self._selector.register(connection, selectors.EVENT_READ)
@@ -235,23 +251,22 @@ class _Wire:
             _CODEC.encode_into(message, buffer)
         self._socket.sendall(buffer)
 
-    def tell(self, message: ClientMessage) -> bool:
-        """Send a message and wait until the broker has read it, for it answers what came after.
+    def tell(self, end: WorkerDied) -> bool:
+        """Send it and wait until the broker has recorded it; one that only read it may be killed before that.
 
         False if the owner had something to say before. A connection that is closed meanwhile, even in good order,
         proves nothing.
         """
-        self.send(message, Ping())
-        self.heard = False
-        if not self.listen(mono_ns() + int(CONNECT_SECONDS * 1e9), until_heard=True):
+        self.send(end)
+        if not self.listen(mono_ns() + int(CONNECT_SECONDS * 1e9)):
             return False
-        if not self.heard:
+        if not self.recorded:
             raise ConnectionLost(url=self._url, reason="the broker says nothing")
         return True
 
-    def listen(self, end_ns: int, *, until_heard: bool = False) -> bool:
-        """Answer the broker until then, or until it has answered; False as soon as the owner has something to say."""
-        while (left_ns := end_ns - mono_ns()) > 0 and not (until_heard and self.heard):
+    def listen(self, end_ns: int) -> bool:
+        """Answer the broker until then, or until it recorded an end; False once the owner has something to say."""
+        while (left_ns := end_ns - mono_ns()) > 0 and not self.recorded:
             for key, _ in self._selector.select(left_ns / 1e9):
                 if key.fileobj is self._socket:
                     self._receive()
@@ -275,3 +290,4 @@ class _Wire:
                 self.send(Pong(message.number))
             elif isinstance(message, Pong):
                 self.heard = True
+                self.recorded = message.number == _RECORDED

@@ -4,7 +4,8 @@ A **runner** is a plain asyncio task that takes the next run from a deque, which
 costs 6-8 and a cancel scope 6-8 more (DESIGN 10). It awaits the job's coroutine itself, so a job is stopped by one
 `cancel()` of the runner, and the runner catches that cancellation: no other task ever sees it. The job's cleanup may
 await for `cancel_grace_ms`; then it is cancelled once more; when that much time has passed again its end is reported
-without it, and its slot gets a new runner.
+without it, and its slot gets a new runner. Where the job would be given to somebody else then, it is not reported but
+kept, in its slot, until it has really ended: a job never begins beside a run of its own that was given back.
 
 What a job leaves behind in its context variables never reaches the next one: such a runner is replaced too.
 """
@@ -42,7 +43,7 @@ DEADLINE_MARGIN_MS: Final = 250
 class Slot:
     """Where one run can be, and the task that does it."""
 
-    __slots__ = ("deadline", "lost", "run", "stop", "task", "waiter")
+    __slots__ = ("deadline", "kept", "lost", "run", "stop", "task", "waiter")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None]
@@ -52,6 +53,8 @@ class Slot:
         self.waiter: asyncio.Future[None] | None = None
         # Its run did not stop; another slot has taken this one's place.
         self.lost = False
+        # Its run did not stop, and must not be given back before it has.
+        self.kept = False
 
 
 class Runners:
@@ -79,6 +82,7 @@ class Runners:
         # When runs must be over by the deadline of their jobs, by fence.
         self._bounds: dict[int, Deadline] = {}
         self._quiet: asyncio.Future[None] | None = None
+        self._on_kept_ended: Callable[[], None] | None = None
         self._closed = False
 
     # --- what the worker calls ---
@@ -98,13 +102,18 @@ class Runners:
 
     @property
     def lost(self) -> int:
-        """How many runs heeded no cancellation and still go on."""
-        return len(self._lost) + self._calls.left
+        """How many runs heeded no cancellation and still go on, those that are kept included."""
+        return len(self._lost) + self._calls.left + self.kept
+
+    @property
+    def kept(self) -> int:
+        """How many of these are not given back before they have ended."""
+        return sum(slot.kept for slot in self._slots)
 
     @property
     def running(self) -> int:
-        """How many runs have begun and not ended."""
-        return sum(slot.run is not None for slot in self._slots)
+        """How many runs have begun and not ended, save those that are kept: nobody waits for them."""
+        return sum(slot.run is not None and not slot.kept for slot in self._slots)
 
     def run_of(self, task: asyncio.Task[Any]) -> DeliverItem | None:
         """The run that this task does, if it is a runner. Any thread may ask; what it hears may be over."""
@@ -156,15 +165,22 @@ class Runners:
                 self._quiet = asyncio.get_running_loop().create_future()
             await self._quiet
 
-    async def aclose(self) -> None:
-        """End the runners; what still runs is cancelled, not waited for, and its end is not told."""
+    async def aclose(self, on_kept_ended: Callable[[], None] | None = None) -> None:
+        """End the runners; what still runs is cancelled, not waited for, and its end is not told.
+
+        `on_kept_ended` is called when the last of the runs that are kept has ended, if there are any.
+        """
         self._closed = True
         self._waiting.clear()
         idle, self._idle = self._idle, []
         for slot in self._slots | self._lost:
             slot.lost = True
             slot.stop = slot.stop or Stop.STALE
-            slot.task.cancel()
+            # One that is kept was cancelled twice; a third time would only forget the thread that it may be in.
+            if not slot.kept:
+                slot.task.cancel()
+        if self.kept:
+            self._on_kept_ended = on_kept_ended
         if idle:
             await asyncio.wait([slot.task for slot in idle])
 
@@ -198,6 +214,9 @@ class Runners:
         if self._waiting:
             self._wake()
         self._tell_if_quiet()
+        if self._on_kept_ended is not None and not self.kept:
+            tell, self._on_kept_ended = self._on_kept_ended, None
+            tell()
 
     def _tell_if_quiet(self) -> None:
         if self._quiet is not None and not self._quiet.done() and not self._waiting and not self.running:
@@ -222,7 +241,7 @@ class Runners:
             turn = mono_ns()
             while True:
                 end = await self._attempt(slot, item)
-                slot.run = None
+                slot.run, slot.kept = None, False
                 if item.extra:
                     self._unbound(item)
                 if slot.lost:
@@ -324,29 +343,44 @@ class Runners:
         elif why is Stop.STALE:
             # Whatever was to be told before, nobody wants to know it now.
             slot.stop = why
+            if slot.kept:
+                slot.kept = False
+                self._replace(slot)
 
     def _stop_again(self, slot: Slot, item: DeliverItem) -> None:
         slot.task.cancel()
         self._next_step(slot, partial(self._give_up, slot, item))
 
     def _give_up(self, slot: Slot, item: DeliverItem) -> None:
-        """The run heeds no cancellation: tell its end without it, and let another runner have its place."""
+        """The run heeds no cancellation: tell its end without it, and let another runner have its place.
+
+        Unless that end would let it begin somewhere else, beside the run that still goes on: then it is kept.
+        """
         place = self._calls.place_of(slot.task)
         _log.error(
-            "job %s of task %s was cancelled twice (%s) and does not stop; it goes on unseen%s",
+            "job %s of task %s was cancelled twice (%s) and does not stop; it goes on%s",
             id_text(item.job), item.task, slot.stop.value if slot.stop else "", f" at {place}" if place else "",
         )  # fmt: skip
+        if slot.stop in endings.GIVES_AWAY:
+            slot.kept = True
+            self._tell_if_quiet()
+            return
+        why = slot.stop
+        self._replace(slot)
+        if why is not None:
+            self._report(endings.stopped(item, why, None, self._calls[item.task].retries(TimeoutError())))
+        self._tell_if_quiet()
+
+    def _replace(self, slot: Slot) -> None:
+        """Let another runner have the place of one whose run does not stop."""
         slot.lost = True
         slot.run = None
         self._slots.discard(slot)
         self._lost.add(slot)
         # A call in a thread is waited for no longer, and another thread may take its place.
         slot.task.cancel()
-        if slot.stop is not None:
-            self._report(endings.stopped(item, slot.stop, None, self._calls[item.task].retries(TimeoutError())))
         if self._waiting:
             self._wake()
-        self._tell_if_quiet()
 
     def _next_step(self, slot: Slot, action: Callable[[], None]) -> None:
         if slot.deadline is not None:

@@ -91,7 +91,9 @@ class Supervisor:
     async def _finish_telling(self) -> None:
         ended = [await asyncio.to_thread(heartbeat.join, _TELL_SECONDS) for heartbeat in self._telling]
         if not all(ended):
-            _log.warning("the broker could not be told that worker processes died; their sessions will expire")
+            _log.warning("the broker could not be told that worker processes ended; their sessions will expire")
+            if any(heartbeat.owes for heartbeat in self._telling):
+                self._left.append("jobs that heeded no cancellation could not be given back; they will run again")
 
     def stop(self) -> None:
         """Stop all children in good order; the second time, in a hurry."""
@@ -180,8 +182,8 @@ class _Child:
         self, process: asyncio.subprocess.Process, channel: SupervisorEnd, options: WorkerOptions, work: Work
     ) -> None:
         self.ready = False
-        # How many ends it could not tell; None as long as it has not said that it leaves.
-        self._untold: int | None = None
+        # What it said of its leaving.
+        self._leaving: Leaving | None = None
         self.failure: Failed | None = None
         self._process = process
         self._channel = channel
@@ -242,17 +244,21 @@ class _Child:
         await self._channel.aclose()
         for heartbeat in self.heartbeats:
             # A task may have ended the process with any code; the word that it leaves is the child's own.
-            if self._untold is None:
+            if self._leaving is None:
                 heartbeat.died(death_of(code))
+            elif self._leaving.kept:
+                heartbeat.farewell()
             else:
                 heartbeat.stop()
 
     def left_behind(self, end: str) -> list[str]:
         """What of its jobs was neither settled nor given back when it ended."""
-        if self._untold:
-            return [f"worker process {self.pid} could not tell the ends of {self._untold} jobs; they will run again"]
-        if self.ready and self._untold is None:
+        if self._leaving is None:
+            if not self.ready:
+                return []
             return [f"worker process {self.pid} {end} before it had given its jobs back; they will run again"]
+        if untold := self._leaving.untold:
+            return [f"worker process {self.pid} could not tell the ends of {untold} jobs; they will run again"]
         return []
 
     def _end_it(self) -> None:
@@ -272,9 +278,9 @@ class _Child:
                     self.ready = True
                     _log.info("worker process %d is ready", self.pid)
                     on_ready()
-                case Leaving(untold):
-                    self._untold = untold
-                    for heartbeat in self.heartbeats:
+                case Leaving():
+                    self._leaving = message
+                    for heartbeat in self.heartbeats if not message.kept else ():
                         heartbeat.leaving()
                 case Failed():
                     self.failure = message

@@ -56,15 +56,16 @@ class Worker:
     `on_partition` says what becomes of running jobs when the broker has answered nothing for a `session_ttl`: they
     "run" on, and their ends are told when it is back, or they are stopped ("stop"), for others may be given them.
 
-    When it stops it takes no more jobs, gives those that run `grace` seconds, then cancels them; a cancelled job's own
-    cleanup has `cancel_grace` seconds, twice; what then has no end is given back and spends no attempt.
+    When it stops it takes no more jobs, gives those that run `grace` seconds, then cancels them and gives them back; a
+    cancelled job's own cleanup has `cancel_grace` seconds, twice. What then has no end is left behind, and given back
+    by the beats of its session when it has: no attempt is spent, and the job never runs twice at once.
 
     `name` is what the broker shows of it. `secret` is the session's, from a supervisor that beats for this process;
     without one, it beats from a thread of its own, save for a `memory:` broker. `open_stream` opens a stream to the
     broker; by default as the queue does, which must then be entered. `on_pulse` is called a few times a second, in a
     thread, with how the event loop fares, for a supervisor to tell the broker; a worker that beats itself tells it too.
-    `on_leaving` is called when nothing runs any more, before the goodbye, with the number of ends of jobs that the
-    broker did not take.
+    `on_leaving` is called when it has stopped, with the number of ends of jobs that the broker did not take, and of
+    those that run on all the same; a goodbye follows if there are none, else the owner of the `secret` gives them back.
 
     Raises `BadOption` or `BadName`.
     """
@@ -84,7 +85,7 @@ class Worker:
         secret: bytes | None = None,
         open_stream: OpenStream | None = None,
         on_pulse: Callable[[Pulse], None] | None = None,
-        on_leaving: Callable[[int], None] | None = None,
+        on_leaving: Callable[[int, int], None] | None = None,
     ) -> None:
         self._queue = queue
         self._queues = None if queues is None else _checked_queues(queues)
@@ -242,12 +243,13 @@ class _Work:
             await self._finish_running()
             self._runners.stop_all(Stop.DRAIN)
         await self._runners.wait_quiet()
-        await self._say_goodbye(link)
-        await self._runners.aclose()
+        kept = self._runners.kept
+        await self._say_goodbye(link, kept)
+        await self._runners.aclose(self._heartbeat.farewell if self._heartbeat is not None else None)
         await self._processes.aclose()
         self._deadlines.close()
         self._threads.close()
-        if self._heartbeat is not None:
+        if self._heartbeat is not None and not kept:
             self._heartbeat.stop()
 
     async def _finish_running(self) -> None:
@@ -264,7 +266,7 @@ class _Work:
             quiet.cancel()
             hurry.cancel()
 
-    async def _say_goodbye(self, link: asyncio.Task[None]) -> None:
+    async def _say_goodbye(self, link: asyncio.Task[None], kept: int) -> None:
         told = asyncio.create_task(self.session.box.wait_empty())
         patience = LAST_ENDS_SECONDS
         if self._worker._hurrying.is_set():
@@ -274,12 +276,14 @@ class _Work:
         untold = len(self.session.box)
         if untold:
             _log.warning("the ends of %d jobs could not be told to the broker; it will run them again", untold)
-        if self._heartbeat is not None:
+        if kept:
+            _log.error("%d jobs run on although they were cancelled; they are given back when they have ended", kept)
+        if self._heartbeat is not None and not kept:
             self._heartbeat.leaving()
         if self._worker._on_leaving is not None:
-            self._worker._on_leaving(untold)
+            self._worker._on_leaving(untold, kept)
         if not link.done():
-            await self.session.link.aclose()
+            await self.session.link.aclose(goodbye=not kept)
             await asyncio.wait({link})
 
 

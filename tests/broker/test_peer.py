@@ -358,6 +358,38 @@ async def test_a_death_that_the_supervisor_saw_frees_the_jobs_at_once_and_kills_
         assert b"WorkerCrashed" in ended.body
 
 
+async def test_a_death_is_answered_when_it_is_durable_and_as_often_as_it_is_told(house: House) -> None:
+    gate, faults, secret = asyncio.Event(), Faults(), os.urandom(16)
+    async with running(house, faults) as at:
+        client, worker = await at.peer(), await at.worker(1, secret=secret)
+        heart = await at.peer(m.Role.HEARTBEAT, secret)
+        await client.submit(item())
+        await worker.runs()
+        faults.delay = gate.wait
+        heart.say(m.WorkerDied("killed by signal 9", 5), m.Ping(6))
+        assert (await heart.hear(m.Pong)).number == 6
+        assert await heart.heard_nothing()
+        gate.set()
+        assert (await heart.hear(m.Pong)).number == 5
+        again = await at.peer(m.Role.HEARTBEAT, secret)
+        again.say(m.WorkerDied("killed by signal 9", 5))
+        assert (await again.hear(m.Pong)).number == 5
+        (run,) = await (await at.worker(1)).runs()
+        assert run.crashes == 1
+
+
+async def test_what_a_leaving_worker_held_is_given_back_when_its_process_is_gone(house: House) -> None:
+    secret = os.urandom(16)
+    async with running(house) as at:
+        client, worker = await at.peer(), await at.worker(1, secret=secret)
+        heart = await at.peer(m.Role.HEARTBEAT, secret)
+        await client.submit(item())
+        await worker.runs()
+        heart.say(m.WorkerDied("", 1, leaving=True))
+        (run,) = await (await at.worker(1)).runs()
+        assert (run.attempt, run.crashes, run.run) == (1, 0, 2)
+
+
 async def test_a_goodbye_gives_runs_back_without_an_attempt(house: House) -> None:
     async with running(house) as at:
         client, worker = await at.peer(), await at.worker(1)

@@ -101,7 +101,7 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     m.Settle(2, [m.SettleItem(JOB, 9, m.RunEnd.FAILED, b"\x01\x94\xa1E\xa1t\xa0\xc3", False)]),
     m.Settled(2, 47, [m.SettleAnswer.STALE]),
     m.Beat(1_400, BLOCK),
-    m.WorkerDied("signal 9"),
+    m.WorkerDied("signal 9", 1, True),
     m.CancelRun(JOB, 9, Cause.DEADLINE),
     m.ReadBackup(7, 3),
     m.BackupPart(7, b"records", True),

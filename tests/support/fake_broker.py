@@ -37,6 +37,8 @@ class FakePeer:
                     raise EOFError
                 self._read.extend(map(self._codec.decode_client, self._frames.feed(data)))
             message = self._read.popleft()
+            if isinstance(message, m.WorkerDied) and not self.mute:
+                self.send(m.Pong(message.number))
             if not isinstance(message, m.Ping):
                 return message
             self.pings += 1

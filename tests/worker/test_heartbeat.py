@@ -137,7 +137,7 @@ async def test_a_death_is_told_at_once_and_ends_the_beating(broker: FakeBroker, 
     peer = await broker.welcome()
     await peer.expect(m.Beat)
     heartbeat.died("was killed by SIGKILL")
-    assert await peer.expect(m.WorkerDied) == m.WorkerDied("was killed by SIGKILL")
+    assert await peer.expect(m.WorkerDied) == m.WorkerDied("was killed by SIGKILL", 1)
     assert await peer.until_closed() == []
     assert await ended(heartbeat)
 
@@ -148,7 +148,7 @@ async def test_a_death_is_told_over_the_next_connection_if_there_is_none(broker:
     await broker.stop()
     heartbeat.died("was killed by SIGKILL")
     await broker.start()
-    assert await (await broker.welcome()).expect(m.WorkerDied) == m.WorkerDied("was killed by SIGKILL")
+    assert await (await broker.welcome()).expect(m.WorkerDied) == m.WorkerDied("was killed by SIGKILL", 1)
 
 
 async def test_a_death_is_told_again_when_nobody_answered(broker: FakeBroker, beating: Beating) -> None:
@@ -157,7 +157,7 @@ async def test_a_death_is_told_again_when_nobody_answered(broker: FakeBroker, be
     await peer.expect(m.Beat)
     heartbeat.died("gone")
     peer.abort()
-    assert await (await broker.welcome()).expect(m.WorkerDied) == m.WorkerDied("gone")
+    assert await (await broker.welcome()).expect(m.WorkerDied) == m.WorkerDied("gone", 1)
 
 
 async def test_a_closed_connection_does_not_count_as_an_answer_to_a_death(broker: FakeBroker, beating: Beating) -> None:
@@ -168,7 +168,36 @@ async def test_a_closed_connection_does_not_count_as_an_answer_to_a_death(broker
     heartbeat.died("gone")
     await peer.expect(m.WorkerDied)
     peer.close()
-    assert await (await broker.welcome()).expect(m.WorkerDied) == m.WorkerDied("gone")
+    assert await (await broker.welcome()).expect(m.WorkerDied) == m.WorkerDied("gone", 1)
+
+
+async def test_a_death_that_was_read_and_is_not_recorded_is_told_again(broker: FakeBroker, beating: Beating) -> None:
+    heartbeat = beating()
+    peer = await broker.welcome()
+    await peer.expect(m.Beat)
+    peer.mute = True
+    heartbeat.died("gone")
+    await peer.expect(m.WorkerDied)
+    # That it lives proves nothing: it may be killed before the death is durable.
+    peer.send(m.Pong())
+    peer.abort()
+    assert await (await broker.welcome()).expect(m.WorkerDied) == m.WorkerDied("gone", 1)
+    assert await ended(heartbeat)
+
+
+async def test_a_farewell_is_no_crash(broker: FakeBroker, beating: Beating) -> None:
+    heartbeat = beating()
+    peer = await broker.welcome()
+    await peer.expect(m.Beat)
+    heartbeat.leaving()
+    # The worker's own connection is closed; its session goes on with what it left behind.
+    heartbeat.feel(Pulse(0, BLOCK))
+    assert await peer.expect(m.Beat) == m.Beat(0, BLOCK)
+    heartbeat.farewell()
+    assert heartbeat.owes
+    assert await peer.expect(m.WorkerDied) == m.WorkerDied("", 1, leaving=True)
+    assert await ended(heartbeat)
+    assert not heartbeat.owes
 
 
 async def test_stopping_ends_the_thread_in_whatever_it_does(broker: FakeBroker, beating: Beating) -> None:

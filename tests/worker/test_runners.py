@@ -461,6 +461,73 @@ async def test_a_job_that_heeds_no_cancellation_is_reported_and_its_slot_replace
     assert slots.runners.lost == 0
 
 
+@pytest.mark.parametrize("why", [Stop.DRAIN, Stop.PARTITION])
+@pytest.mark.parametrize("kind", ["coroutine", "thread"])
+async def test_a_job_that_would_begin_elsewhere_is_not_given_back_while_it_runs(
+    queue: Queue, slots_of: SlotsOf, run_of: RunOf, caplog: pytest.LogCaptureFixture, why: Stop, kind: str
+) -> None:
+    begun, may_end, thread_may_end = asyncio.Event(), asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    @queue.task(name="coroutine")
+    async def coroutine() -> None:
+        begun.set()
+        while not may_end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await may_end.wait()
+        raise asyncio.CancelledError
+
+    @queue.task(name="thread")
+    def thread() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        thread_may_end.wait()
+        raise RuntimeError
+
+    slots = slots_of(1, cancel_grace_ms=1)
+    item = run_of(kind)
+    slots.offer(item)
+    await begun.wait()
+    slots.runners.stop(item, why)
+    await slots.runners.wait_quiet()
+    assert slots.runners.kept == slots.runners.lost == 1
+    assert slots.runners.held() == [item]
+    assert slots.ended() == 0
+    assert "does not stop" in caplog.text
+    may_end.set()
+    thread_may_end.set()
+    assert (await slots.end()).end is m.RunEnd.RELEASED
+    assert slots.runners.kept == slots.runners.lost == 0
+
+
+async def test_what_is_kept_has_its_slot_replaced_as_soon_as_it_runs_elsewhere(
+    queue: Queue, slots_of: SlotsOf, run_of: RunOf
+) -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    @queue.task(name="deaf")
+    async def deaf() -> None:
+        begun.set()
+        while not may_end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await may_end.wait()
+
+    @queue.task(name="fine")
+    async def fine() -> str:
+        return "fine"
+
+    slots = slots_of(1, cancel_grace_ms=1)
+    item = run_of("deaf")
+    slots.offer(item)
+    await begun.wait()
+    slots.runners.stop(item, Stop.PARTITION)
+    await slots.runners.wait_quiet()
+    slots.offer(run_of("fine"))
+    slots.runners.stop(item, Stop.STALE)
+    assert result_in(await slots.end()) == "fine"
+    assert (slots.runners.kept, slots.runners.lost) == (0, 1)
+    may_end.set()
+
+
 async def test_a_thread_that_never_ends_is_reported_and_its_thread_and_slot_are_replaced(
     queue: Queue, slots_of: SlotsOf, run_of: RunOf, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -193,7 +193,7 @@ async def test_a_killed_child_is_told_of_at_once_and_replaced(supervised: Superv
     child = await running.child()
     pid = await child.result(run_of("pid"))
     os.kill(pid, signal.SIGKILL)
-    assert await child.death() == m.WorkerDied("was killed by SIGKILL")
+    assert await child.death() == m.WorkerDied("was killed by SIGKILL", 1)
     another = await running.child()
     assert await another.result(run_of("pid")) != pid
     assert len(running.children) == 2
@@ -225,7 +225,7 @@ def apart_for_ever(fifo: str) -> None:
     child.worker.send(m.Deliver([run_of("apart_for_ever", str(tmp_path / "fifo"))]))
     assert int(await asyncio.to_thread((tmp_path / "fifo").read_text)) == kept
     os.kill(pid, signal.SIGKILL)
-    assert await child.death() == m.WorkerDied("was killed by SIGKILL")
+    assert await child.death() == m.WorkerDied("was killed by SIGKILL", 1)
     await asyncio.to_thread(_wait_gone, kept)
 
 
@@ -236,7 +236,7 @@ async def test_a_child_that_exits_by_itself_is_told_of_and_replaced(supervised: 
         # No code is a goodbye: a task may have chosen it.
         child = await running.child()
         child.worker.send(m.Deliver([run_of("leave", code)]))
-        assert await child.death() == m.WorkerDied(f"ended with exit code {code}")
+        assert await child.death() == m.WorkerDied(f"ended with exit code {code}", 1)
     await running.child()
 
 
@@ -263,7 +263,7 @@ async def test_a_child_that_dies_while_it_is_stopped_is_told_by_the_exit_code(
     running.process.terminate()
     await child.worker.expect(m.Capacity)
     os.kill(pid, signal.SIGKILL)
-    assert await child.death() == m.WorkerDied("was killed by SIGKILL")
+    assert await child.death() == m.WorkerDied("was killed by SIGKILL", 1)
     assert await running.process.wait() == 1
 
 
@@ -361,11 +361,11 @@ async def test_a_thread_that_does_not_end_does_not_keep_the_worker_alive(
     child.worker.send(m.Deliver([run_of("deaf", str(tmp_path / "begun"))]))
     pid = await child.result(run_of("pid"))
     running.process.terminate()
-    await child.worker.expect(m.Capacity)
-    (end,) = await child.settle()
-    assert end.end is m.RunEnd.RELEASED
-    assert await running.process.wait() == 0
+    assert await child.worker.until_closed() == [m.Capacity(0, ["default"])]
+    # It is given back when nothing of it can run any more.
+    assert await child.death() == m.WorkerDied("", 1, leaving=True)
     assert gone(pid)
+    assert await running.process.wait() == 0
 
 
 async def test_a_child_whose_supervisor_was_killed_ends_itself(

@@ -133,7 +133,7 @@ async def test_a_callback_that_blocks_is_found_too(told: Told, watching: Callabl
     asyncio.get_running_loop().call_soon(spin, told.blocked)
     line = await told.line("stood still")
     assert re.search(HERE + "spin", line)
-    assert line.endswith(": a callback blocks it")
+    assert ": a callback blocks it" in line
 
 
 async def test_c_code_that_holds_the_gil_is_told_when_it_returns(told: Told, watching: Callable[..., Watchdog]) -> None:

@@ -107,16 +107,47 @@ async def test_asking_twice_cuts_the_grace_short(
     await goodbye(desk.peer)
 
 
-async def test_a_job_that_heeds_nothing_is_given_back_and_left_behind(
+async def test_a_job_that_heeds_nothing_is_left_behind_and_given_back_when_it_has_ended(
+    broker: FakeBroker, run_of: RunOf
+) -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+    queue = Queue(broker.url)
+
+    @queue.task(name="deaf")
+    async def deaf() -> None:
+        begun.set()
+        while not may_end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await may_end.wait()
+
+    opener = partial(connect, "127.0.0.1", broker.port)
+    async with Worker(queue, open_stream=opener, grace=0, cancel_grace=0.005):
+        peer = await broker.welcome()
+        await peer.expect(m.Capacity)
+        beats = await broker.welcome(ttl_ms=300)
+        peer.send(m.Deliver([run_of("deaf")]))
+        await begun.wait()
+    # The worker is over, its session is not: a goodbye would give the job to somebody else.
+    assert await peer.until_closed() == [m.Capacity(0, ["default"])]
+    for _ in range(3):
+        await beats.expect(m.Beat)
+    may_end.set()
+    *beaten, last = await beats.until_closed()
+    assert last == m.WorkerDied("", 1, leaving=True)
+    assert {type(message) for message in beaten} <= {m.Beat}
+
+
+async def test_the_owner_of_a_secret_is_told_how_many_jobs_are_left_behind(
     queue: Queue, serving: Serving, run_of: RunOf, begun: asyncio.Queue[str]
 ) -> None:
-    desk = await serving(queue, grace=0, cancel_grace=0.005)
+    left: list[tuple[int, int]] = []
+    desk = await serving(
+        queue, grace=0, cancel_grace=0.005, on_leaving=lambda untold, kept: left.append((untold, kept))
+    )
     await begin(desk, run_of("deaf"), begun)
     desk.worker.stop()
-    await desk.peer.expect(m.Capacity)
-    (end,) = await desk.settle()
-    assert end.end is m.RunEnd.RELEASED
-    await goodbye(desk.peer)
+    assert await desk.peer.until_closed() == [m.Capacity(0, ["default"])]
+    assert left == [(0, 1)]
 
 
 async def test_cancelling_run_stops_the_worker_in_a_hurry(

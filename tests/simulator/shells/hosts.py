@@ -29,6 +29,10 @@ from tests.simulator.shells.storage import NAME, Disk, SimulatedArchive, Simulat
 
 NAMESPACE: Final = "sim"
 _CODEC: Final = Codec()
+# Which Pong says that the end of a process is on record.
+_RECORDED: Final = 1
+# How long it is tried to tell of it.
+TELL_SECONDS: Final = 300.0
 
 
 class Site(Protocol):
@@ -130,7 +134,7 @@ class Beater:
         self._wake = asyncio.Event()
         self._stopping = False
         self._dead = False
-        # When the broker had read that the worker died; 0 before.
+        # When the broker had recorded that the worker died; 0 before.
         self.told_ms = 0
         self.session = 0
 
@@ -161,7 +165,7 @@ class Beater:
                     return
 
     async def _serve(self, connection: Connection[Any]) -> None:
-        self._pong = asyncio.Event()
+        self._pong, self._recorded = asyncio.Event(), asyncio.Event()
         self._welcome: asyncio.Future[m.Welcome] = asyncio.get_running_loop().create_future()
         tasks = [asyncio.create_task(connection.run_writer()), asyncio.create_task(self._read(connection))]
         try:
@@ -179,9 +183,9 @@ class Beater:
         while not self._stopping and silent < HEARTBEATS_A_TTL:
             self._pong.clear()
             if self._dead:
-                connection.send_nowait(m.WorkerDied("it was killed"), m.Ping())
+                connection.send_nowait(m.WorkerDied("it was killed", _RECORDED))
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    await self._pong.wait()
+                    await self._recorded.wait()
                 self.told_ms = int(asyncio.get_running_loop().time() * 1000)
                 return
             connection.send_nowait(m.Beat(), m.Ping())
@@ -200,7 +204,7 @@ class Beater:
                         self.session = message.session
                         self._welcome.set_result(message)
                     elif isinstance(message, m.Pong):
-                        self._pong.set()
+                        (self._recorded if message.number == _RECORDED else self._pong).set()
         except (AioqueueError, anyio.EndOfStream) as error:
             if not self._welcome.done():
                 self._welcome.set_exception(error)
@@ -228,7 +232,7 @@ class Process:
             secret=self.secret, open_stream=site.network.connect,
         )  # fmt: skip
         self.beater = Beater(site.network, self.secret, NAMESPACE, name)
-        self.beats.start(self.beater.run(site.ttl_ms / 1000))
+        self.beats.start(self.beater.run(TELL_SECONDS))
         # Tasks at work by their leases, as they count themselves.
         self.runs: dict[int, Any] = {}
         self.task = self.main.start(self._run())

@@ -116,7 +116,7 @@ def a_run_that_was_lost_on_its_way_is_not_given_back(patch: pytest.MonkeyPatch) 
     patch.setitem(peer_module._DISPATCH, m.Resume, resume)
 
 
-@bug("liveness", 30)
+@bug("liveness", 36)
 def the_older_connection_of_a_session_keeps_its_seat(patch: pytest.MonkeyPatch) -> None:
     real = Broker.seat
 
@@ -132,7 +132,7 @@ def the_older_connection_of_a_session_keeps_its_seat(patch: pytest.MonkeyPatch) 
 
 @bug("liveness", 2)
 def nobody_ends_the_session_of_a_worker_that_died(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(peer_module._DISPATCH, m.WorkerDied, Peer.nothing)
+    patch.setitem(peer_module._DISPATCH, m.WorkerDied, lambda peer, message: peer.send(m.Pong(message.number)))
 
 
 @bug("liveness", 12)

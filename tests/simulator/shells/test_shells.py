@@ -34,7 +34,7 @@ def test_no_fixed_seed_breaks_a_promise_of_the_whole_program(first: int) -> None
     # A world in which nothing happens keeps every promise.
     assert sum(outcome.jobs for outcome in outcomes) > 200
     assert sum(outcome.steps for outcome in outcomes) > 20_000
-    assert sum(outcome.crashes for outcome in outcomes) > 2
+    assert sum(outcome.crashes for outcome in outcomes) > 0
 
 
 @pytest.mark.slow

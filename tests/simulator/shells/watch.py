@@ -112,9 +112,9 @@ class Watch:
         for process in world.graves:
             since_ms = max(process.main.died_ms, world.witness.begun_ms, self._calm_ms)
             patience_ms = GRAVE_MS + world.ttl_ms + world.ttl_ms // 10
-            # What a broker was told is lost with it where it was not yet durable; then the ttl says it.
-            if process.beater.told_ms > world.witness.begun_ms:
-                since_ms, patience_ms = max(process.beater.told_ms, self._calm_ms), GRAVE_MS
+            if process.beater.told_ms:
+                # A broker has it on record, so those that follow know it too.
+                since_ms, patience_ms = max(process.beater.told_ms, since_ms), GRAVE_MS
             if process.main.name in held and world.loop.now_ms > since_ms + patience_ms:
                 raise Violation(f"liveness: {process.main} is long dead, and its jobs are not ready again")
 
