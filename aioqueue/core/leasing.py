@@ -73,8 +73,8 @@ def decide_leases(state: State, now: Now, hand: Hand | None = None) -> Iterator[
             if state.suspects_ready or state.suspects_running:
                 for session in [state.sessions[number] for number in sorted(pool.members)]:
                     for child in children_for(state, session):
-                        again |= child.crashes >= CRASHES_ALONE
                         if _at_hand(child, hand):
+                            again |= child.crashes >= CRASHES_ALONE
                             yield from _lease(state, child, session, now)
 
 

@@ -290,6 +290,18 @@ def test_a_child_taken_out_of_its_turn_and_given_back_stands_in_line_once(scene:
     ]  # fmt: skip
 
 
+def test_a_child_whose_arguments_must_be_read_first_is_asked_for_once(scene: Scene) -> None:
+    only = scene.worker("only", slots=10)
+    scene.submit(new_job(1), new_job(2, queue="apart", parent=job_id(1)))
+    for life in range(2):
+        crash(scene, scene.worker(f"life {life}", queues=("apart",)))
+    offer = c.OfferCapacity(only, 10, ("apart", "default"))
+    scene.judging = False
+    step = scene.partition.step([offer], scene.clock.now(), scene.position + 1, held=frozenset())
+    assert [job.id for job in step.missing] == [job_id(2, "apart")]
+    assert step.events == []
+
+
 def test_jobs_that_name_each_other_as_parents_do_no_harm(scene: Scene) -> None:
     scene.submit(new_job(1, parent=job_id(2)), new_job(2, parent=job_id(1)))
     crash(scene, scene.worker("a", slots=2))
