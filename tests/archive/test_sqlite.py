@@ -175,6 +175,9 @@ async def test_a_file_whose_making_was_cut_short_is_made_whole(path: Path) -> No
 async def test_an_empty_file_becomes_an_archive(path: Path) -> None:
     path.touch()
     await fill(path)
+    archive = await opened(path)
+    assert archive.synced == 20
+    await archive.aclose()
 
 
 # --- reading beside writing ---------------------------------------------------------------------------------------
@@ -255,7 +258,7 @@ async def refused(path: Path, kind: type[AioqueueError]) -> AioqueueError:
 @pytest.mark.parametrize("content", [b"hello", b"SQLite format 3\x00", b"\x00" * 4_096, b"x" * 100_000])
 async def test_a_file_that_is_no_database_is_refused_untouched(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    await refused(path, NotAJournal)
+    assert str(path) in str(await refused(path, NotAJournal))
 
 
 @pytest.mark.parametrize("application_id", [0, 1, 0x61716171])
@@ -264,7 +267,7 @@ async def test_another_programs_database_is_refused_untouched(path: Path, applic
     connection.execute("CREATE TABLE jobs (id)")
     connection.execute(f"PRAGMA application_id = {application_id}")
     connection.close()
-    await refused(path, NotAJournal)
+    assert str(path) in str(await refused(path, NotAJournal))
 
 
 async def test_a_newer_archive_is_refused_untouched(path: Path) -> None:

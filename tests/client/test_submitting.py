@@ -150,15 +150,17 @@ async def test_after_a_reconnect_the_old_order_is_kept(session_of: Opened, broke
     await asyncio.gather(*futures)
 
 
-async def test_an_answer_given_twice_does_no_harm(session_of: Opened) -> None:
+async def test_an_answer_given_twice_ends_neither_the_connection_nor_what_comes_after(session_of: Opened) -> None:
     session, peer = await session_of()
     (first,) = add(session, item(1))
     submit = await peer.accept_submit()
     await first
     peer.send(m.Submitted(submit.request, 1))
     (second,) = add(session, item(2))
-    await peer.accept_submit()
+    assert (await peer.accept_submit()).request != submit.request
     await second
+    assert session.link.connected
+    assert session.submitter.idle
 
 
 async def test_a_submit_made_without_a_connection_leaves_with_the_next(session_of: Opened, broker: FakeBroker) -> None:

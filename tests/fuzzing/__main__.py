@@ -22,13 +22,17 @@ def main() -> None:
     name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
     if name not in TARGETS:
         sys.exit(f"which of these: {' '.join(TARGETS)}")
+
+    def feed(data: bytes) -> None:
+        TARGETS[name](data)
+
     if any(Path(word).is_file() for word in sys.argv[1:]):
-        atheris.Setup(sys.argv, TARGETS[name])
+        atheris.Setup(sys.argv, feed)
         atheris.Fuzz()
     with TemporaryDirectory() as corpus:
         for number, seed in enumerate(SEEDS[name]):
             Path(corpus, f"seed-{number}").write_bytes(seed)
-        atheris.Setup([*sys.argv, corpus], TARGETS[name])
+        atheris.Setup([*sys.argv, corpus], feed)
         atheris.Fuzz()
 
 

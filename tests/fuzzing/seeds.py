@@ -11,16 +11,33 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from aioqueue.archive import rows
+from aioqueue.core import commands as c
+from aioqueue.core.records import decode_events, encode_events
 from aioqueue.model.bodies import CRASHED, pack_headers
 from aioqueue.model.spec import Spec, pack_spec
 from aioqueue.protocol.frames import frame
 from tests.support.examples import BROKER_TYPES, CLIENT_TYPES, EXAMPLES, file_of
+from tests.support.scene import NAMESPACE, Scene, job_id, new_job
 
 GOLDEN: Final = Path(__file__).parents[1] / "golden"
 
 
 def _records() -> list[bytes]:
-    return [b"\x91" + bytes.fromhex(path.read_text("ascii")) for path in sorted((GOLDEN / "records-v1").iterdir())]
+    return [bytes.fromhex(path.read_text("ascii")) for path in sorted((GOLDEN / "records-v1").iterdir())]
+
+
+def _life() -> bytes:
+    """The events of a few jobs from their submit to their end, in one batch and without bodies."""
+    scene = Scene()
+    worker = scene.worker(slots=2)
+    scene.submit(*(new_job(number, body=b"") for number in range(5)), new_job(5, body=b"", delay_ms=10))
+    scene.settle(worker, 0, body=b"")
+    scene.settle(worker, 1, c.RunEnd.FAILED, body=b"")
+    scene.settle(worker, 2, c.RunEnd.RELEASED)
+    scene.ask(c.CancelJob(job_id(3), NAMESPACE, reason="not now"))
+    scene.ask(c.EndSession(worker, c.SessionEnd.DIED))
+    scene.pass_ms(60_000)
+    return encode_events([event for batch in scene.batches for event in decode_events(batch.events, "life")])
 
 
 def _frames(types: tuple[type, ...]) -> list[bytes]:
@@ -60,7 +77,7 @@ SEEDS: Final[dict[str, list[bytes]]] = {
     "client_messages": [*_frames(CLIENT_TYPES), *_BOMBS],
     "broker_messages": [*_frames(BROKER_TYPES), *_BOMBS],
     "records": [*_records(), *_BOMBS],
-    "replay": [*_records(), *_BOMBS],
+    "replay": [_life(), *_records(), *_BOMBS],
     "batch": _batches(),
     "archive_rows": [*_archived(), *_BOMBS],
     "log": [_LOG],

@@ -15,7 +15,7 @@ import pytest
 from aioqueue.clock import ManualClock
 from aioqueue.errors import HistoryLost, JournalDamaged, JournalError, JournalInUse, JournalNewer, NotAJournal
 from aioqueue.journal import files
-from aioqueue.journal.batch import HEADER_BYTES
+from aioqueue.journal.batch import HEADER_BYTES, BatchKind
 from aioqueue.journal.check import check_journal
 from aioqueue.journal.sqlite import SqliteJournal
 
@@ -143,12 +143,14 @@ async def test_an_open_that_was_refused_lets_go_of_the_lock(place):
 
 
 async def test_an_open_that_was_cancelled_lets_go_of_the_lock(place):
+    cancelled = 0
     for turns in range(12):
         opening = asyncio.create_task(place.open())
         for _ in range(turns):
             await asyncio.sleep(0)
         opening.cancel()
         await asyncio.wait({opening})
+        cancelled += opening.cancelled()
         if not opening.cancelled():
             await opening.result().aclose()
         # The thread that locks may still be at it; it lets go when it is done.
@@ -158,6 +160,7 @@ async def test_an_open_that_was_cancelled_lets_go_of_the_lock(place):
                 break
             except JournalInUse:
                 await asyncio.sleep(0)
+    assert cancelled > 1
 
 
 async def test_a_journal_that_was_only_checked_or_read_stays_byte_for_byte(place, fill, collect, tmp_path):
@@ -245,11 +248,14 @@ async def test_any_file_name_will_do(tmp_path, fill, collect):
     await journal.aclose()
 
 
-async def test_an_empty_file_becomes_a_journal(tmp_path, fill):
+async def test_an_empty_file_becomes_a_journal(tmp_path, fill, collect):
     path = tmp_path / "journal"
     path.touch()
     journal = await opened(path)
     await fill(journal, 1)
+    await journal.aclose()
+    journal = await opened(path)
+    assert [batch.kind for batch in await collect(journal)] == [BatchKind.EPOCH, BatchKind.EVENTS]
     await journal.aclose()
 
 

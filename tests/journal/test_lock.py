@@ -29,6 +29,8 @@ async def test_the_lock_ends_with_its_process_however_that_ends(tmp_path, child)
     path = str(tmp_path / "journal")
     owner = await child("lock", path)
     await owner.stdout.readline()
+    with pytest.raises(JournalInUse):
+        OwnerLock.acquire(path, WALL_MS)
     owner.kill()
     await owner.wait()
     OwnerLock.acquire(path, WALL_MS).release()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulator.checker import Violation
+from tests.simulator.judging import assert_found
 from tests.simulator.planted import Bug
 from tests.simulator.planted_log import BUGS
 from tests.simulator.world import simulate
@@ -12,13 +12,7 @@ from tests.simulator.world import simulate
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_found_and_only_it(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        bug.plant(patch)
-        with pytest.raises(Violation) as found:
-            simulate(bug.seed)
-    assert str(found.value).startswith(bug.promise + ":")
-    # The seed is an innocent one: without the bug its world keeps every promise.
-    assert simulate(bug.seed).jobs > 0
+    assert_found(bug, simulate, monkeypatch)
 
 
 def test_at_least_twelve_bugs_are_planted_each_under_its_own_name() -> None:
