@@ -7,6 +7,8 @@ for a history that was lost. Runs that were on are given back in place, for thei
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
 import shutil
 import sys
@@ -110,11 +112,19 @@ def _put_in_place(path: str, target: str) -> int:
 
 @contextmanager
 def _folder(target: str) -> Iterator[str]:
-    """A folder beside the target, removed at the end with all that is left in it."""
+    """A folder beside the target, removed at the end with all that is left in it, and locked as long as it is in use.
+
+    What is left of a command that was killed is locked by nobody: the next backup to the same place removes it.
+    """
     parent, name = os.path.split(target)
     folder = ""
+    lock = -1
     try:
+        for path in glob.iglob(f"{glob.escape(target)}.*{_UNFINISHED}"):
+            _remove_left(path)
         folder = tempfile.mkdtemp(suffix=_UNFINISHED, prefix=f"{name}.", dir=parent)
+        lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder
     except AioqueueError:
         # A broker that does not answer in time is an `OSError` too, as every `TimeoutError` is.
@@ -124,6 +134,25 @@ def _folder(target: str) -> Iterator[str]:
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+        if lock >= 0:
+            os.close(lock)
+
+
+def _remove_left(path: str) -> None:
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    except OSError:
+        # Another command's, which has just ended.
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    else:
+        say(f"removing {path}, which a backup that was killed has left")
+        shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(lock)
 
 
 async def _receive(queue: Queue, path: str) -> BackupReport:

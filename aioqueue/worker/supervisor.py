@@ -113,7 +113,8 @@ class Supervisor:
             started_ns = mono_ns()
             try:
                 child = await _Child.start(self._options, f"{socket.gethostname()}:{os.getpid()}/{index + 1}")
-            except OSError as trouble:
+            except (OSError, RuntimeError) as trouble:
+                # No file, process or, which is a RuntimeError, thread is left for it.
                 quick += 1
                 wait = min(_WAIT_SECONDS_MAX, _WAIT_SECONDS * 2**quick)
                 _log.error("no worker process can be started: %s; the next attempt is in %.1f s", trouble, wait)
@@ -272,7 +273,13 @@ class _Child:
                     name = self._work.name
                     address = TcpAddress(host, port)
                     heartbeat = Heartbeat(address, self._work.secret, namespace=namespace, name=name)
-                    heartbeat.start()
+                    try:
+                        heartbeat.start()
+                    except (OSError, RuntimeError) as trouble:
+                        # Without beats its jobs would be given to others while it runs them.
+                        _log.error("nobody can beat for worker process %d: %s", self.pid, trouble)
+                        self._end_it()
+                        return
                     self.heartbeats.append(heartbeat)
                 case Ready():
                     self.ready = True

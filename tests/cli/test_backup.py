@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -135,6 +136,22 @@ def test_nothing_is_left_where_a_backup_was_interrupted(folder: Path) -> None:
         assert backing.returncode == 130
         served.process.send_signal(signal.SIGCONT)
     assert not list(folder.glob("copy.db*"))
+
+
+def test_what_a_killed_backup_left_is_removed_by_the_next_to_the_same_place_and_nothing_else(
+    at_shop: Shell, tmp_path: Path
+) -> None:
+    left, others, in_use = (tmp_path / f"{name}.unfinished" for name in ("copy.db.abc", "copy2.db.abc", "copy.db.xyz"))
+    for folder in (left, others, in_use):
+        folder.mkdir()
+        (folder / "copy.db").write_text("half of it")
+    lock = os.open(in_use, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    ended = at_shop.run("backup", str(tmp_path / "copy.db"))
+    os.close(lock)
+    assert ended.code == 0
+    assert f"removing {left}, which a backup that was killed has left" in ended.err
+    assert list(tmp_path.glob("*.unfinished")) in ([others, in_use], [in_use, others])
 
 
 def test_nothing_is_ever_written_over(at_shop: Shell, tmp_path: Path) -> None:

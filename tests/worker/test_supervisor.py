@@ -19,6 +19,7 @@ import pytest
 from aioqueue.errors import CrashLoop
 from aioqueue.protocol import messages as m
 from aioqueue.worker.channel import WorkerOptions
+from aioqueue.worker.heartbeat import Heartbeat
 from aioqueue.worker.supervisor import STARTS_MAX, Supervisor
 from tests.support.fake_broker import FakeBroker, FakePeer
 from tests.support.runs import result_in
@@ -282,8 +283,11 @@ async def test_ends_that_no_broker_takes_are_told_by_the_exit_code(
     assert await running.process.wait() == 1
 
 
+@pytest.mark.parametrize(
+    "refusal", [BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), RuntimeError("can't start new thread")]
+)
 async def test_a_process_that_the_system_refuses_is_tried_again(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refusal: Exception
 ) -> None:
     supervisor = Supervisor(WorkerOptions(target="shop:queue"))
     attempts = 0
@@ -293,11 +297,27 @@ async def test_a_process_that_the_system_refuses_is_tried_again(
         attempts += 1
         if attempts == 2:
             supervisor.stop()
-        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        raise refusal
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
     assert await supervisor.run() == 0
-    assert "no worker process can be started: [Errno 11]" in caplog.text
+    assert f"no worker process can be started: {refusal}" in caplog.text
+
+
+async def test_a_child_that_nobody_can_beat_for_does_not_begin_to_work(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    def refuse(heartbeat: Heartbeat) -> None:
+        supervisor.stop()
+        raise RuntimeError("can't start new thread")
+
+    (tmp_path / "shop.py").write_text(APP)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    monkeypatch.setattr(Heartbeat, "start", refuse)
+    supervisor = Supervisor(WorkerOptions(target="shop:queue", url="tcp://127.0.0.1:1", grace_ms=86_400_000))
+    assert await supervisor.run() == 0
+    assert "nobody can beat for worker process" in caplog.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
