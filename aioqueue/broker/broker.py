@@ -166,6 +166,7 @@ class Broker:
                     broker.engine.post(c.LimitAdmission(disk.low), _nothing)
                 if bounds is not None:
                     broker.compactor = Compactor(broker.engine, journal, overlay, bodies, bounds, path)
+                    broker.compactor.scarce = disk is not None and disk.low is not None
                 async with broker._running():
                     yield broker
             finally:
@@ -220,6 +221,10 @@ class Broker:
             await anyio.sleep(DISK_LOOK_SECONDS)
             if await anyio.to_thread.run_sync(disk.look):
                 self.engine.post(c.LimitAdmission(disk.low), _nothing)
+                if self.compactor is not None:
+                    self.compactor.scarce = disk.low is not None
+                    if disk.low is not None:
+                        self.spawn(self.compactor.make_room)
 
     def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
         """Run something beside the engine, for as long as the broker lives."""

@@ -66,6 +66,8 @@ class Compactor:
         self._bodies = bodies
         self._bounds = bounds
         self._path = path
+        # While the disk is nearly full no history is kept.
+        self.scarce = False
         # What was carried by this process, what others had appended when that was last looked at, and what of it may
         # still be carried: no more than a few segments, or a long quiet time would end in a burst.
         self._carried_bytes = 0
@@ -111,7 +113,12 @@ class Compactor:
         while (needed := self._bodies.oldest_needed()) is not None and needed < base:
             # Somebody reads arguments where they lay before they were carried, which does not take long.
             await self._span.written(1)
-        await self._journal.trim(base, self._span.log_bytes + self._bounds.history_bytes)
+        await self._journal.trim(base, self._span.log_bytes + (0 if self.scarce else self._bounds.history_bytes))
+
+    async def make_room(self) -> None:
+        """Give up what lies below the base, which no start reads."""
+        log.warning("giving up the history of %s, for room", self._path)
+        await self._journal.trim(0, self._span.log_bytes)
 
     # --- carrying ---------------------------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
 """The space that is left on the disk, looked at before it is used up.
 
-Below the low-water mark no new jobs come in (`DiskLow`), while settles and the archive go on with what is left; far
-below it a file that was laid down beforehand is given up for them. With a quarter more than the mark free, all is as
-before: a disk that hovers about the mark does not flap. Looking is all that this module does by itself; the broker
-tells core, and an append that fails for want of space still stops the broker.
+Below the low-water mark no new jobs come in (`DiskLow`) and the journal keeps no history, while settles and the
+archive go on with what is left; far below it a file that was laid down beforehand is given up for them. With a quarter
+more than the mark free, all is as before: a disk that hovers about the mark does not flap. Looking is all that this
+module does by itself; the broker tells core, and an append that fails for want of space still stops the broker.
 """
 
 from __future__ import annotations

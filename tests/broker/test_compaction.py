@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from aioqueue.archive.memory import MemoryArchive
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.compaction import JournalBounds
+from aioqueue.broker.disk import DiskWatch
 from aioqueue.broker.opening import open_broker
 from aioqueue.broker.span import LogSpan
 from aioqueue.clock import SystemClock
@@ -260,6 +262,28 @@ async def test_the_file_gives_back_what_was_cut(tmp_path: Path) -> None:
         assert broker.engine.span.written_bytes > 28_000_000
     # The log, and the free pages that are kept for what comes.
     assert path.stat().st_size < 14_000_000
+
+
+async def test_history_is_given_up_as_soon_as_the_disk_is_low(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = [2_000]
+    monkeypatch.setattr("aioqueue.broker.opening.DiskWatch", partial(DiskWatch, free=lambda paths: free[0]))
+    monkeypatch.setattr("aioqueue.broker.broker.DISK_LOOK_SECONDS", 0.01)
+    path = tmp_path / "jobs.db"
+    ground = Ground()
+    address = SqliteAddress(str(path))
+    async with open_broker(address, clock=SystemClock(), bounds=JournalBounds(512_000), disk_reserve=1_000) as broker:
+        for _ in range(7):
+            await ground.churn(broker, 12, size=200_000)
+            await eventually(lambda: broker.engine.span.log_bytes < 24 * 200_000)
+        assert path.stat().st_size > 12_000_000
+        free[0] = 900
+        await eventually(lambda: path.stat().st_size < 10_000_000)
+        assert broker.compactor is not None
+        assert broker.compactor.scarce
+        free[0] = 2_000
+        await eventually(lambda: broker.disk is not None and broker.disk.low is None)
+    async with open_broker(address, clock=SystemClock()) as broker:
+        assert broker.recovered.batches > 0
 
 
 def test_segments_begin_where_homes_are_counted() -> None:
