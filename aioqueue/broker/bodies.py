@@ -87,7 +87,7 @@ class Bodies:
 
     def take(self, arguments: Mapping[bytes, bytes], effects: Iterable[Effect]) -> None:
         """A batch was decided: keep the arguments of its new jobs, and add what its effects need."""
-        held, ahead = self._held, self._ahead
+        held, ahead, freed = self._held, self._ahead, 0
         if arguments:
             held.update(arguments)
             self._bytes += sum(map(len, arguments.values())) + BODY_OVERHEAD_BYTES * len(arguments)
@@ -97,7 +97,13 @@ class Bodies:
                 body = held.get(effect.id)
                 effect.body = ahead.pop(effect.id) if body is None else body
             elif type(effect) is ArchiveJob:
-                self._end(effect)
+                # `_end` by hand for nearly all ends: the arguments are here, and nobody needs them any more.
+                finished = effect.finished
+                if finished.state is _SUCCEEDED and (body := held.pop(finished.id, None)) is not None:
+                    freed += len(body) + BODY_OVERHEAD_BYTES
+                else:
+                    self._end(effect)
+        self._bytes -= freed
         if self.bytes_max is not None and self._bytes > self.bytes_max:
             self._evict(self.bytes_max)
 

@@ -9,11 +9,12 @@ Who listens where is the caller's affair (`aioqueue serve`, an embedded queue): 
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -77,6 +78,8 @@ from aioqueue.transport.connection import Connection
 from aioqueue.transport.stream import Stream
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 # How long a last word (a refusal, "closing") may take to leave before the connection is cut.
 LAST_WORD_SECONDS: Final = 2.0
@@ -444,21 +447,21 @@ class Broker:
 
     def carry_out(self, effects: Sequence[Effect], position: int) -> None:
         """Effects of a durable batch: runs to their workers, ends to those who wait."""
-        runs: dict[int, list[m.DeliverItem]] = {}
-        ends: dict[Peer, list[m.EndedItem]] = {}
+        runs: defaultdict[int, list[m.DeliverItem]] = defaultdict(list)
+        ends: defaultdict[Peer, list[m.EndedItem]] = defaultdict(list)
         stops: list[StopRun] = []
         over: list[int] = []
         failed = False
         wall_ms = self.clock.now().wall_ms
         for effect in effects:
             if isinstance(effect, DeliverJob):
-                runs.setdefault(effect.session, []).append(t.deliver_item(effect, wall_ms))
+                runs[effect.session].append(t.deliver_item(effect, wall_ms))
             elif isinstance(effect, ArchiveJob):
                 waiting = self.waiters.pop(effect.finished.id)
                 if waiting:
                     item = t.ended_item(effect.finished)
                     for peer in waiting:
-                        ends.setdefault(peer, []).append(item)
+                        ends[peer].append(item)
             elif isinstance(effect, ArchiveRun):
                 failed = True
             elif isinstance(effect, StopRun):
@@ -469,7 +472,7 @@ class Broker:
             worker = self._at_data.get(session)
             # A run for a worker that is gone comes back when it resumes without it, or when its session ends.
             if worker is not None:
-                for part in _frames(items, lambda item: len(item.args) + len(item.headers)):
+                for part in _frames(items, [len(item.args) + len(item.headers) for item in items]):
                     worker.send(m.Deliver(part))
                 worker.throttle()
         for stop in stops:
@@ -485,7 +488,7 @@ class Broker:
 
     def send_ends(self, peer: Peer, ended: Sequence[m.EndedItem]) -> None:
         """Tell a client of ends it waited for, in frames of a good size."""
-        for part in _frames(ended, lambda item: len(item.body)):
+        for part in _frames(ended, [len(item.body) for item in ended]):
             if peer.later.full:
                 peer.tell_later(item.job for item in part)
             else:
@@ -542,17 +545,16 @@ def _first(group: BaseExceptionGroup[JournalError]) -> JournalError:
     return first if isinstance(first, JournalError) else _first(first)
 
 
-def _frames(items: Sequence[Any], size: Callable[[Any], int]) -> list[list[Any]]:
-    """The items in lists that each make a frame of about the target size."""
-    total = sum(map(size, items))
-    if total <= FRAME_BYTES_TARGET and len(items) <= ITEMS_A_FRAME_MAX:
+def _frames(items: Sequence[_T], sizes: Sequence[int]) -> list[list[_T]]:
+    """The items, of these sizes, in lists that each make a frame of about the target size."""
+    if len(items) <= ITEMS_A_FRAME_MAX and sum(sizes) <= FRAME_BYTES_TARGET:
         return [list(items)]
-    frames: list[list[Any]] = [[]]
+    frames: list[list[_T]] = [[]]
     room = FRAME_BYTES_TARGET
-    for item in items:
-        if frames[-1] and (room < size(item) or len(frames[-1]) >= ITEMS_A_FRAME_MAX):
+    for item, size in zip(items, sizes, strict=True):
+        if frames[-1] and (room < size or len(frames[-1]) >= ITEMS_A_FRAME_MAX):
             frames.append([])
             room = FRAME_BYTES_TARGET
-        room -= size(item)
+        room -= size
         frames[-1].append(item)
     return frames

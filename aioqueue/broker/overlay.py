@@ -19,6 +19,7 @@ from aioqueue.clock import Clock
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, DeliverJob, Effect, ReviveJob
 from aioqueue.limits import OVERLAY_BYTES_MAX, OVERLAY_JOBS_MAX
 from aioqueue.model.records import EndedRun, FinishedJob
+from aioqueue.model.states import JobState
 
 # How long a bulk gathers. Nobody waits for it: results are answered from the overlay.
 GATHER_SECONDS: Final = 0.1
@@ -27,6 +28,7 @@ BULK_BYTES: Final = 8 * 1024 * 1024
 RETAIN_SECONDS: Final = 5.0
 RETAIN_AGAIN_SECONDS: Final = 0.05
 RETAIN_ROWS: Final = 500
+_SUCCEEDED: Final = JobState.SUCCEEDED
 
 
 class Overlay:
@@ -65,7 +67,7 @@ class Overlay:
             # `type() is` and the commonest first: this is asked three times a job.
             if type(effect) is DeliverJob:
                 continue
-            if isinstance(effect, ArchiveJob):
+            if type(effect) is ArchiveJob:
                 self._add(effect.finished)
             elif isinstance(effect, ArchiveRun):
                 self._staged_runs.append(effect.run)
@@ -86,13 +88,15 @@ class Overlay:
             self._bytes -= self._size(finished)
 
     def _size(self, finished: FinishedJob) -> int:
-        """What the end weighs; arguments that are not read yet count as if they were."""
+        """What the end weighs; arguments that are not read yet count as if they were. Of success none are kept."""
+        if finished.state is _SUCCEEDED:
+            return len(finished.body)
         return len(finished.body) + len(finished.args) + self._bodies.unread_bytes(finished)
 
     def _add(self, finished: FinishedJob) -> None:
         self._finished[finished.id] = finished
         self._bytes += self._size(finished)
-        if finished.id in self._pins:
+        if self._pins and finished.id in self._pins:
             self._pinned_rows[finished.id] = finished
 
     def release(self, position: int) -> None:
@@ -249,6 +253,10 @@ class Overlay:
 
     def _parts(self, finished: Sequence[FinishedJob]) -> Iterator[list[FinishedJob]]:
         """The ends in bulks of a good size, an empty one for none: their arguments may have to be read first."""
+        if self._bytes <= BULK_BYTES and not self._superseded:
+            # Nearly always: all that is here is one bulk, and no row needs to be weighed for that.
+            yield list(finished)
+            return
         part: list[FinishedJob] = []
         room = BULK_BYTES
         for row in finished:

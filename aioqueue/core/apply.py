@@ -16,7 +16,7 @@ from aioqueue.core import events as e
 from aioqueue.core import staging
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, ReviveJob, StopRun
 from aioqueue.core.machine import LEGAL, IllegalChange, illegal_change
-from aioqueue.core.places import length_in, pack_place, same_body
+from aioqueue.core.places import LENGTH_MASK, pack_place, same_body
 from aioqueue.core.state import Job, Pool, QueueState, Rare, Session, State, admitted_bytes, rare_of
 from aioqueue.core.suspects import CRASHES_ALONE
 from aioqueue.core.terms import TIME_IS_OVER, end_when_stopped
@@ -62,7 +62,10 @@ def _living(state: State, event: e.JobEvent, after: JobState) -> Job:
 
 def _run(state: State, event: _Run, after: JobState) -> Job:
     """The running job whose lease the event is about; the fence must be that of the lease."""
-    job = _living(state, event, after)
+    job = state.jobs.get(event.id)
+    # `_living` by hand: every run ends through here.
+    if job is None or (job.state, type(event), after) not in LEGAL:
+        raise illegal_change(None if job is None else job.state, event, after)
     if job.fence != event.fence:
         raise IllegalChange(f"{type(event).__name__} names fence {event.fence}, job {job.id.hex()} has {job.fence}")
     return job
@@ -82,7 +85,9 @@ def _submitted(state: State, event: e.JobSubmitted, body: bytes | None, at: Mome
     at.arguments[event.id] = body or b""
     state.homes.add(at.position)
     state.admission.size += admitted_bytes(job)
-    queue = state.busy_queue(spec.key)
+    queue = state.queues.get(spec.key)
+    if queue is None or state.idle_queues:
+        queue = state.busy_queue(spec.key)
     queue.counts[event.state] += 1
     queue.submitted += 1
     state.next_seq = event.seq + 1
@@ -136,7 +141,7 @@ def _leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) ->
     job.runs = event.run
     job.started_ms = at.wall_ms
     state.next_fence = event.fence + 1
-    at.leased_bytes += length_in(job.place)
+    at.leased_bytes += job.place & LENGTH_MASK
     link = session.link
     if link.slots <= len(session.leases) or job.crashes >= CRASHES_ALONE:
         _rest(state, session)
@@ -145,8 +150,8 @@ def _leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) ->
         extra, deadline_ms = _begin(state, job.rare)
     at.effects.append(
         DeliverJob(
-            event.session, job.id, job.spec, event.fence, event.run, job.failures + 1, job.crashes, extra,
-            deadline_ms=deadline_ms,
+            event.session, job.id, job.spec, event.fence, event.run, job.failures + 1, job.crashes, extra, b"",
+            deadline_ms,
         )
     )  # fmt: skip
 

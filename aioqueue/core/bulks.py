@@ -38,7 +38,7 @@ def stage_bulk(state: State, command: c.StageBulk, now: Now, bodies: BodyArea) -
     orphans: list[tuple[e.Event, bytes | None]] = []
     for seq, item in enumerate(command.items, state.next_seq):
         offset, length, crc = bodies.add(item.body)
-        bodies.weight += len(item.packed_spec) + len(item.extra or b"")
+        bodies.records += len(item.packed_spec) + len(item.extra or b"")
         due_ms = item.due_ms or (now.wall_ms + item.delay_ms if item.delay_ms else 0)
         terms = None if item.terms is None else terms_of(state, item.terms, item.spec.namespace, now.wall_ms)
         due_ms = due_ms if due_ms > now.wall_ms else 0

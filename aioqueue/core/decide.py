@@ -78,7 +78,7 @@ def _submit(state: State, command: c.SubmitJobs, now: Now, bodies: BodyArea) -> 
             outcomes.append(_EXISTS)
             continue
         body, packed_spec, extra = item.body, item.packed_spec, item.extra
-        size = len(body) + len(extra or b"")
+        size = len(body) if extra is None else len(body) + len(extra)
         if refused is not None or len(events) >= room_jobs or added + size > room_bytes:
             # What follows is not taken either, or small jobs would pass by a large one for ever.
             refused = refused or state.admission.refusal(len(living) + len(events), added)
@@ -90,7 +90,7 @@ def _submit(state: State, command: c.SubmitJobs, now: Now, bodies: BodyArea) -> 
         waits = due_ms > wall_ms
         terms = None if item.terms is None else terms_of(state, item.terms, item.spec.namespace, wall_ms)
         offset, length, crc = lay(body)
-        bodies.weight += len(packed_spec) + len(extra or b"")
+        bodies.records += len(packed_spec) + size - length
         event = e.JobSubmitted(
             job_id, packed_spec, seq, _SCHEDULED if waits else _READY, due_ms if waits else 0,
             offset, length, crc, 0, extra, terms,
@@ -183,7 +183,7 @@ def _cancel(state: State, command: c.CancelJob, now: Now, bodies: BodyArea) -> D
     if job is not None and job.spec.namespace == command.namespace:
         if job.state is _STOPPING:
             return Decision([], "stopping")
-        bodies.weight += len(command.reason)
+        bodies.records += len(command.reason)
         if job.state is _RUNNING:
             return Decision([(e.JobStopping(job.id, job.fence, Cause.CANCEL, command.reason), None)], "stopping")
         return Decision([(e.JobCancelled(job.id, command.reason), None)], "cancelled")
@@ -358,7 +358,7 @@ def _carry(state: State, command: c.CarryItems, now: Now, bodies: BodyArea) -> D
         if job is None or job.home != item.home:
             continue
         offset, length, crc = bodies.add(item.body)
-        bodies.weight += len(job.spec.packed) + len(job.extra or b"")
+        bodies.records += len(job.spec.packed) + len(job.extra or b"")
         carried_bytes += job_bytes(job)
         event = e.JobCarried(
             job.id, job.spec.packed, job.seq, job.state, job.due_ms, job.submitted_ms, offset, length, crc, job.extra,
@@ -366,7 +366,7 @@ def _carry(state: State, command: c.CarryItems, now: Now, bodies: BodyArea) -> D
         )  # fmt: skip
         if job.rare is not None:
             event.terms, event.cause, event.note = job.rare.terms, job.rare.cause, job.rare.note
-            bodies.weight += len(event.note)
+            bodies.records += len(event.note)
         events.append((event, item.body))
     for part in carry_parts(state, command.parts):
         carried_bytes += ITEM_BYTES + len(part.ids)

@@ -11,21 +11,25 @@ from aioqueue.core import events as e
 class BodyArea:
     """The bodies of the batch that is being decided; an event names its own by offset, length and CRC-32.
 
-    `weight` is what the batch weighs so far, in bytes: the bodies, and what is long in its records.
+    `size` is how long the bodies are so far, in bytes, and `records` what is long in the records.
     """
 
-    __slots__ = ("parts", "size", "weight")
+    __slots__ = ("parts", "records", "size")
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.size = 0
-        self.weight = 0
+        self.records = 0
+
+    @property
+    def weight(self) -> int:
+        """What the batch weighs so far, in bytes."""
+        return self.size + self.records
 
     def add(self, body: bytes) -> tuple[int, int, int]:
         offset, length = self.size, len(body)
         self.parts.append(body)
         self.size = offset + length
-        self.weight += length
         return offset, length, crc32(body)
 
 

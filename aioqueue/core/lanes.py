@@ -116,31 +116,35 @@ class PriorityLane:
         self._ordered: list[_Fifo] = []
 
     def push(self, job: Job) -> None:
-        self._fifo(job).line.append(job)
+        fifo = self._fifos.get(job.spec.priority) or self._fifo(job.spec.priority)
+        fifo.line.append(job)
         self.depth += 1
 
     def give_back(self, job: Job) -> None:
-        heappush(self._fifo(job).returned, (job.seq, job.id, job))
+        heappush(self._fifo(job.spec.priority).returned, (job.seq, job.id, job))
         self.depth += 1
 
     def head(self) -> Job | None:
         if self.depth:
             for fifo in self._ordered:
-                job = fifo.head()
+                # `_Fifo.head` of a line that lost nothing and got nothing back, as nearly every one is.
+                line = fifo.line
+                job = line[0] if line and not fifo.returned and line[0].state is _READY else fifo.head()
                 if job is not None:
                     return job
         return None
 
     def pop(self) -> Job:
         for fifo in self._ordered:
-            job = fifo.pop()
+            line = fifo.line
+            job = line.popleft() if line and not fifo.returned and line[0].state is _READY else fifo.pop()
             if job is not None:
                 self.depth -= 1
                 return job
         raise IndexError("the lane is empty")
 
     def take(self, job: Job) -> None:
-        self._fifo(job).take(job)
+        self._fifo(job.spec.priority).take(job)
         self.depth -= 1
 
     def forget(self, job: Job) -> None:
@@ -182,10 +186,10 @@ class PriorityLane:
             fifo.line = deque(job for job in fifo.line if job.state is _READY)
             fifo.returned = sorted(entry for entry in fifo.returned if entry[2].state is _READY)
 
-    def _fifo(self, job: Job) -> _Fifo:
-        fifo = self._fifos.get(job.spec.priority)
+    def _fifo(self, priority: int) -> _Fifo:
+        fifo = self._fifos.get(priority)
         if fifo is None:
-            fifo = self._fifos[job.spec.priority] = _Fifo()
+            fifo = self._fifos[priority] = _Fifo()
             self._ordered = [self._fifos[priority] for priority in sorted(self._fifos, reverse=True)]
         return fifo
 

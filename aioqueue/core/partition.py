@@ -267,7 +267,11 @@ class _Batch:
         return len(self.events) >= BATCH_EVENTS_TARGET or self.bodies.weight >= BATCH_BYTES_TARGET
 
     def add(self, event: e.Event, body: bytes | None) -> None:
-        self.add_all(((event, body),))
+        # As below, for the one event of a lease: another call would cost as much as the list it needs.
+        kind = type(event)
+        APPLY[kind](self.state, event, body, self.at)
+        if kind not in e.NOT_JOURNALED:
+            self.events.append(event)
 
     def add_all(self, events: Iterable[tuple[e.Event, bytes | None]]) -> None:
         # `apply` by hand: three events a job come through here, and a call costs as much as some of them do.

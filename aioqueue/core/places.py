@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 # A batch is at most 8 MiB, so 24 bits hold what lies within one.
 _BITS: Final = 24
-_MASK: Final = (1 << _BITS) - 1
+LENGTH_MASK: Final = (1 << _BITS) - 1
 
 
 class Place(NamedTuple):
@@ -25,7 +25,7 @@ def pack_place(offset: int, length: int, crc: int) -> int:
 
 
 def unpack_place(place: int) -> Place:
-    return Place(place >> _BITS & _MASK, place & _MASK, place >> 2 * _BITS)
+    return Place(place >> _BITS & LENGTH_MASK, place & LENGTH_MASK, place >> 2 * _BITS)
 
 
 def same_body(one: int, other: int) -> bool:
@@ -35,4 +35,4 @@ def same_body(one: int, other: int) -> bool:
 
 def length_in(place: int) -> int:
     """How long the body there is."""
-    return place & _MASK
+    return place & LENGTH_MASK
