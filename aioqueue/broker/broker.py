@@ -241,7 +241,7 @@ class Broker:
 
         def outbox_grew(size: int) -> None:
             self.crowd.outbox_grew(size)
-            if peer is not None:
+            if size < 0 and peer is not None:
                 peer.later.moved()
                 if peer.throttled:
                     peer.throttle()
@@ -452,10 +452,11 @@ class Broker:
         stops: list[StopRun] = []
         over: list[int] = []
         failed = False
-        wall_ms = self.clock.now().wall_ms
         for effect in effects:
             if isinstance(effect, DeliverJob):
-                runs[effect.session].append(t.deliver_item(effect, wall_ms))
+                runs[effect.session].append(
+                    t.deliver_item(effect, self.clock.now().wall_ms if effect.deadline_ms else 0)
+                )
             elif isinstance(effect, ArchiveJob):
                 waiting = self.waiters.pop(effect.finished.id)
                 if waiting:

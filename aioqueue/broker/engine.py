@@ -149,11 +149,13 @@ class Engine:
         self._wake.clear()
         wait_ms = self.partition.next_due(now)
         began_ms = self._clock.now().mono_ms
+        # A timer by hand: `asyncio.timeout` costs a tenth of all that an idle broker does for a job.
+        alarm = None if wait_ms is None else asyncio.get_running_loop().call_later(wait_ms / 1000, self._wake.set)
         try:
-            async with asyncio.timeout(None if wait_ms is None else wait_ms / 1000):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+            await self._wake.wait()
+        finally:
+            if alarm is not None:
+                alarm.cancel()
         slept_ms = self._clock.now().mono_ms - began_ms
         return slept_ms if wait_ms is None else min(slept_ms, wait_ms)
 
@@ -216,12 +218,14 @@ class Engine:
 
     async def _append(self, data: bytes) -> int:
         """Append, with patience for a journal that says it wrote nothing; SQLite never says so, a cluster does."""
-        deadline = self._clock.now().mono_ms + APPEND_PATIENCE_MS
+        deadline_ms: int | None = None
         while True:
             try:
                 return await self._journal.append(data, self.position)
             except JournalUnavailable:
-                if self._clock.now().mono_ms >= deadline:
+                now_ms = self._clock.now().mono_ms
+                deadline_ms = deadline_ms or now_ms + APPEND_PATIENCE_MS
+                if now_ms >= deadline_ms:
                     raise
                 await asyncio.sleep(APPEND_AGAIN_SECONDS)
 

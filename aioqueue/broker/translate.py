@@ -152,8 +152,8 @@ def resumed(
     return m.Resumed(request, told, settle_answers(outcomes), position)
 
 
-def deliver_item(run: DeliverJob, wall_ms: int) -> m.DeliverItem:
-    """One run, as its worker is told of it at this time."""
+def deliver_item(run: DeliverJob, wall_ms: int = 0) -> m.DeliverItem:
+    """One run, as its worker is told of it at this time, which only matters where there is a deadline."""
     spec = run.spec
     terms = None
     if run.deadline_ms:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 from aioqueue.errors import Fenced, HistoryLost, JournalError, JournalFailed
-from aioqueue.journal.batch import NO_BATCH, BatchKind, Chain, ChainReader, peek_header
+from aioqueue.journal.batch import NO_BATCH, BatchKind, Chain, ChainReader, Header
 
 CLOSED: Final = "it was closed"
 
@@ -95,12 +95,11 @@ class Handle:
         chain = Chain(self.journal_id, self.epoch + 1, self.tail, self.tail_id)
         return chain, chain.encode(wall_ms, owner.encode(), kind=BatchKind.EPOCH)
 
-    def is_repeat(self, data: bytes, expected: int) -> bool:
+    def is_repeat(self, head: Header, expected: int) -> bool:
         """Whether the batch is already the journal's last one; False if it is the next one.
 
         `Fenced` if another epoch owns the journal; `JournalFailed`, for good, if it is neither.
         """
-        head = peek_header(data)
         own = head.epoch == self.own_epoch == self.epoch
         if not own:
             raise Fenced(path=self.path, epoch=self.epoch, own_epoch=head.epoch)
@@ -132,9 +131,8 @@ class Handle:
             self.tail_id = batch.batch_id
             self.epoch = batch.epoch
 
-    def landed(self, data: bytes) -> None:
+    def landed(self, head: Header) -> None:
         """The batch is durable, and is the tail now."""
-        head = peek_header(data)
         self.tail = head.position
         self.tail_id = head.batch_id
         self.epoch = head.epoch

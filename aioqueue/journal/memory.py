@@ -92,7 +92,7 @@ class MemoryJournal:
 
     async def append(self, data: bytes, expected: int) -> int:
         """See `Journal.append`."""
-        if not self._current().is_repeat(data, expected):
+        if not self._current().is_repeat(peek_header(data), expected):
             await self._write(data)
         return expected + 1
 
@@ -178,6 +178,6 @@ class MemoryJournal:
             raise Fenced(path=NAME, epoch=self._current().epoch, own_epoch=head.epoch)
         if lose is not Loss.NOT_WRITTEN:
             self._store.batches[head.position] = data
-            self._handle.landed(data)
+            self._handle.landed(head)
         if lose is not None:
             raise self._handle.fail(AppendUnknown(path=NAME, reason="its acknowledgement was lost"))

@@ -177,7 +177,7 @@ class Connection(Generic[Received]):
 
     def _tell_outbox(self) -> None:
         if self._on_outbox is not None:
-            size = self.outbox_bytes if self._end is None else 0
+            size = self._writing_bytes + len(self._outbox) if self._end is None else 0
             grown, self._told_bytes = size - self._told_bytes, size
             if grown:
                 self._on_outbox(grown)
