@@ -62,6 +62,9 @@ UNDECIDED_BYTES_MAX: Final = 4 * MIB
 INTAKE_BYTES_MAX: Final = 128 * MIB
 # What waits to be written to all connections together: then the ones for which most waits are cut off.
 OUTBOXES_BYTES_MAX: Final = 256 * MIB
+# So much waiting for one connection is not counted there. Ten thousand of them are a sixth of that limit; and a small
+# message that leaves at once, as nearly all do, costs no count.
+OUTBOX_UNTOLD_BYTES_MAX: Final = 4 * KIB
 # A peer that takes nothing of what waits for it for so long is cut off: its process was stopped, or reads no more.
 STALLED_SECONDS: Final = 30.0
 # From this part of the backlog's limits on, clients that submit are read more and more slowly, down to one read (at

@@ -309,8 +309,10 @@ class Broker:
         """Let the peer wait for what it asked, and slow it down where it fills a backlog that is nearly full."""
         peer.reading = False
         await room_for_more(self.engine, peer.gauge)
-        await peer.lookups.room()
-        await peer.later.room()
+        if peer.lookups.waiting:
+            await peer.lookups.room()
+        if peer.later.waiting:
+            await peer.later.room()
         if peer.publishes:
             state = self.engine.partition.state
             fullness = state.admission.fullness(len(state.jobs))

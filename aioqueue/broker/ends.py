@@ -23,14 +23,14 @@ _LOOK_MAX: Final = 1_024
 class LaterEnds:
     """The ends of one connection that have to wait. `look` finds and sends some; what does not fit comes back here."""
 
-    __slots__ = ("_connection", "_ids", "_look", "_moved", "_size", "_telling")
+    __slots__ = ("_connection", "_look", "_moved", "_size", "_telling", "waiting")
 
     def __init__(
         self, connection: Connection[ClientMessage], look: Callable[[list[bytes]], Awaitable[None]]
     ) -> None:  # fmt: skip
         self._connection = connection
         self._look = look
-        self._ids: deque[bytes] = deque()
+        self.waiting: deque[bytes] = deque()
         self._size = _LOOK_MIN
         self._telling = False
         self._moved: asyncio.Future[None] | None = None
@@ -42,8 +42,8 @@ class LaterEnds:
 
     def add(self, ids: Iterable[bytes]) -> bool:
         """Keep these for later; whether `tell` is to be run for them."""
-        self._ids.extend(ids)
-        if self._telling or not self._ids:
+        self.waiting.extend(ids)
+        if self._telling or not self.waiting:
             return False
         self._telling = True
         return True
@@ -55,20 +55,20 @@ class LaterEnds:
 
     async def room(self) -> None:
         """Wait until few enough wait here: the connection is read no further before."""
-        while len(self._ids) > ITEMS_A_FRAME_MAX and not self._connection.closed:
+        while len(self.waiting) > ITEMS_A_FRAME_MAX and not self._connection.closed:
             await self._wait_for_a_move()
 
     async def tell(self) -> None:
         """Tell them all, as fast as the connection takes them."""
         try:
-            while self._ids and not self._connection.closed:
+            while self.waiting and not self._connection.closed:
                 if self._connection.outbox_bytes > ENDS_BYTES_MAX // 4:
                     await self._wait_for_a_move()
                     continue
-                part = [self._ids.popleft() for _ in range(min(self._size, len(self._ids)))]
-                before = len(self._ids)
+                part = [self.waiting.popleft() for _ in range(min(self._size, len(self.waiting)))]
+                before = len(self.waiting)
                 await self._look(part)
-                self._size = min(2 * self._size, _LOOK_MAX) if len(self._ids) <= before else _LOOK_MIN
+                self._size = min(2 * self._size, _LOOK_MAX) if len(self.waiting) <= before else _LOOK_MIN
                 self.moved()
         finally:
             self._telling = False

@@ -130,6 +130,8 @@ class Engine:
         now = self._clock.now()
         self.partition.begin(now)
         more, busy, started = True, False, 0.0
+        # More than a heartbeat means that this process was stopped or suspended, or that storage stalled.
+        late_ms_max = self.partition.session_ttl_ms // HEARTBEATS_A_TTL
         while True:
             asked = self.work.entries or self.clients.entries
             rested_ms = 0 if more or asked or self._fetched else await self._rest(now)
@@ -139,7 +141,9 @@ class Engine:
                     await asyncio.sleep(pause)
             await self._overlay.room()
             last, now = now, self._clock.now()
-            await self._forgive(now.mono_ms - last.mono_ms - rested_ms)
+            late_ms = now.mono_ms - last.mono_ms - rested_ms
+            if late_ms > late_ms_max:
+                await self._forgive(late_ms)
             started = loop.time()
             taken, more = await self._batch(now)
             busy = taken >= BUSY_COMMANDS
@@ -162,19 +166,18 @@ class Engine:
     async def _forgive(self, late_ms: int) -> None:
         """Move every session's deadline by a gap: so much time passed since the last batch began, and not in rest.
 
-        More than a heartbeat means that this process was stopped or suspended, or that storage stalled, wherever in the
-        loop that was; no session is to blame for what could not be read or decided meanwhile.
+        Wherever in the loop that was, no session is to blame for what could not be read or decided meanwhile.
         """
-        if late_ms > self.partition.session_ttl_ms // HEARTBEATS_A_TTL:
-            self.work.entries.appendleft((c.SkipTime(late_ms), _nobody, None, None, self.work))
-            # What arrived while this process stood still is read before anything is judged by the clock.
-            await asyncio.sleep(0)
+        self.work.entries.appendleft((c.SkipTime(late_ms), _nobody, None, None, self.work))
+        # What arrived while this process stood still is read before anything is judged by the clock.
+        await asyncio.sleep(0)
 
     async def _batch(self, now: Now) -> tuple[int, bool]:
         """One batch, from the line to the replies; how many commands it took, and whether more is to do at once."""
         asked = self._take()
         commands = [entry[0] for entry in asked if type(entry[0]) is not Query]
-        self._end_fetch()
+        if self._fetched:
+            self._end_fetch()
         held = None if self._bodies.are_complete(len(self.partition.state.jobs)) else self._bodies
         behind = (entry[0] for line in (self.work, self.clients) for entry in line.entries)
         step = self.partition.step(commands, now, self.position + 1, held, behind)  # type: ignore[arg-type]
@@ -200,8 +203,9 @@ class Engine:
                     self._look_up(reply.ids, entry)
                 else:
                     answers.append((handler, asker, question, reply))
-        self.work.tell_decided()
-        self.clients.tell_decided()
+        for line in (self.work, self.clients):
+            if line.reads:
+                line.tell_decided()
         self._moved.set()
         if step.events:
             data = self._chain.encode(now.wall_ms, encode_events(step.events), step.bodies)

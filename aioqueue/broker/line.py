@@ -51,19 +51,18 @@ class Line:
         """What was posted last was a read of so many bytes."""
         reader.asked(size)
         self.reads.append((self.posted, size, reader))
-        # Most of what is read without a command (pings) has nothing to wait for, and no batch would come to tell.
-        self.tell_decided()
+        if not self.entries:
+            # What is read without a command (pings) may have nothing to wait for, and no batch would come to tell.
+            self.tell_decided()
 
     def tell_decided(self) -> None:
         """Tell those whose commands are decided."""
         reads = self.reads
-        while reads and self.has_decided(reads[0][0]):
+        # So many from the first one on have been decided; never too many, and perhaps too few.
+        decided = self.posted - len(self.entries) - self.aside
+        while reads and reads[0][0] <= decided:
             _, size, reader = reads.popleft()
             reader.decided(size)
-
-    def has_decided(self, posted: int) -> bool:
-        """Whether the first `posted` commands have been decided; never true too early, and perhaps late."""
-        return self.posted - len(self.entries) - self.aside >= posted
 
 
 # A command, who answers it, two things of the asker's own that are handed back to it, and its line.

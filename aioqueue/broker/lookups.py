@@ -15,31 +15,31 @@ Work = Callable[..., Coroutine[Any, Any, None]]
 class Lookups:
     """`spawn` runs something beside the engine."""
 
-    __slots__ = ("_idle", "_running", "_spawn", "_waiting")
+    __slots__ = ("_idle", "_running", "_spawn", "waiting")
 
     def __init__(self, spawn: Callable[..., None]) -> None:
         self._spawn = spawn
         self._running = 0
-        self._waiting: deque[tuple[Work, tuple[Any, ...]]] = deque()
+        self.waiting: deque[tuple[Work, tuple[Any, ...]]] = deque()
         self._idle: asyncio.Future[None] | None = None
 
     def start(self, work: Work, *arguments: Any) -> None:
         """Run it now, or when its turn has come."""
-        self._waiting.append((work, arguments))
+        self.waiting.append((work, arguments))
         if self._running < LOOKUPS_A_CONNECTION_MAX:
             self._running += 1
             self._spawn(self._work_off)
 
     async def room(self) -> None:
         """Wait until none waits for its turn: a connection is read no further before."""
-        while self._waiting and self._running == LOOKUPS_A_CONNECTION_MAX:
+        while self.waiting and self._running == LOOKUPS_A_CONNECTION_MAX:
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
 
     async def _work_off(self) -> None:
         try:
-            while self._waiting:
-                work, arguments = self._waiting.popleft()
+            while self.waiting:
+                work, arguments = self.waiting.popleft()
                 await work(*arguments)
         finally:
             self._running -= 1

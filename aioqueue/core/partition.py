@@ -118,18 +118,18 @@ class Partition:
             if len(batch.events) >= leases_end or batch.at.leased_bytes >= LEASED_BYTES_TARGET:
                 more = True
                 break
-        more |= self._end_doomed(batch) or bool(self.state.closing)
+        more |= (bool(self.state.doomed) and self._end_doomed(batch)) or bool(self.state.closing)
         missing = [] if hand is None else list(hand.missing.values())
         parts, owed = batch.bodies.parts, batch.at
         return Step(len(replies), replies, batch.events, parts, owed.effects, owed.arguments, missing, more)
 
     def _wake_due(self, batch: _Batch, now: Now) -> bool:
-        freed = decide_freed(self.state, now)
-        if freed is not None:
+        state = self.state
+        if state.closing and (freed := decide_freed(state, now)) is not None:
             batch.add(freed, None)
         # What is over before what begins: a job may be both.
-        for decide_next in (decide_end, decide_due):
-            while (due := decide_next(self.state, now)) is not None:
+        for timers, decide_next in ((state.ends, decide_end), (state.due, decide_due)):
+            while timers.entries and (due := decide_next(state, now)) is not None:
                 if len(batch.events) >= _PART:
                     return True
                 batch.add(due, None)

@@ -15,7 +15,13 @@ from typing import Generic, TypeVar
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 
 from aioqueue.errors import ConnectionLost, PeerMisbehaved
-from aioqueue.limits import FRAME_BYTES_MAX, OUTBOX_BYTES_MAX, READ_BYTES, STRANGER_FRAME_BYTES_MAX
+from aioqueue.limits import (
+    FRAME_BYTES_MAX,
+    OUTBOX_BYTES_MAX,
+    OUTBOX_UNTOLD_BYTES_MAX,
+    READ_BYTES,
+    STRANGER_FRAME_BYTES_MAX,
+)
 from aioqueue.protocol.codec import Codec
 from aioqueue.protocol.conversation import Conversation
 from aioqueue.protocol.frames import FrameReader
@@ -32,7 +38,7 @@ class Connection(Generic[Received]):
 
     `decode` reads what the peer may say (`Codec.decode_client` in a broker). Frames are small until the conversation
     says that the peer is welcome, and `frame_bytes_max` bytes from then on. `on_outbox` is told by how many bytes the
-    outbox grows and shrinks, for who must bound many of them together.
+    outbox grows and shrinks, for who must bound many of them together; up to `OUTBOX_UNTOLD_BYTES_MAX` may go unsaid.
     """
 
     def __init__(
@@ -55,8 +61,9 @@ class Connection(Generic[Received]):
         self._told_bytes = 0
         self._reader = FrameReader(min(STRANGER_FRAME_BYTES_MAX, frame_bytes_max))
         self._stranger = True
-        # All that was ever read.
+        # All that was ever read, and what of it was in whole frames.
         self.received_bytes = 0
+        self.understood_bytes = 0
         self._outbox = bytearray()
         self._writing_bytes = 0
         self._handed_bytes = 0
@@ -87,11 +94,6 @@ class Connection(Generic[Received]):
         """All that the stream has taken: of what is in the outbox, nothing moves while this stays as it is."""
         return self._handed_bytes
 
-    @property
-    def understood_bytes(self) -> int:
-        """All that was read and was a whole frame."""
-        return self.received_bytes - self._reader.partial_bytes
-
     async def receive(self) -> list[Received]:
         """The messages of one read, at least one.
 
@@ -110,6 +112,7 @@ class Connection(Generic[Received]):
                 self._reader.raise_limit(self._frame_bytes_max)
             try:
                 payloads = self._reader.feed(data)
+                self.understood_bytes = self.received_bytes - self._reader.partial_bytes
                 messages = self._understand(payloads)
             except PeerMisbehaved as fault:
                 self._fault = fault
@@ -164,10 +167,11 @@ class Connection(Generic[Received]):
             queued = self._queued
             if queued is not None and not queued.done():
                 queued.set_result(None)
-        if self._writing_bytes + len(outbox) > self._outbox_bytes_max:
-            waiting, limit = self.outbox_bytes, self._outbox_bytes_max
+        waiting = self._writing_bytes + len(outbox)
+        if waiting > self._outbox_bytes_max:
+            limit = self._outbox_bytes_max
             self.cut_off(f"it does not read: {waiting} bytes waited for it, the limit is {limit}")
-        elif self._on_outbox is not None:
+        elif waiting > OUTBOX_UNTOLD_BYTES_MAX:
             self._tell_outbox()
 
     def cut_off(self, reason: str) -> None:
@@ -215,7 +219,8 @@ class Connection(Generic[Received]):
     def _handed(self, size: int) -> None:
         self._handed_bytes += size
         self._writing_bytes -= size
-        self._tell_outbox()
+        if self._told_bytes:
+            self._tell_outbox()
         if self._flushing:
             self._wake_flushing()
 
