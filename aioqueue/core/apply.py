@@ -62,10 +62,7 @@ def _living(state: State, event: e.JobEvent, after: JobState) -> Job:
 
 def _run(state: State, event: _Run, after: JobState) -> Job:
     """The running job whose lease the event is about; the fence must be that of the lease."""
-    job = state.jobs.get(event.id)
-    # `_living` by hand: every run ends through here.
-    if job is None or (job.state, type(event), after) not in LEGAL:
-        raise illegal_change(None if job is None else job.state, event, after)
+    job = _living(state, event, after)
     if job.fence != event.fence:
         raise IllegalChange(f"{type(event).__name__} names fence {event.fence}, job {job.id.hex()} has {job.fence}")
     return job

@@ -370,7 +370,7 @@ def _carry(state: State, command: c.CarryItems, now: Now, bodies: BodyArea) -> D
         events.append((event, item.body))
     for part in carry_parts(state, command.parts):
         carried_bytes += ITEM_BYTES + len(part.ids)
-        bodies.weight += len(part.ids)
+        bodies.records += len(part.ids)
         events.append((part, None))
     return Decision(events, carried_bytes)
 
