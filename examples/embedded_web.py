@@ -7,6 +7,7 @@ that were not done go on, and the ends of the others are still known.
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from typing import Any
 
 from aioqueue import JobNotFound, Queue
@@ -57,4 +58,5 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 8000))
+    with suppress(KeyboardInterrupt):  # Ctrl-C stops server, worker and broker in good order
+        asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 8000))

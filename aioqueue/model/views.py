@@ -32,9 +32,9 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, array_like=True):
-    """One run of a job that has ended. Times are milliseconds UTC.
+    """One run of a job that ended otherwise than by success. Times are milliseconds UTC.
 
-    `outcome` is `succeeded`, `failed`, `crashed`, `released`, `cancelled` or `expired`.
+    `outcome` is `failed`, `crashed`, `released`, `cancelled` or `expired`.
     """
 
     run: int
@@ -48,7 +48,7 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
 class Run(msgspec.Struct, frozen=True, array_like=True):
     """One run of a job: one lease of it by one worker. Times are milliseconds UTC.
 
-    `outcome` is `succeeded`, `failed`, `crashed`, `released` or `cancelled`, and `running` for the one that is on.
+    `outcome` is `succeeded`, `failed`, `crashed`, `released`, `cancelled` or `expired`; `running` for one that is on.
     `run` counts the runs of a generation, `attempt` those of them that were not released or crashed. `queued_ms` is
     since when the job waited for it, a back-off included: its submit, or the end of the run before; 0 where that is not
     known any more. `ended_ms` is 0 while it runs.
