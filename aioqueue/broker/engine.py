@@ -20,6 +20,7 @@ from aioqueue.broker.line import Entry, Handler, Line, Query, give_back
 from aioqueue.broker.lookup import ids_of, tell
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.span import LogSpan
+from aioqueue.broker.standstill import Standstill
 from aioqueue.clock import Clock, Now
 from aioqueue.core import commands as c
 from aioqueue.core.effects import Effect
@@ -35,6 +36,7 @@ from aioqueue.limits import AHEAD_JOBS, BATCH_EVENTS_TARGET, BUSY_COMMANDS, BUSY
 APPEND_PATIENCE_MS: Final = 30_000
 APPEND_AGAIN_SECONDS: Final = 0.05
 TAKEN_MAX: Final = 2 * BATCH_EVENTS_TARGET
+_SIGNS_A_HEARTBEAT: Final = 4
 
 
 class Outlet(Protocol):
@@ -83,6 +85,9 @@ class Engine:
         self._fetched = False
         self.failure: JournalError | None = None
         self.span = LogSpan()
+        # Longer than a heartbeat means that this process was stopped or suspended, or that storage is slow.
+        self._late_ms_max = partition.session_ttl_ms // HEARTBEATS_A_TTL
+        self._standstill = Standstill(clock, self._late_ms_max // _SIGNS_A_HEARTBEAT)
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -122,6 +127,7 @@ class Engine:
             self._moved.set()
             raise
         finally:
+            self._standstill.stop()
             for task in (*self._lookups, *filter(None, (self._fetching,))):
                 task.cancel()
 
@@ -130,8 +136,7 @@ class Engine:
         now = self._clock.now()
         self.partition.begin(now)
         more, busy, started = True, False, 0.0
-        # More than a heartbeat means that this process was stopped or suspended, or that storage stalled.
-        late_ms_max = self.partition.session_ttl_ms // HEARTBEATS_A_TTL
+        self._standstill.start()
         while True:
             asked = self.work.entries or self.clients.entries
             rested_ms = 0 if more or asked or self._fetched else await self._rest(now)
@@ -142,8 +147,8 @@ class Engine:
             await self._overlay.room()
             last, now = now, self._clock.now()
             late_ms = now.mono_ms - last.mono_ms - rested_ms
-            if late_ms > late_ms_max:
-                await self._forgive(late_ms)
+            if late_ms > self._late_ms_max:
+                await self._forgive(min(late_ms, self._standstill.taken(now.mono_ms)))
             started = loop.time()
             taken, more = await self._batch(now)
             busy = taken >= BUSY_COMMANDS
@@ -163,12 +168,15 @@ class Engine:
         slept_ms = self._clock.now().mono_ms - began_ms
         return slept_ms if wait_ms is None else min(slept_ms, wait_ms)
 
-    async def _forgive(self, late_ms: int) -> None:
-        """Move every session's deadline by a gap: so much time passed since the last batch began, and not in rest.
+    async def _forgive(self, still_ms: int) -> None:
+        """Move every session's deadline by the time in which this process stood still since the last batch began.
 
-        Wherever in the loop that was, no session is to blame for what could not be read or decided meanwhile.
+        Wherever in the loop that was, no session is to blame for what could not be read meanwhile. What was read while
+        storage stalled counts, late as it is decided: a disk that is always slow must not keep the dead alive.
         """
-        self.work.entries.appendleft((c.SkipTime(late_ms), _nobody, None, None, self.work))
+        if not still_ms:
+            return
+        self.work.entries.appendleft((c.SkipTime(still_ms), _nobody, None, None, self.work))
         # What arrived while this process stood still is read before anything is judged by the clock.
         await asyncio.sleep(0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -97,6 +98,29 @@ async def test_silence_that_is_no_gap_still_ends_a_session_after_one(house: Hous
             stall.clock.advance(TTL_MS // 10)
             await stall.turn()
         assert stall.leases == 0
+
+
+async def test_the_dead_are_noticed_on_a_disk_that_is_always_slow_and_the_living_are_not(house: House) -> None:
+    """Each append takes longer than a heartbeat, and there is always another one."""
+    faults, ttl_ms = Faults(), 300
+    async with running(house, faults, session_ttl_ms=ttl_ms) as at:
+        dead, living, client = await at.worker(1, "dead"), await at.worker(1, "living"), await at.peer()
+        await client.submit(item("dead"), item("living"))
+        await dead.runs()
+        await living.runs()
+        faults.delay = partial(asyncio.sleep, ttl_ms / 2 / 1000)
+        sessions = at.broker.engine.partition.state.sessions
+
+        async def beat() -> None:
+            while True:
+                living.say(m.Ping())
+                client.say(m.Submit(client.ask(), [item("elsewhere")]))
+                await asyncio.sleep(ttl_ms / 10 / 1000)
+
+        beating = asyncio.create_task(beat())
+        await eventually(lambda: sum(len(session.leases) for session in sessions.values()) == 1)
+        beating.cancel()
+        assert {session.number for session in sessions.values() if session.leases} == {living.welcome.session}  # type: ignore[attr-defined]
 
 
 async def test_a_gap_is_forgiven_once(house: House) -> None:
