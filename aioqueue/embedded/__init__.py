@@ -17,6 +17,7 @@ from aioqueue.embedded.owning import EmbeddedBroker
 from aioqueue.embedded.sharing import SharedBroker
 from aioqueue.transport.address import MemoryAddress, SqliteAddress
 from aioqueue.transport.stream import Stream
+from aioqueue.worker.wiring import Wiring
 from aioqueue.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ async def running(queue: Queue, address: SqliteAddress | MemoryAddress, slots: i
     async with AsyncExitStack() as stack:
         open_stream = (await stack.enter_async_context(_embedded(address))).open_stream
         if slots:
-            await stack.enter_async_context(Worker(queue, queues=None, concurrency=slots, open_stream=open_stream))
+            wiring = Wiring(open_stream=open_stream)
+            await stack.enter_async_context(Worker(queue, queues=None, concurrency=slots, wiring=wiring))
         yield open_stream
 
 

@@ -24,6 +24,7 @@ from aioqueue.worker.channel import LINE_BYTES_MAX, ChildEnd, Connecting, Failed
 from aioqueue.worker.failures import bounded
 from aioqueue.worker.loading import load_queue
 from aioqueue.worker.logs import log_to_stderr
+from aioqueue.worker.wiring import Wiring
 from aioqueue.worker.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -101,9 +102,11 @@ class Child:
             cancel_grace=options.cancel_grace_ms / 1000,
             on_partition=options.on_partition,
             name=work.name,
-            secret=work.secret,
-            on_pulse=channel.send,
-            on_leaving=lambda untold, kept: channel.send(Leaving(untold, kept)),
+            wiring=Wiring(
+                secret=work.secret,
+                on_pulse=channel.send,
+                on_leaving=lambda untold, kept: channel.send(Leaving(untold, kept)),
+            ),
         )
         self._stopping = asyncio.Event()
 

@@ -11,14 +11,14 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
 from typing import Final, Literal, Self, get_args
 
 import anyio
 
-from aioqueue.client.queue import OpenStream, Queue
+from aioqueue.client.queue import Queue
 from aioqueue.errors import AioqueueError, BadOption
 from aioqueue.limits import GOODBYE_SECONDS, LAST_ENDS_SECONDS, QUEUES_A_WORKER_MAX, SLOTS_MAX
 from aioqueue.model.durations import Duration, to_ms
@@ -31,18 +31,17 @@ from aioqueue.worker.heartbeat import Heartbeat
 from aioqueue.worker.idleness import IdleWatch
 from aioqueue.worker.partition import PartitionWatch
 from aioqueue.worker.processes import Processes
-from aioqueue.worker.pulse import Pulse
 from aioqueue.worker.runners import Runners
 from aioqueue.worker.session import Session
 from aioqueue.worker.threads import Threads
 from aioqueue.worker.watchdog import Watchdog
+from aioqueue.worker.wiring import ALONE, SECRET_BYTES, Wiring
 
 _log = logging.getLogger(__name__)
 
 THREADS_MAX: Final = 1_000
 # Each is a Python of some 30 MB that has imported the app.
 JOB_PROCESSES_MAX: Final = 1_000
-SECRET_BYTES: Final = 16
 OnPartition = Literal["run", "stop"]
 
 
@@ -60,12 +59,7 @@ class Worker:
     cancelled job's own cleanup has `cancel_grace` seconds, twice. What then has no end is left behind, and given back
     by the beats of its session when it has: no attempt is spent, and the job never runs twice at once.
 
-    `name` is what the broker shows of it. `secret` is the session's, from a supervisor that beats for this process;
-    without one, it beats from a thread of its own, save for a `memory:` broker. `open_stream` opens a stream to the
-    broker; by default as the queue does, which must then be entered. `on_pulse` is called a few times a second, in a
-    thread, with how the event loop fares, for a supervisor to tell the broker; a worker that beats itself tells it too.
-    `on_leaving` is called when it has stopped, with the number of ends of jobs that the broker did not take, and of
-    those that run on all the same; a goodbye follows if there are none, else the owner of the `secret` gives them back.
+    `name` is what the broker shows of it. `wiring` is for whoever is no app, such as a supervisor.
 
     Raises `BadOption` or `BadName`.
     """
@@ -82,14 +76,10 @@ class Worker:
         cancel_grace: Duration = 5.0,
         on_partition: OnPartition = "run",
         name: str = "",
-        secret: bytes | None = None,
-        open_stream: OpenStream | None = None,
-        on_pulse: Callable[[Pulse], None] | None = None,
-        on_leaving: Callable[[int, int], None] | None = None,
+        wiring: Wiring = ALONE,
     ) -> None:
         self._queue = queue
         self._queues = None if queues is None else _checked_queues(queues)
-        self._open_stream = open_stream
         self._concurrency = _checked_count("concurrency", concurrency, SLOTS_MAX)
         threads = min(self._concurrency, THREADS_MAX) if threads is None else threads
         self._threads = _checked_count("threads", threads, THREADS_MAX)
@@ -99,11 +89,7 @@ class Worker:
         self._cancel_grace_ms = to_ms(cancel_grace, option="cancel_grace")
         self._on_partition = _checked_on_partition(on_partition)
         self._name = name or f"{socket.gethostname()}:{os.getpid()}"
-        if secret is not None and len(secret) != SECRET_BYTES:
-            raise BadOption(option="secret", value="...", reason=f"it must be {SECRET_BYTES} bytes")
-        self._secret = secret
-        self._on_pulse = on_pulse
-        self._on_leaving = on_leaving
+        self._wiring = wiring
         self._task: asyncio.Task[None] | None = None
         self._reset()
 
@@ -182,14 +168,14 @@ class _Work:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        queue = worker._queue
-        secret = worker._secret or os.urandom(SECRET_BYTES)
+        queue, wiring = worker._queue, worker._wiring
+        secret = wiring.secret or os.urandom(SECRET_BYTES)
         address = queue.address
         if isinstance(address, SqliteAddress):
             # The program may change its directory.
             address = SqliteAddress(os.path.realpath(address.path))
         self.session = Session(
-            worker._open_stream or queue.open_stream,
+            wiring.open_stream or queue.open_stream,
             url=queue.url,
             namespace=queue.namespace,
             name=worker._name,
@@ -209,9 +195,9 @@ class _Work:
         )
         self.session.begin(self._runners)
         self._heartbeat: Heartbeat | None = None
-        if worker._secret is None and not isinstance(address, MemoryAddress):
+        if wiring.secret is None and not isinstance(address, MemoryAddress):
             self._heartbeat = Heartbeat(address, secret, namespace=queue.namespace, name=worker._name)
-        tell = worker._on_pulse or (self._heartbeat.feel if self._heartbeat is not None else None)
+        tell = wiring.on_pulse or (self._heartbeat.feel if self._heartbeat is not None else None)
         self.idleness = IdleWatch(self.session, self._runners)
         self.partition = PartitionWatch(self.session.link, partial(self._runners.stop_all, Stop.PARTITION))
         self.watchdog = Watchdog(self._runners.run_of, tell)
@@ -280,8 +266,8 @@ class _Work:
             _log.error("%d jobs run on although they were cancelled; they are given back when they have ended", kept)
         if self._heartbeat is not None and not kept:
             self._heartbeat.leaving()
-        if self._worker._on_leaving is not None:
-            self._worker._on_leaving(untold, kept)
+        if self._worker._wiring.on_leaving is not None:
+            self._worker._wiring.on_leaving(untold, kept)
         if not link.done():
             await self.session.link.aclose(goodbye=not kept)
             await asyncio.wait({link})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any
 
 import pytest
@@ -14,9 +13,8 @@ import uvloop
 from aioqueue import Queue, Worker
 from aioqueue.model.bodies import pack_body, pack_headers
 from aioqueue.protocol import messages as m
-from aioqueue.transport.tcp import connect
 from tests.support.fake_broker import FakeBroker
-from tests.support.workers import Desk, Slots
+from tests.support.workers import Desk, Slots, wired
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -49,8 +47,7 @@ async def serving(broker: FakeBroker) -> AsyncIterator[Callable[..., Any]]:
     async with AsyncExitStack() as stack:
 
         async def serve(queue: Queue, **options: Any) -> Desk:
-            options = {"secret": b"s" * 16, "cancel_grace": 0.01, **options}
-            worker = Worker(queue, open_stream=partial(connect, "127.0.0.1", broker.port), **options)
+            worker = Worker(queue, **{"wiring": wired(broker), "cancel_grace": 0.01, **options})
             running = asyncio.create_task(worker.run())
 
             async def end() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,9 +12,9 @@ import pytest
 from aioqueue import BadOption, Queue, Worker
 from aioqueue.clock import mono_ns
 from aioqueue.protocol import messages as m
-from aioqueue.transport.tcp import connect
 from aioqueue.worker.partition import PartitionWatch
 from tests.support.fake_broker import FakeBroker, FakePeer
+from tests.support.workers import wired
 
 RunOf = Callable[..., m.DeliverItem]
 TTL_MS = 300
@@ -23,8 +22,7 @@ TTL_MS = 300
 
 @asynccontextmanager
 async def working(queue: Queue, broker: FakeBroker, on_partition: Any) -> AsyncIterator[FakePeer]:
-    open_stream = partial(connect, "127.0.0.1", broker.port)
-    worker = Worker(queue, on_partition=on_partition, secret=b"s" * 16, cancel_grace=5, open_stream=open_stream)
+    worker = Worker(queue, on_partition=on_partition, cancel_grace=5, wiring=wired(broker))
     running = asyncio.create_task(worker.run())
     try:
         peer = await broker.accept()

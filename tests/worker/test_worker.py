@@ -14,9 +14,10 @@ from aioqueue import AioqueueError, Queue, Worker
 from aioqueue.errors import BadName, BadOption, HistoryLost, NotEntered
 from aioqueue.protocol import messages as m
 from aioqueue.transport.tcp import connect
+from aioqueue.worker.wiring import Wiring
 from tests.support.fake_broker import FakeBroker, FakePeer
 from tests.support.runs import result_in
-from tests.support.workers import Desk
+from tests.support.workers import Desk, wired
 
 Serving = Callable[..., Any]
 RunOf = Callable[..., m.DeliverItem]
@@ -120,8 +121,8 @@ async def test_a_job_that_heeds_nothing_is_left_behind_and_given_back_when_it_ha
             with contextlib.suppress(asyncio.CancelledError):
                 await may_end.wait()
 
-    opener = partial(connect, "127.0.0.1", broker.port)
-    async with Worker(queue, open_stream=opener, grace=0, cancel_grace=0.005):
+    wiring = Wiring(open_stream=partial(connect, "127.0.0.1", broker.port))
+    async with Worker(queue, grace=0, cancel_grace=0.005, wiring=wiring):
         peer = await broker.welcome()
         await peer.expect(m.Capacity)
         beats = await broker.welcome(ttl_ms=300)
@@ -138,11 +139,14 @@ async def test_a_job_that_heeds_nothing_is_left_behind_and_given_back_when_it_ha
 
 
 async def test_the_owner_of_a_secret_is_told_how_many_jobs_are_left_behind(
-    queue: Queue, serving: Serving, run_of: RunOf, begun: asyncio.Queue[str]
+    queue: Queue, broker: FakeBroker, serving: Serving, run_of: RunOf, begun: asyncio.Queue[str]
 ) -> None:
     left: list[tuple[int, int]] = []
     desk = await serving(
-        queue, grace=0, cancel_grace=0.005, on_leaving=lambda untold, kept: left.append((untold, kept))
+        queue,
+        grace=0,
+        cancel_grace=0.005,
+        wiring=wired(broker, on_leaving=lambda untold, kept: left.append((untold, kept))),
     )
     await begin(desk, run_of("deaf"), begun)
     desk.worker.stop()
@@ -153,7 +157,7 @@ async def test_the_owner_of_a_secret_is_told_how_many_jobs_are_left_behind(
 async def test_cancelling_run_stops_the_worker_in_a_hurry(
     queue: Queue, broker: FakeBroker, run_of: RunOf, begun: asyncio.Queue[str]
 ) -> None:
-    worker = Worker(queue, secret=b"s" * 16, grace="1d", open_stream=partial(connect, "127.0.0.1", broker.port))
+    worker = Worker(queue, grace="1d", wiring=wired(broker))
     running = asyncio.create_task(worker.run())
     peer = await broker.welcome()
     desk = Desk(worker, peer, m.Hello(1, 1, m.Role.WORKER, bytes(16)), await peer.expect(m.Capacity))
@@ -169,8 +173,8 @@ async def test_cancelling_run_stops_the_worker_in_a_hurry(
 
 async def test_a_worker_in_an_app_beats_on_a_connection_of_its_own(broker: FakeBroker, run_of: RunOf) -> None:
     queue = Queue(broker.url)
-    opener = partial(connect, "127.0.0.1", broker.port)
-    async with Worker(queue, open_stream=opener, name="here") as worker:
+    wiring = Wiring(open_stream=partial(connect, "127.0.0.1", broker.port))
+    async with Worker(queue, name="here", wiring=wiring) as worker:
         peer = await broker.accept()
         hello = await peer.welcome()
         await peer.expect(m.Capacity)
@@ -184,7 +188,7 @@ async def test_a_worker_in_an_app_beats_on_a_connection_of_its_own(broker: FakeB
 
 
 async def test_leaving_the_block_stops_the_worker_in_good_order(queue: Queue, broker: FakeBroker) -> None:
-    async with Worker(queue, secret=b"s" * 16, open_stream=partial(connect, "127.0.0.1", broker.port)):
+    async with Worker(queue, wiring=wired(broker)):
         peer = await broker.welcome()
         assert await peer.expect(m.Capacity) == m.Capacity(100, ["default"])
     assert await peer.expect(m.Capacity) == m.Capacity(0, ["default"])
@@ -193,7 +197,7 @@ async def test_leaving_the_block_stops_the_worker_in_good_order(queue: Queue, br
 
 async def test_a_worker_can_be_stopped_while_no_broker_answers(queue: Queue, broker: FakeBroker) -> None:
     await broker.stop()
-    async with Worker(queue, secret=b"s" * 16, open_stream=partial(connect, "127.0.0.1", broker.port)):
+    async with Worker(queue, wiring=wired(broker)):
         pass
 
 
@@ -219,7 +223,7 @@ async def test_jobs_of_a_worker_that_stops_during_an_outage_are_ended_too(
 
 
 async def test_a_refusal_that_lasts_ends_the_worker_with_it(queue: Queue, broker: FakeBroker) -> None:
-    worker = Worker(queue, secret=b"s" * 16, open_stream=partial(connect, "127.0.0.1", broker.port))
+    worker = Worker(queue, wiring=wired(broker))
     running = asyncio.create_task(worker.run())
     peer = await broker.accept()
     await peer.expect(m.Hello)
@@ -230,7 +234,7 @@ async def test_a_refusal_that_lasts_ends_the_worker_with_it(queue: Queue, broker
 
 async def test_the_error_of_a_block_is_not_hidden_by_the_worker_s_own(queue: Queue, broker: FakeBroker) -> None:
     async def block() -> None:
-        async with Worker(queue, secret=b"s" * 16, open_stream=partial(connect, "127.0.0.1", broker.port)):
+        async with Worker(queue, wiring=wired(broker)):
             peer = await broker.accept()
             await peer.expect(m.Hello)
             peer.send(m.Refusal(0, HistoryLost.code, "confirmed history is missing"))
@@ -242,7 +246,7 @@ async def test_the_error_of_a_block_is_not_hidden_by_the_worker_s_own(queue: Que
 
 
 async def test_a_worker_runs_again_after_it_was_stopped(queue: Queue, broker: FakeBroker) -> None:
-    worker = Worker(queue, secret=b"s" * 16, open_stream=partial(connect, "127.0.0.1", broker.port))
+    worker = Worker(queue, wiring=wired(broker))
     for _ in range(2):
         async with worker:
             peer = await broker.welcome()
@@ -256,8 +260,7 @@ async def test_leaving_the_block_can_be_cancelled_and_leaves_no_job_behind(
     queue: Queue, broker: FakeBroker, run_of: RunOf, begun: asyncio.Queue[str]
 ) -> None:
     async def block() -> None:
-        opener = partial(connect, "127.0.0.1", broker.port)
-        async with Worker(queue, secret=b"s" * 16, grace="1d", open_stream=opener) as worker:
+        async with Worker(queue, grace="1d", wiring=wired(broker)) as worker:
             await worker.ready()
             await begun.get()
 
@@ -294,7 +297,6 @@ async def test_a_queue_that_is_not_entered_has_no_stream_for_a_worker(queue: Que
         ({"queues": ["no space"]}, BadName),
         ({"grace": -1}, BadOption),
         ({"cancel_grace": float("nan")}, BadOption),
-        ({"secret": b"short"}, BadOption),
     ],
 )
 def test_what_no_worker_can_be_is_refused_at_once(
@@ -302,3 +304,8 @@ def test_what_no_worker_can_be_is_refused_at_once(
 ) -> None:
     with pytest.raises(error):
         Worker(queue, **options)
+
+
+def test_a_secret_of_another_length_is_refused() -> None:
+    with pytest.raises(BadOption, match="secret"):
+        Wiring(secret=b"short")

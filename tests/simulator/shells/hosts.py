@@ -21,6 +21,7 @@ from aioqueue.protocol import messages as m
 from aioqueue.protocol.codec import Codec
 from aioqueue.protocol.conversation import Conversation, Side
 from aioqueue.transport.connection import Connection
+from aioqueue.worker.wiring import Wiring
 from aioqueue.worker.worker import Worker
 from tests.simulator.shells.ground import Clocks
 from tests.simulator.shells.loop import PARTY, Party, VirtualLoop
@@ -229,7 +230,7 @@ class Process:
         host.declare(self)
         self.worker = Worker(
             self.queue, queues=host.queues, concurrency=host.slots, grace=0.5, cancel_grace=0.3, name=name,
-            secret=self.secret, open_stream=site.network.connect,
+            wiring=Wiring(secret=self.secret, open_stream=site.network.connect),
         )  # fmt: skip
         self.beater = Beater(site.network, self.secret, NAMESPACE, name)
         self.beats.start(self.beater.run(TELL_SECONDS))
