@@ -64,8 +64,8 @@ def decide_leases(state: State, now: Now, hand: Hand | None = None) -> Iterator[
         for pool in list(state.pools.values()):
             if state.suspects_ready and any(queue.suspects for queue in pool.queues):
                 while (chosen := _next_with_suspects(state, pool)) is not None and _at_hand(chosen[0], hand):
-                    # Pools share queues: one that was drained for this job before may now go on.
-                    again |= chosen[0].crashes >= CRASHES_ALONE
+                    # Pools share queues: one that drained for this suspect may now go on, or have its parent.
+                    again |= chosen[0].crashes > 0
                     yield from _lease(state, *chosen, now)
             else:
                 while pool.hungry and (head := pool_head(pool)) is not None and _at_hand(head, hand):
@@ -74,7 +74,8 @@ def decide_leases(state: State, now: Now, hand: Hand | None = None) -> Iterator[
                 for session in [state.sessions[number] for number in sorted(pool.members)]:
                     for child in children_for(state, session):
                         if _at_hand(child, hand):
-                            again |= child.crashes >= CRASHES_ALONE
+                            # Another session may now be the one that drains.
+                            again = True
                             yield from _lease(state, child, session, now)
 
 

@@ -302,6 +302,18 @@ def test_a_child_whose_arguments_must_be_read_first_is_asked_for_once(scene: Sce
     assert step.events == []
 
 
+def test_who_drains_no_more_for_it_got_a_child_goes_on(scene: Scene) -> None:
+    """Found by seed 21410533672501 of the simulator."""
+    first, second = scene.worker("first", slots=5), scene.worker("second", slots=5)
+    scene.submit(new_job(1), new_job(2), new_job(9, queue="apart"))
+    for life in range(2):
+        crash(scene, scene.worker(f"life {life}", queues=("apart",)))
+    for session, slots in ((second, 1), (first, 5)):
+        scene.ask(c.OfferCapacity(session, slots, ("apart", "default")))
+    scene.submit(new_job(3, parent=job_id(1)), new_job(4))
+    assert scene.running() == {first: [job_id(1), job_id(3), job_id(4)], second: [job_id(2)]}
+
+
 def test_jobs_that_name_each_other_as_parents_do_no_harm(scene: Scene) -> None:
     scene.submit(new_job(1, parent=job_id(2)), new_job(2, parent=job_id(1)))
     crash(scene, scene.worker("a", slots=2))
