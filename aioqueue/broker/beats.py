@@ -1,4 +1,4 @@
-"""What the last beat of each session said of its event loop.
+"""What the last beat of each session said of its event loop, and of what runs on there unseen.
 
 It is kept in memory, and only while the connection of the beats stands: it is news, not history, and decides nothing.
 """
@@ -34,6 +34,11 @@ class Beats:
         """How late the session's event loop ran, by its last beat; 0 where nothing is known."""
         heard = self._heard.get(session)
         return heard.beat.lag_ms if heard is not None else 0
+
+    def deaf(self, session: int) -> int:
+        """How many of its runs heeded no cancellation and go on, by its last beat."""
+        heard = self._heard.get(session)
+        return heard.beat.deaf if heard is not None else 0
 
     def blocked(self, session: int, now_ms: int) -> Block | None:
         """What the session's event loop stands still in, if it does, and for how long by now."""

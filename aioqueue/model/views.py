@@ -138,7 +138,8 @@ class QueueStatistics(msgspec.Struct, frozen=True, array_like=True):
 class WorkerStatistics(msgspec.Struct, frozen=True, array_like=True):
     """One worker's session. `lag_ms` is how late its event loop ran at worst between its last two beats.
 
-    `queues_left_out` are those of its queues that are not named here.
+    `queues_left_out` are those of its queues that are not named here. `deaf` runs heeded no cancellation and still go
+    on, whether or not their jobs have another end by now.
     """
 
     session: int
@@ -151,6 +152,7 @@ class WorkerStatistics(msgspec.Struct, frozen=True, array_like=True):
     lag_ms: int = 0
     blocked: Block | None = None
     queues_left_out: int = 0
+    deaf: int = 0
 
 
 class AdmissionStatistics(msgspec.Struct, frozen=True, array_like=True):

@@ -156,7 +156,10 @@ def _queues(
 
 
 def _workers(workers: Sequence[WorkerStatistics], total: int) -> list[RenderableType]:
-    table = _table(("worker", "left"), ("queues", "left"), "busy", "slots", "", "lag", ("heard", "left"))
+    # Few will ever see one: it says that a task must be mended.
+    deaf = any(worker.deaf for worker in workers)
+    told = ("deaf",) if deaf else ()
+    table = _table(("worker", "left"), ("queues", "left"), "busy", "slots", "", "lag", *told, ("heard", "left"))
     for worker in workers:
         names = ", ".join(worker.queues[:_QUEUES_A_WORKER_SHOWN])
         more = len(worker.queues) + worker.queues_left_out - _QUEUES_A_WORKER_SHOWN
@@ -168,6 +171,7 @@ def _workers(workers: Sequence[WorkerStatistics], total: int) -> list[Renderable
             _count(worker.slots, ""),
             _bar(worker.running, worker.slots),
             Text(age(worker.lag_ms), style="bold red" if worker.lag_ms >= LOOP_BLOCKED_MS else "dim"),
+            *([_count(worker.deaf, "bold red")] if deaf else []),
             _line(heard) if worker.connected else _line(f"lost, {heard}", "bold red"),
         )
     return _section("Workers", table, len(workers), total, "no worker is connected")

@@ -471,11 +471,13 @@ class Settled(Struct, array_like=True, tag=55, gc=False):
 class Beat(Struct, array_like=True, tag=56, gc=False):
     """On a heartbeat connection: the worker lives.
 
-    `lag_ms` is how late its event loop ran at worst since the last beat, `blocked` what it stands still in.
+    `lag_ms` is how late its event loop ran at worst since the last beat, `blocked` what it stands still in, and `deaf`
+    how many runs heeded no cancellation and go on.
     """
 
     lag_ms: Number = 0
     blocked: Block | None = None
+    deaf: Number = 0
 
 
 class WorkerDied(Struct, array_like=True, tag=57, gc=False):

@@ -93,6 +93,10 @@ class Heartbeat:
         if self._vitals.feel(pulse):
             self._wake()
 
+    def rest(self, left: int) -> None:
+        """The worker has stopped and left so many runs behind: go on for them alone, until `farewell`."""
+        self._vitals.rest(left)
+
     def stop(self) -> None:
         """Beat no more. Any thread may call this, at any time and more than once."""
         self._stopping = True

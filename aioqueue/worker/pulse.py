@@ -22,10 +22,14 @@ SILENT_PLACE: Final = "no sign of the event loop, as under C code that holds the
 
 
 class Pulse(Struct, tag="pulse", frozen=True):
-    """What a watchdog saw: how late the loop was at worst since the last pulse, and what it stands still in."""
+    """What a watchdog saw: how late the loop was at worst since the last pulse, and what it stands still in.
+
+    `deaf` runs heeded no cancellation and go on.
+    """
 
     lag_ms: int
     blocked: Block | None = None
+    deaf: int = 0
 
 
 class Vitals:
@@ -36,6 +40,12 @@ class Vitals:
         self._felt_ns = 0
         # The worst since the last beat.
         self._lag_ms = 0
+        # Once nobody looks at the loop any more: what its worker left behind.
+        self._left: int | None = None
+
+    def rest(self, left: int) -> None:
+        """The worker has stopped, and left so many runs behind; that no pulse comes any more is no sign."""
+        self._left = left
 
     def feel(self, pulse: Pulse) -> bool:
         """Take a pulse; whether it is news that must not wait for the next beat: a block began, or is over."""
@@ -48,6 +58,8 @@ class Vitals:
     def beat(self, now_ns: int) -> Beat:
         """What to tell the broker at this moment of the monotonic clock. Before the first pulse: that it lives."""
         pulse = self._pulse
+        if self._left is not None:
+            return Beat(deaf=self._left)
         if pulse is None:
             return Beat()
         lag_ms, self._lag_ms = max(self._lag_ms, pulse.lag_ms), 0
@@ -59,4 +71,4 @@ class Vitals:
                 block = Block(b"", "", SILENT_PLACE, silent_ms)
             else:
                 block = Block(block.job, block.task, block.place, block.for_ms + silent_ms)
-        return Beat(lag_ms, block)
+        return Beat(lag_ms, block, pulse.deaf)

@@ -101,14 +101,14 @@ class Runners:
         return [item for slot in self._slots if (item := slot.run) is not None] + list(self._waiting)
 
     @property
-    def lost(self) -> int:
-        """How many runs heeded no cancellation and still go on, those that are kept included."""
+    def deaf(self) -> int:
+        """How many runs heeded no cancellation and still go on, those that are kept included. Any thread may ask."""
         return len(self._lost) + self._calls.left + self.kept
 
     @property
     def kept(self) -> int:
         """How many of these are not given back before they have ended."""
-        return sum(slot.kept for slot in self._slots)
+        return sum(slot.kept for slot in list(self._slots))
 
     @property
     def running(self) -> int:

@@ -15,7 +15,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aioqueue.clock import mono_ns
 from aioqueue.limits import LOOP_BLOCKED_MS, LOOP_LOOKS_A_BLOCK
@@ -29,24 +29,30 @@ _log = logging.getLogger(__name__)
 _NS_A_MS: Final = 1_000_000
 _NS_A_SECOND: Final = 1_000_000_000
 
-RunOf = Callable[[asyncio.Task[Any]], DeliverItem | None]
+
+class Runs(Protocol):
+    """What is asked, in the thread, of those that run: how many are deaf, and which run a task does."""
+
+    @property
+    def deaf(self) -> int: ...
+
+    def run_of(self, task: asyncio.Task[Any]) -> DeliverItem | None: ...
 
 
 class Watchdog:
     """Watches the event loop it is started in, until `stop`.
 
-    `run_of`, called in the thread, gives the run that a task does. `tell` is given what was seen: by `start` at once,
-    then in the thread after every look.
+    `tell` is given what was seen: by `start` at once, then in the thread after every look.
     """
 
     def __init__(
         self,
-        run_of: RunOf,
+        runs: Runs,
         tell: Callable[[Pulse], None] | None = None,
         *,
         blocked_ms: int = LOOP_BLOCKED_MS,
     ) -> None:
-        self._run_of = run_of
+        self._runs = runs
         self._tell = tell
         self._blocked_ns = blocked_ms * _NS_A_MS
         self._step_ns = self._blocked_ns // LOOP_LOOKS_A_BLOCK
@@ -124,13 +130,13 @@ class Watchdog:
             block = self._block
             self._block = Block(block.job, block.task, block.place, still_ns // _NS_A_MS)
         late_ns, self._late_ns = self._late_ns, 0
-        return Pulse(max(0, late_ns, still_ns) // _NS_A_MS, self._block)
+        return Pulse(max(0, late_ns, still_ns) // _NS_A_MS, self._block, self._runs.deaf)
 
     def _begin(self, due_ns: int, still_ns: int, starved: bool) -> None:
         """See what the loop stands in; nothing is told if it went on meanwhile."""
         place = place_of(self._loop_thread)
         task = asyncio.current_task(self._loop)
-        run = self._run_of(task) if task is not None else None
+        run = self._runs.run_of(task) if task is not None else None
         if self._due_ns != due_ns:
             return
         job, name = (run.job, run.task) if run is not None else (b"", "")

@@ -200,7 +200,7 @@ class _Work:
         tell = wiring.on_pulse or (self._heartbeat.feel if self._heartbeat is not None else None)
         self.idleness = IdleWatch(self.session, self._runners)
         self.partition = PartitionWatch(self.session.link, partial(self._runners.stop_all, Stop.PARTITION))
-        self.watchdog = Watchdog(self._runners.run_of, tell)
+        self.watchdog = Watchdog(self._runners, tell)
 
     async def until_stopped(self, link: asyncio.Task[None]) -> None:
         """Work until the worker is stopped; raises what ended the link for good."""
@@ -264,7 +264,9 @@ class _Work:
             _log.warning("the ends of %d jobs could not be told to the broker; it will run them again", untold)
         if kept:
             _log.error("%d jobs run on although they were cancelled; they are given back when they have ended", kept)
-        if self._heartbeat is not None and not kept:
+        if self._heartbeat is not None and kept:
+            self._heartbeat.rest(kept)
+        elif self._heartbeat is not None:
             self._heartbeat.leaving()
         if self._worker._wiring.on_leaving is not None:
             self._worker._wiring.on_leaving(untold, kept)

@@ -54,7 +54,7 @@ async def test_a_block_is_shown_with_its_worker_and_its_jobs_until_its_heartbeat
         await client.submit(item(), item())
         first, second = await worker.runs()
         heart = await at.peer(m.Role.HEARTBEAT, secret)
-        heart.say(m.Beat(1_300, Block(first.job, "test.task", "shop.py:7 in send", 1_200)), m.Ping(1))
+        heart.say(m.Beat(1_300, Block(first.job, "test.task", "shop.py:7 in send", 1_200), 3), m.Ping(1))
         await heart.hear(m.Pong)
         for job in (first.job, second.job):
             block = await told_of(client, job)
@@ -63,7 +63,7 @@ async def test_a_block_is_shown_with_its_worker_and_its_jobs_until_its_heartbeat
             assert block.for_ms >= 1_200
         seen = await seen_by(at)
         (its_worker,) = seen.workers
-        assert its_worker.lag_ms == 1_300
+        assert (its_worker.lag_ms, its_worker.deaf) == (1_300, 3)
         assert its_worker.blocked is not None
         assert {job.id for job in seen.running if job.blocked is not None} == {first.job}
         # A newer heartbeat takes the seat; what the older one said is no longer known.

@@ -75,6 +75,13 @@ def test_a_worker_that_was_lost_is_said_with_its_silence() -> None:
     )
 
 
+def test_runs_that_heed_no_cancellation_are_counted_where_there_are_any() -> None:
+    deaf = structs.replace(WORKER, deaf=3)
+    assert line_with("host:1/1", render(statistics(workers=[deaf])))[-3:] == ["7ms", "3", "now"]
+    assert "deaf" in drawn(render(statistics(workers=[deaf])))
+    assert "deaf" not in drawn(render(statistics(workers=[WORKER])))
+
+
 def test_an_event_loop_that_stands_still_is_named_with_its_job_and_place() -> None:
     blocked = WorkerStatistics(
         4, "host:1/1", ["mail"], 1, 1, True, 0, 12_000, Block(JOB, "app.send", "shop.py:7 in send", 12_000)

@@ -56,7 +56,7 @@ RUN: Final = Run(
 STATISTICS: Final = Statistics(
     1_700_000_000_000, 1_699_999_000_000, 77, 2,
     [QueueStatistics("default", "mail", 3, 2, 1, 10, 3, 1, 1, 1)],
-    [WorkerStatistics(4, "worker-1", ["mail"], 100, 1, True, 20, 3, BLOCK, 2)],
+    [WorkerStatistics(4, "worker-1", ["mail"], 100, 1, True, 20, 3, BLOCK, 2, 1)],
     [RunningJob(JOB, "app.send", "mail", "worker-1", 1, 15, BLOCK)],
     [RecentFailure(OTHER, "app.send", "mail", 1_700_000_000_000, "ValueError", "no", True)],
     1, AdmissionStatistics(6, 900, 1_000, 100_000, 5_000_000, 4_000_000, False), 3, 4, 40, 9_000,
@@ -100,7 +100,7 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     ),
     m.Settle(2, [m.SettleItem(JOB, 9, m.RunEnd.FAILED, b"\x01\x94\xa1E\xa1t\xa0\xc3", False)]),
     m.Settled(2, 47, [m.SettleAnswer.STALE]),
-    m.Beat(1_400, BLOCK),
+    m.Beat(1_400, BLOCK, 2),
     m.WorkerDied("signal 9", 1, True),
     m.CancelRun(JOB, 9, Cause.DEADLINE),
     m.ReadBackup(7, 3),

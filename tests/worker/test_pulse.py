@@ -29,6 +29,15 @@ def test_a_beat_tells_the_worst_lag_since_the_beat_before(vitals: Vitals) -> Non
     assert vitals.beat(mono_ns()) == Beat(5)
 
 
+def test_a_beat_tells_how_many_runs_heed_nothing_and_goes_on_with_it_when_the_worker_has_stopped(
+    vitals: Vitals,
+) -> None:
+    vitals.feel(Pulse(3, None, 2))
+    assert vitals.beat(mono_ns()) == Beat(3, None, 2)
+    vitals.rest(1)
+    assert vitals.beat(mono_ns() + 10 * SILENT_MS * NS_A_MS) == Beat(deaf=1)
+
+
 def test_the_beginning_and_the_end_of_a_block_are_news_and_nothing_else_is(vitals: Vitals) -> None:
     felt = [Pulse(0), Pulse(1_200, BLOCK), Pulse(1_400, BLOCK), Pulse(9), Pulse(1)]
     assert [vitals.feel(pulse) for pulse in felt] == [False, True, False, True, False]

@@ -8,6 +8,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,10 @@ from aioqueue.worker.watchdog import Watchdog
 BLOCKED_MS = 40
 RUN = m.DeliverItem(b"j" * 16, 1, 1, "shop.send", b"")
 HERE = r"tests/worker/test_watchdog\.py:\d+ in "
+
+
+def runs(run_of: Callable[[asyncio.Task[Any]], m.DeliverItem | None] = lambda task: None) -> Any:
+    return SimpleNamespace(run_of=run_of, deaf=2)
 
 
 class Told:
@@ -58,7 +63,7 @@ def watching(told: Told) -> Iterator[Callable[..., Watchdog]]:
     made: list[Watchdog] = []
 
     def start(run_of: Callable[[asyncio.Task[Any]], m.DeliverItem | None] = lambda task: None) -> Watchdog:
-        made.append(Watchdog(run_of, told.take, blocked_ms=BLOCKED_MS))
+        made.append(Watchdog(runs(run_of), told.take, blocked_ms=BLOCKED_MS))
         made[-1].start()
         return made[-1]
 
@@ -84,6 +89,7 @@ async def test_a_task_that_blocks_is_named_with_its_job_file_and_line_while_it_d
     assert re.match(HERE + "spin", block.place)
     assert block.for_ms >= BLOCKED_MS
     assert told.blocks[0].lag_ms >= BLOCKED_MS
+    assert told.blocks[0].deaf == 2
     (line,) = told.lines
     assert re.search(HERE + "spin", line)
     assert "job 6a6a6a6a-6a6a-6a6a-6a6a-6a6a6a6a6a6a of task shop.send blocks it" in line
@@ -155,7 +161,7 @@ async def test_a_loop_that_turns_is_told_of_by_pulses_alone(told: Told, watching
             loop.call_soon_threadsafe(enough.set)
 
     # Far beyond what a busy machine takes away.
-    watchdog = Watchdog(lambda task: None, take, blocked_ms=10_000)
+    watchdog = Watchdog(runs(), take, blocked_ms=10_000)
     watchdog._step_ns = 1_000_000
     watchdog.start()
     await enough.wait()
@@ -166,7 +172,7 @@ async def test_a_loop_that_turns_is_told_of_by_pulses_alone(told: Told, watching
 
 async def test_the_first_pulse_comes_before_any_job_can_block(told: Told) -> None:
     pulses: list[Pulse] = []
-    watchdog = Watchdog(lambda task: None, pulses.append)
+    watchdog = Watchdog(runs(), pulses.append)
     watchdog.start()
     assert pulses == [Pulse(0)]
     watchdog.stop()
@@ -185,7 +191,7 @@ async def test_a_watchdog_that_was_stopped_leaves_no_thread(watching: Callable[.
 def test_a_loop_that_was_closed_under_its_watchdog_ends_the_thread(told: Told) -> None:
     before = set(threading.enumerate())
     loop = asyncio.new_event_loop()
-    watchdog = Watchdog(lambda task: None, told.take, blocked_ms=BLOCKED_MS)
+    watchdog = Watchdog(runs(), told.take, blocked_ms=BLOCKED_MS)
 
     async def begin() -> None:
         watchdog.start()
