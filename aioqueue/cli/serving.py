@@ -25,10 +25,6 @@ from aioqueue.clock import SystemClock
 from aioqueue.core.admission import BacklogLimits
 from aioqueue.errors import AioqueueError, BadOption
 from aioqueue.limits import (
-    ARCHIVE_BYTES_MAX_MIN,
-    BACKLOG_BYTES_MAX_MIN,
-    BODY_CACHE_BYTES_MIN,
-    JOURNAL_BOUND_BYTES_MIN,
     SESSION_TTL_MS_MIN,
 )
 from aioqueue.model.durations import to_ms
@@ -44,42 +40,42 @@ log = logging.getLogger(__name__)
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-class Kept(NamedTuple):
-    """How long the ends of jobs are kept, and in how much room at most, they and the journal; as it was written."""
-
-    succeeded: str = "1d"
-    dead: str = "30d"
-    cancelled: str = "30d"
-    expired: str = "30d"
-    archive_bound: str = "10GiB"
-    journal_bound: str = "256MiB"
-    journal_history: str = "1GiB"
-
-
 class Place(NamedTuple):
-    """Where a broker listens and keeps its journal, and its limits, as they were written."""
+    """Where a broker listens and keeps its journal, and its limits."""
 
     host: str
     port: int
-    journal: str
-    session_ttl: str
-    max_backlog_jobs: int
-    max_backlog_bytes: str
-    disk_reserve: str
-    body_cache: str
-    kept: Kept = Kept()
+    address: SqliteAddress | MemoryAddress
+    session_ttl_ms: int
+    limits: BacklogLimits
+    disk_reserve: int
+    body_cache: int
+    keep: KeepRule
+    bounds: JournalBounds
 
 
-def checked(place: Place) -> Place:
-    """The place itself; raises `BadUrl` or `BadOption` for one where no broker can be."""
-    _address(place)
-    _session_ttl_ms(place)
-    _limits(place)
-    _disk_reserve(place)
-    _body_cache(place)
-    _keep(place.kept)
-    _bounds(place.kept)
-    return place
+def journal_address(url: str) -> SqliteAddress | MemoryAddress:
+    """Where `--journal` says that jobs are kept. Raises `BadUrl` or `BadOption`."""
+    address = parse_address(url)
+    if not isinstance(address, SqliteAddress | MemoryAddress):
+        raise BadOption(option="journal", value=url, reason="it must be sqlite:PATH, or memory: to keep nothing")
+    return address
+
+
+def session_ttl_of(text: str) -> int:
+    """What `--session-ttl` says, in milliseconds. Raises `BadOption`."""
+    session_ttl_ms = to_ms(text, option="session-ttl")
+    if session_ttl_ms < SESSION_TTL_MS_MIN:
+        raise BadOption(option="session-ttl", value=text, reason=f"it must be at least {SESSION_TTL_MS_MIN} ms")
+    return session_ttl_ms
+
+
+def at_least(bytes_min: int, text: str, *, option: str) -> int:
+    """What a size of so much or more says, in bytes. Raises `BadOption`."""
+    size = to_bytes(text, option=option)
+    if size < bytes_min:
+        raise BadOption(option=option, value=text, reason=f"it must be at least {size_text(bytes_min)}")
+    return size
 
 
 async def serve_until_stopped(place: Place, *, json: bool = False) -> None:
@@ -106,30 +102,29 @@ async def serve_until_stopped(place: Place, *, json: bool = False) -> None:
 
 
 async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json: bool, service: Manager) -> None:
-    address, session_ttl_ms = _address(place), _session_ttl_ms(place)
     if place.port:
         # A taken port is told before a journal is made or replayed. Nobody finds the port open until that is done.
         await (await listen(place.host, place.port)).aclose()
     opening = open_broker(
-        address,
+        place.address,
         clock=SystemClock(),
-        session_ttl_ms=session_ttl_ms,
-        limits=_limits(place),
-        disk_reserve=_disk_reserve(place),
-        keep=_keep(place.kept),
-        bounds=_bounds(place.kept),
-        body_cache_bytes=_body_cache(place),
+        session_ttl_ms=place.session_ttl_ms,
+        limits=place.limits,
+        disk_reserve=place.disk_reserve,
+        keep=place.keep,
+        bounds=place.bounds,
+        body_cache_bytes=place.body_cache,
     )
     async with AsyncExitStack() as stack:
         with uncollected():
             broker = await stack.enter_async_context(opening)
-        await stack.enter_async_context(_beside(address, broker, connections))
+        await stack.enter_async_context(_beside(place.address, broker, connections))
         broker.spawn(keep_frozen, lambda: len(broker.engine.partition.state.jobs))
         listener = await listen(place.host, place.port)
         async with anyio.create_task_group() as accepting:
             accepting.start_soon(listener.serve, broker.attend, connections)
             try:
-                _tell_ready(broker, listener, str(address), json)
+                _tell_ready(broker, listener, str(place.address), json)
                 service.ready()
                 await stopping.wait()
                 service.stopping()
@@ -211,52 +206,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _address(place: Place) -> SqliteAddress | MemoryAddress:
-    address = parse_address(place.journal)
-    if not isinstance(address, SqliteAddress | MemoryAddress):
-        reason = "it must be sqlite:PATH, or memory: to keep nothing"
-        raise BadOption(option="journal", value=place.journal, reason=reason)
-    return address
-
-
-def _limits(place: Place) -> BacklogLimits:
-    bytes_max = _at_least(BACKLOG_BYTES_MAX_MIN, "max-backlog-bytes", place.max_backlog_bytes)
-    return BacklogLimits(place.max_backlog_jobs, bytes_max)
-
-
-def _keep(kept: Kept) -> KeepRule:
-    bytes_max = _at_least(ARCHIVE_BYTES_MAX_MIN, "archive-bound", kept.archive_bound)
-    return KeepRule(
-        to_ms(kept.succeeded, option="keep-succeeded"), to_ms(kept.dead, option="keep-dead"),
-        to_ms(kept.cancelled, option="keep-cancelled"), to_ms(kept.expired, option="keep-expired"), bytes_max,
-    )  # fmt: skip
-
-
-def _bounds(kept: Kept) -> JournalBounds:
-    log_bytes = _at_least(JOURNAL_BOUND_BYTES_MIN, "journal-bound", kept.journal_bound)
-    return JournalBounds(log_bytes, to_bytes(kept.journal_history, option="journal-history"))
-
-
-def _body_cache(place: Place) -> int:
-    return _at_least(BODY_CACHE_BYTES_MIN, "body-cache", place.body_cache)
-
-
-def _at_least(bytes_min: int, option: str, value: str) -> int:
-    size = to_bytes(value, option=option)
-    if size < bytes_min:
-        raise BadOption(option=option, value=value, reason=f"it must be at least {size_text(bytes_min)}")
-    return size
-
-
-def _disk_reserve(place: Place) -> int:
-    return to_bytes(place.disk_reserve, option="disk-reserve")
-
-
-def _session_ttl_ms(place: Place) -> int:
-    session_ttl_ms = to_ms(place.session_ttl, option="session-ttl")
-    if session_ttl_ms < SESSION_TTL_MS_MIN:
-        reason = f"it must be at least {SESSION_TTL_MS_MIN} ms"
-        raise BadOption(option="session-ttl", value=place.session_ttl, reason=reason)
-    return session_ttl_ms
