@@ -181,7 +181,7 @@ def _first_told(patch: pytest.MonkeyPatch, mistake: Callable[[State, Bulk], None
     patch.setattr(staging, "carry_part", carried)
 
 
-@bug("I17", 1_491)
+@bug("I17", 3_681)
 def a_bulk_that_is_carried_is_open_again(patch: pytest.MonkeyPatch) -> None:
     def opened(state: State, bulk: Bulk) -> None:
         bulk.phase, bulk.closed_at = BulkPhase.OPEN, 0
