@@ -65,6 +65,9 @@ OUTBOXES_BYTES_MAX: Final = 256 * MIB
 # So much waiting for one connection is not counted there. Ten thousand of them are a sixth of that limit; and a small
 # message that leaves at once, as nearly all do, costs no count.
 OUTBOX_UNTOLD_BYTES_MAX: Final = 4 * KIB
+# An answer that nobody waits for (of a settle, of a submit whose end will be told) may wait so long for company. A
+# write of its own would cost more than a job does under load, and wake another process.
+ANSWER_DELAY_SECONDS: Final = 0.005
 # A peer that takes nothing of what waits for it for so long is cut off: its process was stopped, or reads no more.
 STALLED_SECONDS: Final = 30.0
 # From this part of the backlog's limits on, clients that submit are read more and more slowly, down to one read (at

@@ -120,10 +120,13 @@ class Peer:
         """All that the peer ever said."""
         return self.connection.received_bytes
 
-    def send(self, message: m.BrokerMessage) -> None:
-        """Queue a message; on a connection that ended it is dropped, and its session resumes or expires."""
+    def send(self, message: m.BrokerMessage, *, lazily: bool = False) -> None:
+        """Queue a message; on a connection that ended it is dropped, and its session resumes or expires.
+
+        An answer that nobody waits for is sent `lazily`.
+        """
         try:
-            self.connection.send_nowait(message)
+            self.connection.send_nowait(message, lazily=lazily)
         except PeerMisbehaved:
             # The peer was refused meanwhile: nothing more is owed to it.
             pass
@@ -261,16 +264,17 @@ class Peer:
             self.send(t.refusal(message.request, reply))
             return
         answer = t.submitted(message.request, self._broker.engine.position, reply, refused)
-        self.send(answer)
         outcomes = answer.outcomes
+        wanted = [(index, item.job) for index, item in enumerate(message.items) if item.flags & _WANT_RESULT]
+        # Who wants the results of all waits for those.
+        self.send(answer, lazily=not outcomes and len(wanted) == len(message.items))
         waiters = self._broker.waiters
         before: list[bytes] = []
-        for index, item in enumerate(message.items):
-            if item.flags & _WANT_RESULT:
-                if not outcomes or outcomes[index] is m.Outcome.ACCEPTED:
-                    waiters.add(item.job, self)
-                elif outcomes[index] is m.Outcome.EXISTS:
-                    before.append(item.job)
+        for index, job_id in wanted:
+            if not outcomes or outcomes[index] is m.Outcome.ACCEPTED:
+                waiters.add(job_id, self)
+            elif outcomes[index] is m.Outcome.EXISTS:
+                before.append(job_id)
         if before:
             self.wait(m.Wait(before))
 
@@ -529,7 +533,8 @@ class Peer:
         if isinstance(reply, Exception):
             self.send(t.refusal(message.request, reply))
             return
-        self.send(t.settled(message.request, self._broker.engine.position, reply))
+        answer = t.settled(message.request, self._broker.engine.position, reply)
+        self.send(answer, lazily=not answer.answers)
 
     def _send_reply(self, question: Any, reply: Any) -> None:
         self.send(reply if not isinstance(reply, Exception) else t.refusal(0, reply))

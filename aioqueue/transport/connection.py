@@ -16,6 +16,7 @@ from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 
 from aioqueue.errors import ConnectionLost, PeerMisbehaved
 from aioqueue.limits import (
+    ANSWER_DELAY_SECONDS,
     FRAME_BYTES_MAX,
     OUTBOX_BYTES_MAX,
     OUTBOX_UNTOLD_BYTES_MAX,
@@ -68,6 +69,8 @@ class Connection(Generic[Received]):
         self._writing_bytes = 0
         self._handed_bytes = 0
         self._queued: asyncio.Future[None] | None = None
+        # When what was sent lazily leaves by itself.
+        self._alarm: asyncio.TimerHandle | None = None
         self._flushing: list[asyncio.Future[None]] = []
         # Why nothing more is sent or received; the first reason stays.
         self._end: ConnectionLost | None = None
@@ -143,8 +146,10 @@ class Connection(Generic[Received]):
         assert self._end is not None
         raise self._end
 
-    def send_nowait(self, *messages: Message) -> None:
+    def send_nowait(self, *messages: Message, lazily: bool = False) -> None:
         """Queue messages; all that is queued in one turn of the event loop leaves in one write.
+
+        What is sent `lazily` leaves with the next that is not, or after `ANSWER_DELAY_SECONDS`.
 
         Raises `UnexpectedMessage` or `PayloadTooLarge` for the first message that must not be sent; those before it
         are queued. On a closed connection messages are dropped: `receive` tells its reader of the end. A peer that
@@ -164,15 +169,26 @@ class Connection(Generic[Received]):
                     del outbox[start:]
                     raise
         finally:
-            queued = self._queued
-            if queued is not None and not queued.done():
-                queued.set_result(None)
+            if not lazily:
+                self._wake_writer()
+            elif self._alarm is None:
+                self._alarm = asyncio.get_running_loop().call_later(ANSWER_DELAY_SECONDS, self._wake_late)
         waiting = self._writing_bytes + len(outbox)
         if waiting > self._outbox_bytes_max:
             limit = self._outbox_bytes_max
             self.cut_off(f"it does not read: {waiting} bytes waited for it, the limit is {limit}")
         elif waiting > OUTBOX_UNTOLD_BYTES_MAX:
             self._tell_outbox()
+
+    def _wake_writer(self) -> None:
+        queued = self._queued
+        if queued is not None and not queued.done():
+            queued.set_result(None)
+
+    def _wake_late(self) -> None:
+        self._alarm = None
+        if self._outbox:
+            self._wake_writer()
 
     def cut_off(self, reason: str) -> None:
         """End the connection without another word, and drop what waits for its peer."""
@@ -231,6 +247,7 @@ class Connection(Generic[Received]):
         """
         if self._end is not None:
             raise self._end
+        self._wake_writer()
         target = self._handed_bytes + self.outbox_bytes
         while self._handed_bytes < target:
             if self._end is not None:
@@ -261,8 +278,9 @@ class Connection(Generic[Received]):
         # Those who wait must see the end.
         self._outbox.clear()
         self._tell_outbox()
-        if self._queued is not None and not self._queued.done():
-            self._queued.set_result(None)
+        self._wake_writer()
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._wake_flushing()
 
     def _wake_flushing(self) -> None:

@@ -36,6 +36,7 @@ from aioqueue.protocol.messages import (
     Submitted,
     Welcome,
 )
+from aioqueue.transport import connection as connection_module
 from aioqueue.transport.connection import Connection
 from aioqueue.transport.memory import memory_pair
 from aioqueue.transport.stream import Stream
@@ -256,6 +257,36 @@ async def test_flush_returns_when_everything_is_handed_over(pair: Pair, turns: T
         assert client.outbox_bytes == 0
         await client.flush()
         assert await far.receive() == framed(HELLO)
+
+
+async def test_what_is_sent_lazily_waits_for_the_next_message_or_a_flush(
+    pair: Pair, turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "ANSWER_DELAY_SECONDS", 3_600.0)
+    near, far = pair
+    client = client_on(near)
+    async with writing(client):
+        client.send_nowait(HELLO)
+        assert await far.receive() == framed(HELLO)
+        client.send_nowait(Ping(1), lazily=True)
+        await turns()
+        assert client.outbox_bytes == len(framed(Ping(1)))
+        client.send_nowait(Ping(2))
+        assert await far.receive() == framed(Ping(1), Ping(2))
+        client.send_nowait(Ping(3), lazily=True)
+        await client.flush()
+        assert await far.receive() == framed(Ping(3))
+
+
+async def test_what_is_sent_lazily_leaves_by_itself_if_nothing_follows(pair: Pair) -> None:
+    near, far = pair
+    client = client_on(near)
+    async with writing(client):
+        client.send_nowait(HELLO)
+        assert await far.receive() == framed(HELLO)
+        for number in (1, 2):
+            client.send_nowait(Ping(number), lazily=True)
+            assert await far.receive() == framed(Ping(number))
 
 
 async def test_flush_on_a_connection_that_ends_is_told_so(turns: Turns) -> None:

@@ -65,7 +65,7 @@ def answers_leave_before_they_are_durable(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Engine, "_append", append)
 
 
-@bug("I1", 17)
+@bug("I1", 3)
 def a_batch_that_the_journal_refused_counts_as_written(patch: pytest.MonkeyPatch) -> None:
     async def append(self: Engine, data: bytes) -> int:
         try:
@@ -87,7 +87,7 @@ def a_row_is_out_of_sight_while_it_is_archived(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Overlay, "find", find)
 
 
-@bug("I2", 3)
+@bug("I2", 18)
 def ends_that_were_not_archived_are_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
     real = broker_module.recover
 
@@ -116,7 +116,7 @@ def a_run_that_was_lost_on_its_way_is_not_given_back(patch: pytest.MonkeyPatch) 
     patch.setitem(peer_module._DISPATCH, m.Resume, resume)
 
 
-@bug("liveness", 36)
+@bug("liveness", 21)
 def the_older_connection_of_a_session_keeps_its_seat(patch: pytest.MonkeyPatch) -> None:
     real = Broker.seat
 
@@ -135,7 +135,7 @@ def nobody_ends_the_session_of_a_worker_that_died(patch: pytest.MonkeyPatch) -> 
     patch.setitem(peer_module._DISPATCH, m.WorkerDied, lambda peer, message: peer.send(m.Pong(message.number)))
 
 
-@bug("liveness", 12)
+@bug("liveness", 15)
 def an_end_wakes_only_the_first_who_waits(patch: pytest.MonkeyPatch) -> None:
     real = Waiters.pop
     patch.setattr(Waiters, "pop", lambda self, job_id: real(self, job_id)[:1])
@@ -170,7 +170,7 @@ def a_connection_that_says_nothing_is_waited_for(patch: pytest.MonkeyPatch) -> N
 # --- the client ---------------------------------------------------------------------------------------------------
 
 
-@bug("I14", 16)
+@bug("I14", 18)
 def a_submit_that_is_sent_again_looks_like_a_new_one(patch: pytest.MonkeyPatch) -> None:
     real = Submitter._send_more
 
@@ -183,7 +183,7 @@ def a_submit_that_is_sent_again_looks_like_a_new_one(patch: pytest.MonkeyPatch) 
     patch.setattr(Submitter, "_send_more", send_more)
 
 
-@bug("I1", 3)
+@bug("I1", 7)
 def a_submit_counts_as_accepted_when_its_connection_is_lost(patch: pytest.MonkeyPatch) -> None:
     real = Submitter.connected
 
@@ -220,12 +220,12 @@ def a_worker_that_returns_does_not_say_what_it_can_take(patch: pytest.MonkeyPatc
     patch.setattr(Session, "_tell_capacity", tell)
 
 
-@bug("I6", 2)
+@bug("I6", 1)
 def a_worker_hears_of_a_cancel_only_when_it_returns(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Session, "_cancel", lambda self, message: None)
 
 
-@bug("I7", 3)
+@bug("I7", 7)
 def ends_that_were_sent_and_not_answered_are_dropped_with_the_connection(patch: pytest.MonkeyPatch) -> None:
     real = SettleBox.resume
 
