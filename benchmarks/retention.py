@@ -77,12 +77,12 @@ class Load:
             raise reply
         return reply
 
-    def jobs(self, number: int, delay_ms: int = 0) -> list[c.NewJob]:
+    def jobs(self, number: int, delay_ms: int = 0, size: int = 200) -> list[c.NewJob]:
         now_ms = self._broker.clock.now().wall_ms
         return [
             c.NewJob(
                 generated_id("default", "default", now_ms, next(self._numbers).to_bytes(10, "big")),
-                self._spec, self._packed, bytes(200), delay_ms,
+                self._spec, self._packed, bytes(size), delay_ms,
             )
             for _ in range(number)
         ]  # fmt: skip
@@ -91,18 +91,18 @@ class Load:
         for _ in range(0, living, AT_ONCE):
             await self.ask(c.SubmitJobs(self.jobs(AT_ONCE, 3_600_000)))
 
-    async def run(self, jobs: int) -> None:
+    async def run(self, jobs: int, size: int = 200) -> None:
         if not self._session:
             self._session, _ = await self.ask(c.OpenSession(b"bench", "default", "bench"))
             await self.ask(c.OfferCapacity(self._session, 4 * AT_ONCE, ("default",)))
         async with asyncio.TaskGroup() as tasks:
             for _ in range(2):
-                tasks.create_task(self._go(jobs // 2))
+                tasks.create_task(self._go(jobs // 2, size))
 
-    async def _go(self, jobs: int) -> None:
+    async def _go(self, jobs: int, size: int) -> None:
         state = self._broker.engine.partition.state
         for _ in range(0, jobs, AT_ONCE):
-            mine = self.jobs(AT_ONCE)
+            mine = self.jobs(AT_ONCE, size=size)
             await self.ask(c.SubmitJobs(mine))
             while any(job.id in state.jobs and not state.jobs[job.id].fence for job in mine):  # noqa: ASYNC110
                 await asyncio.sleep(0)

@@ -6,8 +6,8 @@ meanwhile is dropped by core, which sees it as it is then. When nothing lives th
 that ended until then, the base moves behind the segment, and the journal may trim it.
 
 What is carried is earned by what is appended: a byte for a byte. So at most half of all that is written is carried,
-nothing is carried where nothing is written, and there is never a pause: an idle moment after each few items is as long
-as the line of commands is. Segments without life are not even read.
+nothing is carried where nothing is written, and there is never a pause: what one batch takes along is bounded, and it
+always has room for others. Segments without life are not even read.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from aioqueue.journal.base import Journal
 from aioqueue.journal.batch import HEADER_BYTES, Batch, BatchKind
 from aioqueue.limits import (
     BATCH_BYTES_MAX,
+    CARRY_AHEAD_BYTES,
+    CARRY_AHEAD_ITEMS,
     CARRY_BYTES_TARGET,
     CARRY_ITEMS_MAX,
     ITEM_BYTES,
@@ -74,6 +76,10 @@ class Compactor:
         self._seen_bytes = 0
         self._credit_bytes = 0
         self._credit_bytes_max = self._span.segment_bytes + BATCH_BYTES_MAX
+        # What was asked to be carried and is not answered yet.
+        self._ahead_items = 0
+        self._ahead_bytes = 0
+        self._answered = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled; raises what journal and archive do."""
@@ -157,9 +163,24 @@ class Compactor:
         await asyncio.sleep(0)
 
     async def _carry(self, items: c.CarryItems, about_bytes: int) -> None:
+        """Have it carried, and wait no longer than until there is room to ask for more."""
         await self._earn(about_bytes + HEADER_BYTES)
-        carried, _ = await self._ask(items)
-        self._carried_bytes += carried + HEADER_BYTES
+        count = len(items.jobs) + len(items.sessions) + len(items.parts)
+        while self._ahead_items and (
+            self._ahead_items + count > CARRY_AHEAD_ITEMS or self._ahead_bytes + about_bytes > CARRY_AHEAD_BYTES
+        ):
+            self._answered.clear()
+            await self._answered.wait()
+        self._ahead_items += count
+        self._ahead_bytes += about_bytes
+        self._engine.post(items, self._was_carried, count, about_bytes)
+
+    def _was_carried(self, count: int, about_bytes: int, carried_bytes: int) -> None:
+        # At once, for what was written is counted already: it would be taken for what others wrote.
+        self._carried_bytes += carried_bytes + HEADER_BYTES
+        self._ahead_items -= count
+        self._ahead_bytes -= about_bytes
+        self._answered.set()
 
     async def _earn(self, needed_bytes: int) -> None:
         """Wait until others have appended as much as is to be carried."""
@@ -173,12 +194,12 @@ class Compactor:
                 return
             await self._span.written(needed_bytes - self._credit_bytes)
 
-    async def _ask(self, command: c.CarryItems | c.MoveBase | Query) -> tuple[Any, int]:
+    async def _ask(self, command: c.MoveBase | Query) -> tuple[Any, int]:
         """The answer, when it is durable, and the position at which it was given."""
         answer: asyncio.Future[tuple[Any, int]] = asyncio.get_running_loop().create_future()
-        self._engine.post(command, self._answered, answer)
+        self._engine.post(command, self._tell, answer)
         return await answer
 
-    def _answered(self, answer: asyncio.Future[tuple[Any, int]], question: Any, reply: Any) -> None:
+    def _tell(self, answer: asyncio.Future[tuple[Any, int]], question: Any, reply: Any) -> None:
         if not answer.done():
             answer.set_result((reply, self._engine.position))

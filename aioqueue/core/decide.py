@@ -358,7 +358,7 @@ def _carry(state: State, command: c.CarryItems, now: Now, bodies: BodyArea) -> D
         if job is None or job.home != item.home:
             continue
         offset, length, crc = bodies.add(item.body)
-        bodies.records += len(job.spec.packed) + len(job.extra or b"")
+        bodies.carried += length
         carried_bytes += job_bytes(job)
         event = e.JobCarried(
             job.id, job.spec.packed, job.seq, job.state, job.due_ms, job.submitted_ms, offset, length, crc, job.extra,
@@ -366,11 +366,9 @@ def _carry(state: State, command: c.CarryItems, now: Now, bodies: BodyArea) -> D
         )  # fmt: skip
         if job.rare is not None:
             event.terms, event.cause, event.note = job.rare.terms, job.rare.cause, job.rare.note
-            bodies.records += len(event.note)
         events.append((event, item.body))
     for part in carry_parts(state, command.parts):
         carried_bytes += ITEM_BYTES + len(part.ids)
-        bodies.records += len(part.ids)
         events.append((part, None))
     return Decision(events, carried_bytes)
 

@@ -103,6 +103,8 @@ class Partition:
                 replies.append(refusal)
                 continue
             batch.add_all(decision.events)
+            if type(command) is c.CarryItems:
+                batch.carried += len(decision.events)
             replies.append(decision.reply)
         if commands and type(commands[0]) is c.SkipTime:
             # What was said while the broker stood still may not have been read yet.
@@ -111,7 +113,7 @@ class Partition:
         if now.mono_ms >= self._expiry_due_ms:
             more |= self._end_silent(batch, now, chain(commands, behind))
         # However much was asked, leases have their part of every batch, or a flood of submits would starve the workers.
-        leases_end = max(BATCH_EVENTS_TARGET, len(batch.events) + _PART)
+        leases_end = max(BATCH_EVENTS_TARGET + batch.carried, len(batch.events) + _PART)
         hand = None if held is None else Hand(held, batch.at.arguments)
         for lease in decide_leases(self.state, now, hand):
             batch.add(lease, None)
@@ -252,19 +254,22 @@ class Partition:
 
 
 class _Batch:
-    """The batch in the making: each event is applied as it is added."""
+    """The batch in the making: each event is applied as it is added. Those that were `carried` take nobody's room: who
+    carries has a bound of its own, and others would wait for it batch after batch.
+    """
 
-    __slots__ = ("at", "bodies", "events", "state")
+    __slots__ = ("at", "bodies", "carried", "events", "state")
 
     def __init__(self, state: State, at: Moment) -> None:
         self.state = state
         self.at = at
         self.bodies = BodyArea()
+        self.carried = 0
         self.events: list[e.Event] = []
 
     @property
     def full(self) -> bool:
-        return len(self.events) >= BATCH_EVENTS_TARGET or self.bodies.weight >= BATCH_BYTES_TARGET
+        return len(self.events) - self.carried >= BATCH_EVENTS_TARGET or self.bodies.weight >= BATCH_BYTES_TARGET
 
     def add(self, event: e.Event, body: bytes | None) -> None:
         # As below, for the one event of a lease: another call would cost as much as the list it needs.

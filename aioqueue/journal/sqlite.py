@@ -28,6 +28,7 @@ from aioqueue.limits import (
     JOURNAL_PAGE_BYTES,
     READ_RANGE_BYTES,
     TRIM_STEP_BYTES,
+    TRIM_STEP_BYTES_MAX,
     VACUUM_KEPT_PAGES,
     VACUUM_KEPT_PART,
     VACUUM_STEP_PAGES,
@@ -58,6 +59,7 @@ class SqliteJournal:
         self._turn = asyncio.Lock()
         self._writes: set[asyncio.Task[None]] = set()
         self._log_pages = 0
+        self._appended_bytes = 0
         self._log_is_own = False
         self._checkpoint_is_due = False
         self._mark: MarkFile | None = None
@@ -167,9 +169,12 @@ class SqliteJournal:
             await self._in_turn(partial(self._raise_first, before, peek_header(data).previous))
         position = (await self._connection.fetch("SELECT min(position) FROM batches"))[0][0]
         pages, free = await self._pages()
+        appended = self._appended_bytes
         while position < handle.first and (pages - free) * JOURNAL_PAGE_BYTES > keep_bytes:
-            last = await self._connection.range_end(position, handle.first - 1, TRIM_STEP_BYTES)
-            await self._in_turn(partial(self._delete, position, last))
+            step = min(TRIM_STEP_BYTES_MAX, max(TRIM_STEP_BYTES, 2 * (self._appended_bytes - appended)))
+            appended = self._appended_bytes
+            last = await self._connection.range_end(position, handle.first - 1, step)
+            await self._in_turn(partial(self._delete, position, last, step))
             position = last + 1
             pages, free = await self._pages()
         while free > max(VACUUM_KEPT_PAGES, pages // VACUUM_KEPT_PART):
@@ -229,6 +234,7 @@ class SqliteJournal:
             row = (head.position, bodies_at(data), memoryview(data))
             await self._connection.execute(_INSERT, row)
         self._handle.landed(head)
+        self._appended_bytes += len(data)
         if self._mark is not None:
             self._mark.write(self._handle.tail)
         self._wrote(len(data) // JOURNAL_PAGE_BYTES + _PAGES_A_ROW)
@@ -242,10 +248,10 @@ class SqliteJournal:
                 await self._connection.execute(_TRIMMED, (first, before))
             self._wrote(_PAGES_A_ROW)
 
-    async def _delete(self, first: int, last: int) -> None:
+    async def _delete(self, first: int, last: int, about_bytes: int) -> None:
         with self._fail_stop(JournalFailed, "trim"):
             await self._connection.execute(_DELETE, (first, last))
-        self._wrote(TRIM_STEP_BYTES // JOURNAL_PAGE_BYTES)
+        self._wrote(about_bytes // JOURNAL_PAGE_BYTES)
 
     async def _vacuum(self) -> None:
         with self._fail_stop(JournalFailed, "vacuum"):

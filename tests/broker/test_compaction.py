@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,7 +28,7 @@ from aioqueue.core.records import decode_events, encode_events
 from aioqueue.errors import HistoryLost, JournalDamaged
 from aioqueue.journal.batch import HEADER_BYTES, BatchKind
 from aioqueue.journal.memory import MemoryJournal, MemoryStore
-from aioqueue.limits import HOME_POSITIONS, SEGMENTS_A_BOUND
+from aioqueue.limits import CARRY_AHEAD_ITEMS, CARRY_ITEMS_MAX, HOME_POSITIONS, SEGMENTS_A_BOUND
 from aioqueue.model.states import JobState
 from aioqueue.transport.address import SqliteAddress
 from tests.support.churn import ask, churn
@@ -148,6 +149,21 @@ async def test_a_bulk_that_stays_open_is_carried_and_can_be_committed_at_the_nex
         await ask(broker, c.CommitBulk(bulk, NAMESPACE, 2, job_id(9_001)))
         await eventually(lambda: not state.bulks)
         assert {job.state for job in state.jobs.values()} == {JobState.READY}
+
+
+async def test_what_is_carried_keeps_pace_with_what_is_appended_in_large_batches() -> None:
+    ground = Ground()
+    async with ground.broker() as broker:
+        jobs = [new_job(number, delay_ms=3_600_000) for number in range(10_000, 10_900)]
+        await ask(broker, c.SubmitJobs(jobs))
+        state = broker.engine.partition.state
+        for _ in range(12):
+            await ground.churn(broker, 1, size=100_000)
+        first = {job.home for job in state.jobs.values()}
+        while min(job.home for job in state.jobs.values()) in first:
+            await ground.churn(broker, 1, size=100_000)
+        carried = Counter(job.home for job in state.jobs.values())
+        assert CARRY_ITEMS_MAX < max(carried.values()) <= CARRY_AHEAD_ITEMS
 
 
 async def body_of(ground: Ground, state: Any, number: int) -> bytes:

@@ -9,7 +9,8 @@ import sqlite3
 import pytest
 
 from aioqueue.errors import AppendUnknown, HistoryLost, JournalFailed
-from aioqueue.journal.batch import HEADER_BYTES
+from aioqueue.journal import sqlite
+from aioqueue.journal.batch import HEADER_BYTES, peek_header
 from aioqueue.journal.sqlite import SqliteJournal
 from aioqueue.limits import CHECKPOINT_PAGES, JOURNAL_PAGE_BYTES, READ_RANGE_BYTES
 
@@ -275,6 +276,31 @@ async def test_appends_go_between_the_steps_of_a_trim(place):
     await trimming
     assert between > 3
     assert [batch.position async for batch in journal.read(0)] == list(range(31, position + 1))
+
+
+async def test_a_trim_keeps_pace_with_appends_that_bring_more_than_a_step(place, monkeypatch):
+    monkeypatch.setattr(sqlite, "TRIM_STEP_BYTES", 20_000)
+    monkeypatch.setattr(sqlite, "TRIM_STEP_BYTES_MAX", 200_000)
+    journal = await place.open()
+    chain = (await journal.lead("x", 1)).chain
+    for position in range(1, 101):
+        await journal.append(chain.encode(1, b"", [bytes(10_000)]), position)
+    delete, gone = journal._delete, []
+
+    async def delete_and_append(first, last, about_bytes):
+        gone.append(last - first + 1)
+        await delete(first, last, about_bytes)
+        position = journal._handle.tail
+        data = chain.encode(1, b"", [bytes(50_000)])
+        await journal._insert(data, peek_header(data))
+        assert journal._handle.tail == position + 1
+
+    journal._delete = delete_and_append
+    await journal.trim(91)
+    await journal.aclose()
+    # Two of them fit the first step; behind it twice what came meanwhile went each time.
+    assert gone[0] < gone[1] == gone[2] == 9
+    assert sum(gone) == 90
 
 
 async def test_a_trim_that_was_interrupted_is_finished_by_the_next(place, collect):

@@ -168,6 +168,18 @@ def the_base_moves_past_what_still_lives(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Homes, "oldest", lambda self: None)
 
 
+@bug("I17", 8_661)
+def parts_behind_a_base_are_passed_over_where_the_bulk_is_not_known_yet(patch: pytest.MonkeyPatch) -> None:
+    real = Partition._is_passed_over
+
+    def passed(self: Partition, event: e.Event, position: int) -> bool:
+        if isinstance(event, e.BulkStaged) and event.part and event.bulk not in self.state.bulks:
+            return True
+        return real(self, event, position)
+
+    patch.setattr(Partition, "_is_passed_over", passed)
+
+
 def _first_told(patch: pytest.MonkeyPatch, mistake: Callable[[State, Bulk], None]) -> None:
     """A mistake about a bulk that a replay first hears of by a part that was carried."""
     real = staging.carry_part
