@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -310,6 +310,12 @@ async def test_the_file_says_what_it_is(path: Path) -> None:
 # --- damage -------------------------------------------------------------------------------------------------------
 
 
+def rewrite(path: Path, statement: str) -> None:
+    """Change the file of a closed archive behind its back."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(statement)
+
+
 def flip(path: Path, needle: bytes, bit: int = 1) -> None:
     data = bytearray(path.read_bytes())
     at = data.index(needle)
@@ -365,9 +371,7 @@ async def test_a_changed_journal_id_is_damage_and_no_other_journal(path: Path) -
 )
 async def test_columns_that_tell_another_story_than_the_record_are_damage(path: Path, change: str) -> None:
     await fill(path)
-    with sqlite3.connect(path) as connection:
-        connection.execute(change)
-    connection.close()
+    rewrite(path, change)
     archive = await opened(path)
     with pytest.raises(ArchiveFailed, match="damaged"):
         await archive.get([job_id(2)])
@@ -379,9 +383,7 @@ async def test_a_changed_tombstone_is_damage(path: Path) -> None:
     archive = await opened(path)
     await archive.retain(START_MS + 2 * DAY_MS, 100, PLENTY)
     await archive.aclose()
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE tombstones SET seal = seal + 1 WHERE number = 1")
-    connection.close()
+    rewrite(path, "UPDATE tombstones SET seal = seal + 1 WHERE number = 1")
     archive = await opened(path)
     with pytest.raises(ArchiveFailed, match="tombstone"):
         await archive.get([job_id(0)])
@@ -390,18 +392,14 @@ async def test_a_changed_tombstone_is_damage(path: Path) -> None:
 
 async def test_a_changed_position_is_damage(path: Path) -> None:
     await fill(path)
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE meta SET synced = synced + 1")
-    connection.close()
+    rewrite(path, "UPDATE meta SET synced = synced + 1")
     with pytest.raises(ArchiveFailed, match="position"):
         await opened(path)
 
 
 async def test_an_archive_without_its_position_is_damaged(path: Path) -> None:
     await fill(path)
-    with sqlite3.connect(path) as connection:
-        connection.execute("DELETE FROM meta")
-    connection.close()
+    rewrite(path, "DELETE FROM meta")
     with pytest.raises(ArchiveFailed, match="which journal"):
         await opened(path)
 

@@ -135,6 +135,7 @@ class Connections:
 
 
 Supervised = Callable[..., Awaitable[Running]]
+Busy = Callable[..., Awaitable[tuple[Running, Connections, int]]]
 RunOf = Callable[..., m.DeliverItem]
 
 
@@ -156,6 +157,19 @@ async def supervised(broker: FakeBroker, tmp_path: Path) -> AsyncIterator[Superv
     yield start
     for each in made:
         await each.aclose()
+
+
+@pytest.fixture
+def busy(supervised: Supervised, run_of: RunOf, tmp_path: Path) -> Busy:
+    """`await busy()` starts a supervisor whose child runs a job without an end: the two, and the child's pid."""
+
+    async def start(task: str = "endless", **options: Any) -> tuple[Running, Connections, int]:
+        running = await supervised(**options)
+        child = await running.child()
+        child.worker.send(m.Deliver([run_of(task, str(tmp_path / "begun"))]))
+        return running, child, await child.result(run_of("pid"))
+
+    return start
 
 
 def gone(pid: int) -> bool:
@@ -254,13 +268,8 @@ async def test_a_child_that_dies_before_its_welcome_is_replaced(
     assert await child.result(run_of("pid")) != int(pid)
 
 
-async def test_a_child_that_dies_while_it_is_stopped_is_told_by_the_exit_code(
-    supervised: Supervised, run_of: RunOf, tmp_path: Path
-) -> None:
-    running = await supervised(grace_ms=86_400_000)
-    child = await running.child()
-    child.worker.send(m.Deliver([run_of("endless", str(tmp_path / "begun"))]))
-    pid = await child.result(run_of("pid"))
+async def test_a_child_that_dies_while_it_is_stopped_is_told_by_the_exit_code(busy: Busy) -> None:
+    running, child, pid = await busy(grace_ms=86_400_000)
     running.process.terminate()
     await child.worker.expect(m.Capacity)
     os.kill(pid, signal.SIGKILL)
@@ -268,13 +277,8 @@ async def test_a_child_that_dies_while_it_is_stopped_is_told_by_the_exit_code(
     assert await running.process.wait() == 1
 
 
-async def test_ends_that_no_broker_takes_are_told_by_the_exit_code(
-    supervised: Supervised, broker: FakeBroker, run_of: RunOf, tmp_path: Path
-) -> None:
-    running = await supervised(grace_ms=86_400_000)
-    child = await running.child()
-    child.worker.send(m.Deliver([run_of("endless", str(tmp_path / "begun"))]))
-    await child.result(run_of("pid"))
+async def test_ends_that_no_broker_takes_are_told_by_the_exit_code(busy: Busy, broker: FakeBroker) -> None:
+    running, *_ = await busy(grace_ms=86_400_000)
     running._greeting.cancel()
     await broker.stop()
     # Two signals of one kind may become one.
@@ -321,13 +325,8 @@ async def test_a_child_that_nobody_can_beat_for_does_not_begin_to_work(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_stops_everything_in_good_order(
-    supervised: Supervised, run_of: RunOf, tmp_path: Path, number: signal.Signals
-) -> None:
-    running = await supervised(grace_ms=50)
-    child = await running.child()
-    child.worker.send(m.Deliver([run_of("endless", str(tmp_path / "begun"))]))
-    assert await child.result(run_of("pid"))
+async def test_a_signal_stops_everything_in_good_order(busy: Busy, tmp_path: Path, number: signal.Signals) -> None:
+    running, child, _ = await busy(grace_ms=50)
     assert (tmp_path / "begun").exists()
     running.process.send_signal(number)
     assert await child.worker.expect(m.Capacity) == m.Capacity(0, ["default"])
@@ -339,11 +338,8 @@ async def test_a_signal_stops_everything_in_good_order(
     assert {type(message) for message in await child.beats.until_closed()} <= {m.Beat}
 
 
-async def test_a_second_signal_hurries(supervised: Supervised, run_of: RunOf, tmp_path: Path) -> None:
-    running = await supervised(grace_ms=86_400_000)
-    child = await running.child()
-    child.worker.send(m.Deliver([run_of("endless", str(tmp_path / "begun"))]))
-    assert await child.result(run_of("pid"))
+async def test_a_second_signal_hurries(busy: Busy) -> None:
+    running, child, _ = await busy(grace_ms=86_400_000)
     running.process.terminate()
     await child.worker.expect(m.Capacity)
     running.process.terminate()
@@ -353,13 +349,8 @@ async def test_a_second_signal_hurries(supervised: Supervised, run_of: RunOf, tm
     assert await running.process.wait() == 0
 
 
-async def test_a_signal_to_every_process_is_one_request_not_two(
-    supervised: Supervised, run_of: RunOf, tmp_path: Path
-) -> None:
-    running = await supervised(grace_ms=86_400_000)
-    child = await running.child()
-    child.worker.send(m.Deliver([run_of("endless", str(tmp_path / "begun"))]))
-    pid = await child.result(run_of("pid"))
+async def test_a_signal_to_every_process_is_one_request_not_two(busy: Busy) -> None:
+    running, child, pid = await busy(grace_ms=86_400_000)
     os.kill(pid, signal.SIGTERM)
     await child.worker.expect(m.Capacity)
     running.process.terminate()
@@ -373,13 +364,8 @@ async def test_a_signal_to_every_process_is_one_request_not_two(
 
 
 @pytest.mark.slow
-async def test_a_thread_that_does_not_end_does_not_keep_the_worker_alive(
-    supervised: Supervised, run_of: RunOf, tmp_path: Path
-) -> None:
-    running = await supervised(grace_ms=10)
-    child = await running.child()
-    child.worker.send(m.Deliver([run_of("deaf", str(tmp_path / "begun"))]))
-    pid = await child.result(run_of("pid"))
+async def test_a_thread_that_does_not_end_does_not_keep_the_worker_alive(busy: Busy) -> None:
+    running, child, pid = await busy(grace_ms=10, task="deaf")
     running.process.terminate()
     assert await child.worker.until_closed() == [m.Capacity(0, ["default"])]
     # It is given back when nothing of it can run any more.
@@ -388,13 +374,8 @@ async def test_a_thread_that_does_not_end_does_not_keep_the_worker_alive(
     assert await running.process.wait() == 0
 
 
-async def test_a_child_whose_supervisor_was_killed_ends_itself(
-    supervised: Supervised, run_of: RunOf, tmp_path: Path
-) -> None:
-    running = await supervised(grace_ms=86_400_000)
-    child = await running.child()
-    child.worker.send(m.Deliver([run_of("endless", str(tmp_path / "begun"))]))
-    pid = await child.result(run_of("pid"))
+async def test_a_child_whose_supervisor_was_killed_ends_itself(busy: Busy) -> None:
+    running, child, pid = await busy(grace_ms=86_400_000)
     running.process.kill()
     assert await child.worker.expect(m.Capacity) == m.Capacity(0, ["default"])
     (end,) = await child.settle()
