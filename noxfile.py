@@ -61,6 +61,7 @@ def faults(session: nox.Session) -> None:
     everything = {
         "AIOQUEUE_KILL_CYCLES": os.environ.get("AIOQUEUE_KILL_CYCLES", "5000"),
         "AIOQUEUE_CHAOS_CYCLES": os.environ.get("AIOQUEUE_CHAOS_CYCLES", "2000"),
+        "AIOQUEUE_DEPLOYS": os.environ.get("AIOQUEUE_DEPLOYS", "100"),
         "AIOQUEUE_FAULTS": "all",
     }
     session.run("python", "-m", "pytest", "-m", "faults", *session.posargs, env=everything)

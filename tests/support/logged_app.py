@@ -11,6 +11,7 @@ import ctypes
 import json
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def mark_in(path: Path, *words: Any) -> None:
 
 
 def mark_start(context: Context) -> None:
-    mark("start", context.job, context.attempt, context.crashes, os.getpid())
+    mark("start", context.job, context.attempt, context.crashes, os.getpid(), time.monotonic_ns())
 
 
 @queue.task(name="step")
