@@ -10,6 +10,7 @@ from aioqueue.journal.memory import Loss
 from tests.simulator.shells.hosts import ClientHost
 from tests.simulator.shells.loop import Party
 from tests.simulator.shells.network import Wire
+from tests.simulator.shells.storage import FREE_BYTES
 
 if TYPE_CHECKING:
     from tests.simulator.shells.world import World
@@ -203,9 +204,17 @@ class Storm:
             world.disk.archive_full = True
         world.later(self._rng.random(), self._make_room)
 
+    def disk_is_low(self) -> None:
+        """No new jobs may come in; below the second of these the broker gives up its reserve."""
+        disk = self._world.disk
+        disk.free_bytes = self._rng.choice((9_000, 1_000))
+        self._world.say("the disk has", disk.free_bytes, "bytes left")
+        self._world.later(self._rng.random() * 3, self._make_room)
+
     def _make_room(self) -> None:
         disk = self._world.disk
         disk.full = disk.archive_full = False
+        disk.free_bytes = FREE_BYTES
 
 
 _FAULTS: Final[dict[Callable[[Storm], None], float]] = {
@@ -229,4 +238,5 @@ _FAULTS: Final[dict[Callable[[Storm], None], float]] = {
     Storm.journal_refuses: 1,
     Storm.acknowledgement_is_lost: 0.6,
     Storm.disk_is_full: 0.6,
+    Storm.disk_is_low: 0.8,
 }

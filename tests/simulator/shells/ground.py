@@ -16,15 +16,18 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any
 
+import anyio.to_thread
 import pytest
 from anyio._backends import _asyncio as anyio_backend
 
 from aioqueue import clock
 from aioqueue.broker import broker as broker_module
+from aioqueue.broker import disk as broker_disk
 from aioqueue.broker import idleness as broker_idleness
 from aioqueue.broker.broker import Broker
-from aioqueue.client import ids, queue, session
+from aioqueue.client import bulk, ids, queue, session
 from aioqueue.clock import Now, SystemClock
+from aioqueue.core import bulks
 from aioqueue.protocol.messages import DeliverItem
 from aioqueue.worker import calls, deadlines, runners, worker
 from aioqueue.worker import idleness as worker_idleness
@@ -32,6 +35,12 @@ from tests.simulator.shells.loop import PARTY, VirtualLoop
 from tests.simulator.shells.network import Network
 
 EPOCH_MS = 1_700_000_000_000
+# Bulks are small here: so many jobs are staged, in parts of so many, and freed so many at a time.
+ATOMIC_JOBS_MAX = 4
+BULK_PART_JOBS_MAX = 2
+BULK_FREED_MAX = 3
+# When a bulk that nobody goes on with is given up.
+BULK_OPEN_MS = 10_000
 
 
 class Ordered(dict[Any, None]):
@@ -76,6 +85,12 @@ def grounded(loop: VirtualLoop, rng: Random, network: Network, heartbeat: Callab
             patch.setattr(queue, "connect", network.connect)
             patch.setattr(worker, "Heartbeat", heartbeat)
             patch.setattr(worker, "Watchdog", _NoWatchdog)
+            patch.setattr(broker_disk, "Reserve", _Reserve)
+            patch.setattr(anyio.to_thread, "run_sync", _at_once)
+            patch.setattr(bulk, "ATOMIC_JOBS_MAX", ATOMIC_JOBS_MAX)
+            patch.setattr(bulk, "BULK_PART_JOBS_MAX", BULK_PART_JOBS_MAX)
+            patch.setattr(bulks, "BULK_FREED_MAX", BULK_FREED_MAX)
+            patch.setattr(bulks, "BULK_OPEN_MS", BULK_OPEN_MS)
             _keep_order(patch)
             _note_fences(patch)
             for log in (broker_module.log, session._log):
@@ -164,6 +179,26 @@ def _note_fences(patch: pytest.MonkeyPatch) -> None:
         return context
 
     patch.setattr(calls, "context_of", context_of)
+
+
+async def _at_once(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What waits for the machine in a thread does not wait here."""
+    return work(*arguments)
+
+
+class _Reserve:
+    """A file that is laid down on no disk."""
+
+    def __init__(self, path: str, size: int) -> None:
+        self.path = path
+        self.size = size
+        self.held = False
+
+    def take(self) -> None:
+        self.held = True
+
+    def release(self) -> None:
+        self.held = False
 
 
 class _NoWatchdog:

@@ -15,7 +15,8 @@ import anyio
 
 from aioqueue.broker.broker import Broker
 from aioqueue.client.queue import Queue
-from aioqueue.errors import AioqueueError, JournalError
+from aioqueue.client.task import Task
+from aioqueue.errors import AioqueueError, BrokerUnavailable, JournalError
 from aioqueue.limits import CONNECT_SECONDS, HEARTBEATS_A_TTL
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.codec import Codec
@@ -26,7 +27,7 @@ from aioqueue.worker.worker import Worker
 from tests.simulator.shells.ground import Clocks
 from tests.simulator.shells.loop import PARTY, Party, VirtualLoop
 from tests.simulator.shells.network import URL, Network
-from tests.simulator.shells.storage import NAME, Disk, SimulatedArchive, SimulatedJournal
+from tests.simulator.shells.storage import NAME, Disk, SimulatedArchive, SimulatedJournal, watch
 
 NAMESPACE: Final = "sim"
 _CODEC: Final = Codec()
@@ -110,7 +111,7 @@ class BrokerHost:
         opening = Broker.open(
             SimulatedJournal(site.disk), self._open_archive,
             clock=self.clocks, path=NAME, owner=self.party.name, session_ttl_ms=site.ttl_ms,
-            body_cache_bytes=site.rng.choice((1, 300, 1_000_000)), bounds=site.bounds,
+            body_cache_bytes=site.rng.choice((1, 300, 1_000_000)), bounds=site.bounds, disk=watch(site.disk),
         )  # fmt: skip
         async with opening as broker:
             site.network.listen(lambda stream: connections.start_soon(broker.attend, stream))
@@ -227,7 +228,10 @@ class Process:
         self.beats = Party(site.loop, f"{name}/beats")
         self.secret = site.rng.randbytes(16)
         self.queue = Queue(URL, namespace=NAMESPACE, clock=Clocks(site.loop, 1_000))
-        host.declare(self)
+        self.tasks = host.declare(self)
+        # While the queue is entered, so that what runs may submit children.
+        self.is_entered = False
+        self._leaving = asyncio.Event()
         self.worker = Worker(
             self.queue, queues=host.queues, concurrency=host.slots, grace=0.5, cancel_grace=0.3, name=name,
             wiring=Wiring(secret=self.secret, open_stream=site.network.connect),
@@ -239,12 +243,25 @@ class Process:
         self.task = self.main.start(self._run())
 
     async def _run(self) -> None:
+        entered = asyncio.create_task(self._enter())
         try:
             await self.worker.run()
         except AioqueueError as error:
             self._site.loop.note(f"a worker gave up: {error}")
+        self._leaving.set()
+        await entered
         self.beater.stop()
         self._over(self)
+
+    async def _enter(self) -> None:
+        while not self._leaving.is_set():
+            try:
+                async with self.queue:
+                    self.is_entered = True
+                    await self._leaving.wait()
+                    self.is_entered = False
+            except BrokerUnavailable:
+                await asyncio.sleep(0.2)
 
     @property
     def over(self) -> bool:
@@ -273,7 +290,7 @@ class WorkerHost:
         number: int,
         queues: list[str],
         slots: int,
-        declare: Callable[[Process], None],
+        declare: Callable[[Process], dict[str, Task[[int], int]]],
         over: Callable[[Process], None],
     ) -> None:
         self.site = site

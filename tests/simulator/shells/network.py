@@ -253,7 +253,8 @@ class Wire:
         self.near = near
         self.far = far
         self._lost = False
-        # When the broker said Welcome here; 0 before.
+        # As what its process greeted, and when the broker said Welcome here; 0 before.
+        self.role = 0
         self.welcomed_ms = 0
 
     @property

@@ -8,25 +8,31 @@ the world has changed.
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
+import msgspec
 import pytest
 
 from aioqueue.broker import broker as broker_module
 from aioqueue.broker import peer as peer_module
 from aioqueue.broker import translate
 from aioqueue.broker.broker import Broker
+from aioqueue.broker.disk import DiskWatch
 from aioqueue.broker.engine import Engine
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.peer import Peer
 from aioqueue.broker.waiters import Waiters
 from aioqueue.client.asking import Questions
+from aioqueue.client.bulk import BulkSubmit
+from aioqueue.client.children import Family
 from aioqueue.client.link import Link
 from aioqueue.client.submitting import Submitter
 from aioqueue.client.waiting import Endings
 from aioqueue.core import commands as c
 from aioqueue.errors import JournalUnavailable
 from aioqueue.protocol import messages as m
+from aioqueue.worker import calls
 from aioqueue.worker.session import Session
 from aioqueue.worker.settles import SettleBox
 from tests.simulator.planted import Bug, Plant
@@ -65,7 +71,7 @@ def answers_leave_before_they_are_durable(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Engine, "_append", append)
 
 
-@bug("I1", 3)
+@bug("I1", 7)
 def a_batch_that_the_journal_refused_counts_as_written(patch: pytest.MonkeyPatch) -> None:
     async def append(self: Engine, data: bytes) -> int:
         try:
@@ -76,7 +82,7 @@ def a_batch_that_the_journal_refused_counts_as_written(patch: pytest.MonkeyPatch
     patch.setattr(Engine, "_append", append)
 
 
-@bug("I2", 2)
+@bug("I2", 0)
 def a_row_is_out_of_sight_while_it_is_archived(patch: pytest.MonkeyPatch) -> None:
     real = Overlay.find
 
@@ -87,7 +93,7 @@ def a_row_is_out_of_sight_while_it_is_archived(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Overlay, "find", find)
 
 
-@bug("I2", 18)
+@bug("I2", 5)
 def ends_that_were_not_archived_are_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
     real = broker_module.recover
 
@@ -100,7 +106,7 @@ def ends_that_were_not_archived_are_forgotten_by_a_restart(patch: pytest.MonkeyP
 # --- the broker's connections -------------------------------------------------------------------------------------
 
 
-@bug("liveness", 12)
+@bug("liveness", 17)
 def a_run_that_was_lost_on_its_way_is_not_given_back(patch: pytest.MonkeyPatch) -> None:
     def resume(self: Peer, message: m.Resume) -> None:
         leases = self._broker.engine.partition.state.sessions[self.session].leases.values()
@@ -116,7 +122,7 @@ def a_run_that_was_lost_on_its_way_is_not_given_back(patch: pytest.MonkeyPatch) 
     patch.setitem(peer_module._DISPATCH, m.Resume, resume)
 
 
-@bug("liveness", 21)
+@bug("liveness", 28)
 def the_older_connection_of_a_session_keeps_its_seat(patch: pytest.MonkeyPatch) -> None:
     real = Broker.seat
 
@@ -130,7 +136,7 @@ def the_older_connection_of_a_session_keeps_its_seat(patch: pytest.MonkeyPatch) 
     patch.setattr(Broker, "seat", seat)
 
 
-@bug("liveness", 2)
+@bug("liveness", 13)
 def nobody_ends_the_session_of_a_worker_that_died(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(peer_module._DISPATCH, m.WorkerDied, lambda peer, message: peer.send(m.Pong(message.number)))
 
@@ -170,7 +176,7 @@ def a_connection_that_says_nothing_is_waited_for(patch: pytest.MonkeyPatch) -> N
 # --- the client ---------------------------------------------------------------------------------------------------
 
 
-@bug("I14", 18)
+@bug("I14", 2)
 def a_submit_that_is_sent_again_looks_like_a_new_one(patch: pytest.MonkeyPatch) -> None:
     real = Submitter._send_more
 
@@ -183,7 +189,7 @@ def a_submit_that_is_sent_again_looks_like_a_new_one(patch: pytest.MonkeyPatch) 
     patch.setattr(Submitter, "_send_more", send_more)
 
 
-@bug("I1", 7)
+@bug("I1", 0)
 def a_submit_counts_as_accepted_when_its_connection_is_lost(patch: pytest.MonkeyPatch) -> None:
     real = Submitter.connected
 
@@ -196,12 +202,12 @@ def a_submit_counts_as_accepted_when_its_connection_is_lost(patch: pytest.Monkey
     patch.setattr(Submitter, "connected", connected)
 
 
-@bug("liveness", 0)
+@bug("liveness", 1)
 def nobody_asks_for_the_ends_again_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Endings, "ask_all", lambda self, unanswered: None)
 
 
-@bug("liveness", 0)
+@bug("liveness", 5)
 def a_question_is_not_asked_again_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Questions, "connected", lambda self: None)
 
@@ -220,12 +226,12 @@ def a_worker_that_returns_does_not_say_what_it_can_take(patch: pytest.MonkeyPatc
     patch.setattr(Session, "_tell_capacity", tell)
 
 
-@bug("I6", 1)
+@bug("I6", 4)
 def a_worker_hears_of_a_cancel_only_when_it_returns(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Session, "_cancel", lambda self, message: None)
 
 
-@bug("I7", 7)
+@bug("I7", 5)
 def ends_that_were_sent_and_not_answered_are_dropped_with_the_connection(patch: pytest.MonkeyPatch) -> None:
     real = SettleBox.resume
 
@@ -248,7 +254,7 @@ def a_run_that_is_held_is_offered_again_after_a_reconnect(patch: pytest.MonkeyPa
     patch.setattr(Session, "_welcomed", welcomed)
 
 
-@bug("I7", 1)
+@bug("I7", 7)
 def a_worker_gives_back_what_is_done_when_it_returns(patch: pytest.MonkeyPatch) -> None:
     real = SettleBox.put
 
@@ -264,3 +270,56 @@ def the_log_is_cut_before_the_archive_has_what_ended_in_it(patch: pytest.MonkeyP
         return None
 
     patch.setattr(Overlay, "archived", at_once)
+
+
+# --- bulks, children, times that pass, and a disk with too little room -----------------------------------------------
+
+
+@bug("liveness", 42)
+def parts_of_a_bulk_are_not_sent_again(patch: pytest.MonkeyPatch) -> None:
+    real = Submitter.connected
+
+    def connected(self: Submitter) -> None:
+        whole = (m.Submit, m.SubmitAtomic)
+        self._in_flight = {number: each for number, each in self._in_flight.items() if each.saying in whole}
+        real(self)
+
+    patch.setattr(Submitter, "connected", connected)
+
+
+@bug("I2", 2)
+def a_bulk_counts_as_accepted_when_all_its_parts_are_there(patch: pytest.MonkeyPatch) -> None:
+    async def finish(self: BulkSubmit) -> None:
+        await self._send_parts()
+        while self._under_way:
+            await self._answered()
+
+    patch.setattr(BulkSubmit, "_finish", finish)
+
+
+@bug("I14", 0)
+def a_child_has_another_id_when_its_parent_runs_again(patch: pytest.MonkeyPatch) -> None:
+    real = Family.next_id
+
+    def next_id(self: Family, namespace: str, queue: str, task: str, body: bytes) -> bytes:
+        return real(self, namespace, queue, task, body + os.urandom(1))
+
+    patch.setattr(Family, "next_id", next_id)
+
+
+@bug("I23", 0)
+def nobody_is_told_whose_child_a_job_is(patch: pytest.MonkeyPatch) -> None:
+    real = translate._asked_terms
+    orphaned = {"parent": b"", "inherits": False}
+    patch.setattr(translate, "_asked_terms", lambda extra: msgspec.structs.replace(real(extra), **orphaned))
+
+
+@bug("I22", 1)
+def a_task_is_not_told_its_deadline(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(calls, "deadline_of", lambda item: 0)
+
+
+@bug("liveness", 21)
+def the_door_stays_shut_when_there_is_room_again(patch: pytest.MonkeyPatch) -> None:
+    real = DiskWatch.look
+    patch.setattr(DiskWatch, "look", lambda self: real(self) and self.low is not None)

@@ -13,6 +13,7 @@ from typing import Any
 
 from aioqueue.archive.base import JobFilter, Tombstone
 from aioqueue.archive.memory import MemoryArchive
+from aioqueue.broker.disk import DiskWatch
 from aioqueue.errors import ArchiveFailed, JournalFailed
 from aioqueue.journal.base import Extent
 from aioqueue.journal.batch import NO_BATCH, Batch, ChainReader
@@ -20,6 +21,8 @@ from aioqueue.journal.memory import Faults, MemoryJournal, MemoryStore
 from aioqueue.model.records import EndedRun, FinishedJob
 
 NAME = "simulated disk"
+FREE_BYTES = 1_000_000
+NEEDED_BYTES = 10_000
 
 Observer = Callable[[Batch], None]
 
@@ -34,8 +37,11 @@ class Disk:
         self.faults = Faults()
         self.full = False
         self.archive_full = False
-        # What the present broker wants to have appended.
+        # What its broker finds free when it looks, and below what it takes no new jobs.
+        self.free_bytes = FREE_BYTES
+        # What the present broker wants to have appended, and since when.
         self.appending = b""
+        self.asked_ms = 0
         # At the end of the world.
         self.gone = False
         # Seconds that a sync takes at most, as a rule and for the archive's bulks.
@@ -52,8 +58,14 @@ class Disk:
     def repair(self) -> None:
         """There is room again, and the disk is as fast as it ever was."""
         self.full = self.archive_full = False
+        self.free_bytes = FREE_BYTES
         self.faults.refuse, self.faults.lose = 0, None
         self.sync_seconds, self.bulk_seconds = 0.002, 0.05
+
+
+def watch(disk: Disk) -> DiskWatch:
+    """How one broker looks at it."""
+    return DiskWatch(NAME, NEEDED_BYTES, free=lambda paths: disk.free_bytes)
 
 
 class SimulatedJournal(MemoryJournal):
@@ -70,7 +82,8 @@ class SimulatedJournal(MemoryJournal):
 
     async def append(self, data: bytes, expected: int) -> int:
         disk = self._disk
-        disk.appending = data
+        if data != disk.appending:
+            disk.appending, disk.asked_ms = data, int(asyncio.get_running_loop().time() * 1000)
         position = await super().append(data, expected)
         await asyncio.sleep(disk.rng.random() * disk.sync_seconds)
         disk.appending = b""

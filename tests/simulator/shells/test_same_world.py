@@ -12,10 +12,11 @@ import pytest
 from tests.simulator.__main__ import played
 from tests.simulator.checker import Violation
 from tests.simulator.shells.loop import VirtualLoop
+from tests.simulator.shells.planted import BUGS
 
 # A seed whose broker cuts its log, and a bug that breaks the world of another.
 CUTTING = 1_005
-BROKEN = 7, "ends_that_were_sent_and_not_answered_are_dropped_with_the_connection"
+BUG = next(bug for bug in BUGS if bug.promise == "I7")
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
@@ -31,7 +32,7 @@ def told(seed: int, bug: str = "") -> list[str]:
 
 def test_a_world_is_the_same_after_others() -> None:
     first = told(2)
-    assert told(*BROKEN)[-1].startswith("I7:")
+    assert told(BUG.seed, BUG.name)[-1].startswith(f"{BUG.promise}:")
     assert "digest" in told(CUTTING)[-1]
     assert told(2) == first
     assert len(first) > 100

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from aioqueue.model.states import JobState
+from aioqueue.protocol.messages import Role
 from tests.simulator.checker import Violation
 from tests.simulator.shells.hosts import WorkerHost
 from tests.simulator.shells.loop import Party
@@ -90,17 +91,18 @@ class Watch:
             self._look_for_work(worker)
             self._look_at_runs(worker)
 
-    def _standing(self, party: Party) -> Wire | None:
+    def _standing(self, party: Party, role: Role) -> Wire | None:
         """The connection over which a process and the broker speak."""
-        return next((wire for wire in self._world.network.wires if wire.party is party and wire.stands), None)
+        wires = self._world.network.wires
+        return next((wire for wire in wires if wire.party is party and wire.role == role and wire.stands), None)
 
     def _look_for_the_absent(self) -> None:
         world = self._world
-        present = [client.party for client in world.clients if client.queue is not None]
-        present += [worker.process.main for worker in world.workers if not worker.process.over]
-        for party in present:
+        present = [(client.party, Role.CLIENT) for client in world.clients if client.queue is not None]
+        present += [(worker.process.main, Role.WORKER) for worker in world.workers if not worker.process.over]
+        for party, role in present:
             since_ms = max(self._calm_ms, world.witness.begun_ms, party.born_ms)
-            if world.loop.now_ms > since_ms + BACK_MS and self._standing(party) is None:
+            if world.loop.now_ms > since_ms + BACK_MS and self._standing(party, role) is None:
                 raise Violation(f"liveness: {party} is not back")
 
     def _look_at_graves(self) -> None:
@@ -126,7 +128,7 @@ class Watch:
         process = worker.process
         suspects = state.suspects_ready or any(session.suspects for session in state.sessions.values())
         ready = any(job.state is JobState.READY and job.spec.queue in worker.queues for job in state.jobs.values())
-        wire = self._standing(process.main)
+        wire = self._standing(process.main, Role.WORKER)
         if not ready or suspects or wire is None or process.over or len(process.runs) >= worker.slots:
             self._idle_ms.pop(worker, None)
             return
@@ -138,7 +140,7 @@ class Watch:
         """What was told to stop, and what lost its lease, does not run on."""
         world = self._world
         process = worker.process
-        wire = self._standing(process.main)
+        wire = self._standing(process.main, Role.WORKER)
         if wire is None:
             return
         witness = world.witness

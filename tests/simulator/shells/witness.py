@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
+from aioqueue.broker import translate
 from aioqueue.broker.translate import CRASHED
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
@@ -36,12 +38,14 @@ class Asked(NamedTuple):
     body: bytes
     delay_ms: int
     due_ms: int
-    # Nobody in these worlds asks for any.
-    terms: None = None
+    terms: c.AskedTerms | None = None
 
 
 class Plan(NamedTuple):
-    """What a job is to do, and so how it may end. `timeout` says that it may take longer than it has."""
+    """What a job is to do, and so how it may end. `timeout` says that it may take longer than it has.
+
+    `child` is the number of the job that it submits, 0 for none; one that `inherits` is such a child.
+    """
 
     number: int
     task: str
@@ -52,21 +56,28 @@ class Plan(NamedTuple):
     timeout: bool = False
     endless: bool = False
     attempts: int = 3
+    expires_ms: int = 0
+    deadline_ms: int = 0
+    child: int = 0
+    inherits: bool = False
 
     @property
     def may_fail(self) -> bool:
-        return self.failures >= self.attempts or self.timeout
+        # One that fails dies where its next attempt would come after its deadline.
+        return self.failures >= self.attempts or self.timeout or (self.failures > 0 and self.deadline_ms > 0)
 
 
 class Witness(Checker):
     """All that is known outside the processes."""
 
-    def __init__(self, session_ttl_ms: int, now_ms: Callable[[], int]) -> None:
+    def __init__(self, session_ttl_ms: int, now_ms: Callable[[], int], decided_ms: Callable[[], int]) -> None:
         super().__init__()
         self.plans: dict[int, Plan] = {}
         self.position = 0
         self._ttl_ms = session_ttl_ms
         self._now_ms = now_ms
+        # When what is appended now was decided.
+        self._decided_ms = decided_ms
         # The first promise that was broken. It is kept here, for it is found in the midst of somebody else's task.
         self.broken: Violation | None = None
         self._began: set[int] = set()
@@ -78,6 +89,10 @@ class Witness(Checker):
         # Leases whose task came to its end by itself.
         self._done: set[int] = set()
         self._grouped: set[bytes] = set()
+        # By its parent and its plan.
+        self._children: dict[tuple[bytes, int], bytes] = {}
+        # By the name of a bulk: what each of its parts brought.
+        self._staged: dict[bytes, dict[int, list[bytes]]] = {}
         # By session: when something of it last arrived at the broker, and when the present broker began.
         self.heard_ms: dict[int, int] = {}
         self.begun_ms = 0
@@ -109,23 +124,31 @@ class Witness(Checker):
                 self.ended_ms[event.fence] = self._now_ms()
             if isinstance(event, e.JobReleased) and event.fence in self._done:
                 self._require(False, f"I7: job {event.id.hex()} with fence {event.fence} was done, and is given back")
+            if isinstance(event, e.BulkFreed):
+                given_up = {event.cancelled[start : start + 16] for start in range(0, len(event.cancelled), 16)}
+                wrong = next(iter(sorted(given_up & self.acknowledged)), b"").hex()
+                self._require(not wrong, f"I2: job {wrong} was acknowledged, and its bulk is given up")
             if isinstance(event, e.JobStopping):
                 self.stopped_ms[event.fence] = self._now_ms()
             if isinstance(event, e.SessionEnded) and event.cause is c.SessionEnd.EXPIRED:
                 self._judge_expiry(event.number)
 
     def _judge_expiry(self, session: int) -> None:
-        silent_ms = self._now_ms() - max(self.heard_ms.get(session, 0), self.begun_ms)
+        silent_ms = self._decided_ms() - max(self.heard_ms.get(session, 0), self.begun_ms)
         # A session is said to be heard of ten times a ttl.
         least_ms = self._ttl_ms - self._ttl_ms // 10 - 1
-        self._require(silent_ms >= least_ms, f"I19: session {session} expired, it was heard {silent_ms} ms before")
+        # It may be heard again while the disk is slow.
+        kept = silent_ms >= least_ms or silent_ms < 0
+        self._require(kept, f"I19: session {session} expired, it was heard {silent_ms} ms before")
 
     # --- what people saw ---
 
-    def began(self, job_id: bytes, fence: int) -> None:
-        """A task begins to run."""
+    def began(self, job_id: bytes, fence: int, deadline_ms: int) -> None:
+        """A task begins to run, and is told when it must be over."""
         with self.judging():
             self._began_once(job_id, fence)
+            right_ms = self._deadlines[fence]
+            self._require(deadline_ms == right_ms, f"I22: job {job_id.hex()} was told {deadline_ms}, not {right_ms}")
 
     def _began_once(self, job_id: bytes, fence: int) -> None:
         name = f"job {job_id.hex()} with fence {fence}"
@@ -133,6 +156,13 @@ class Witness(Checker):
         self._require(fence in life.fences, f"I8: {name} began before its run was journaled")
         self._require(fence not in self._began, f"I8: {name} began twice")
         self._began.add(fence)
+
+    def born(self, parent: bytes, number: int, job_id: bytes) -> None:
+        """A task was told that its child is accepted: whenever it runs, the same one."""
+        with self.judging():
+            self.accepted(job_id)
+            same = self._children.setdefault((parent, number), job_id) == job_id
+            self._require(same, f"I14: the child {number} of job {parent.hex()} is there twice")
 
     def done(self, fence: int) -> None:
         """A task has returned or raised what it meant to, in a process that lives."""
@@ -148,6 +178,8 @@ class Witness(Checker):
         name = f"job {job_id.hex()}"
         if value == "failed":
             self._require(JobState.DEAD in life.ends.values(), f"I7: {name} was said to be dead, and is not")
+        elif value == "expired":
+            self._require(JobState.EXPIRED in life.ends.values(), f"I7: {name} was said to have expired, and has not")
         elif value == "cancelled":
             self._require(JobState.CANCELLED in life.ends.values(), f"I7: {name} was said to be cancelled, and is not")
         else:
@@ -182,9 +214,12 @@ class Witness(Checker):
 
     def asked(self, message: Any) -> None:
         """A client or worker has sent this."""
-        if isinstance(message, m.Submit | m.SubmitAtomic):
+        if isinstance(message, m.Submit | m.SubmitAtomic | m.BulkStage):
             for item in message.items:
-                self.drafts.setdefault(item.job, Asked(item.args, item.delay_ms, item.at_ms))  # type: ignore[arg-type]
+                terms = _terms_asked(item.extra) if item.extra else None
+                self.drafts.setdefault(item.job, Asked(item.args, item.delay_ms, item.at_ms, terms))  # type: ignore[arg-type]
+            if isinstance(message, m.BulkStage):
+                self._staged.setdefault(message.bulk, {})[message.part] = [item.job for item in message.items]
             if isinstance(message, m.SubmitAtomic) and message.items[0].job not in self._grouped:
                 self._grouped.add(message.items[0].job)
                 self.atomic.append([item.job for item in message.items])
@@ -199,6 +234,13 @@ class Witness(Checker):
             judge(self, message, question)
 
     def submitted(self, message: m.Submitted, question: Any) -> None:
+        if isinstance(question, m.BulkStage):
+            # Nothing is promised of a part.
+            return
+        if isinstance(question, m.BulkCommit):
+            for job_id in chain(*self._staged[question.bulk].values()):
+                self.accepted(job_id)
+            return
         refused = {item.index for item in message.refused}
         for index, item in enumerate(question.items):
             if index not in refused:
@@ -275,8 +317,9 @@ def number_in(body: bytes) -> int:
     return int(unpack_body(body)[0][0])
 
 
-# The program's own, whatever becomes of it.
+# The program's own, whatever becomes of them.
 _feed: Final = FrameReader.feed
+_terms_asked: Final = translate._asked_terms
 
 
 class Tap:
@@ -299,6 +342,8 @@ class Tap:
     def _asked(self, data: bytes) -> None:
         for payload in _feed(self._out, data):
             message = self._codec.decode_client(payload)
+            if isinstance(message, m.Hello):
+                self._wire.role = message.role
             request = getattr(message, "request", 0)
             if request:
                 self._questions[request] = message

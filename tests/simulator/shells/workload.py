@@ -17,8 +17,11 @@ from aioqueue.client.queue import Queue
 from aioqueue.client.task import Task
 from aioqueue.errors import (
     BrokerUnavailable,
+    BulkUnknown,
     DeadlineExceeded,
+    DiskLow,
     JobCancelled,
+    JobExpired,
     JobFailed,
     JobNotFound,
     NotRetryable,
@@ -63,7 +66,7 @@ def working(world: World, process: Process) -> Callable[[Context, int], Awaitabl
 
     async def work(ctx: Any, number: int) -> int:
         plan = witness.plans[number]
-        witness.began(ctx.key, ctx.fence)
+        witness.began(ctx.key, ctx.fence, ctx._deadline_ms)
         world.say("begins", number, "with fence", ctx.fence)
         process.runs[ctx.fence] = plan
         try:
@@ -74,7 +77,31 @@ def working(world: World, process: Process) -> Callable[[Context, int], Awaitabl
     return work
 
 
+def on_terms(task: Task[[int], int], plan: Plan, **options: Any) -> Task[[int], int]:
+    """The task as it is to be submitted for this plan."""
+    if plan.expires_ms:
+        options["expires"] = plan.expires_ms / 1000
+    if plan.deadline_ms:
+        options["deadline"] = plan.deadline_ms / 1000
+    if plan.inherits:
+        options["inherit"] = True
+    return task.options(**options) if options else task
+
+
+async def _have_child(world: World, process: Process, plan: Plan, ctx: Any) -> None:
+    child = world.witness.plans[plan.child]
+    try:
+        job = await ctx.submit(on_terms(process.tasks[child.task], child), child.number)
+    except DiskLow:
+        world.refused()
+        return
+    world.witness.born(ctx.key, child.number, job.key)
+    world.promised.append((job.id, child))
+
+
 async def _do(world: World, process: Process, plan: Plan, ctx: Any) -> int:
+    if plan.child and process.is_entered:
+        await _have_child(world, process, plan, ctx)
     if plan.endless:
         await asyncio.sleep(max(0, world.patience_ends_ms - world.loop.now_ms) / 1000)
     if plan.sleep_ms:
@@ -122,6 +149,8 @@ class Users:
             except DeadlineExceeded as error:
                 # A minute without an answer: the storm is shorter than that.
                 self._world.loop.note(f"liveness: a user gave up: {error}")
+            except DiskLow:
+                self._world.refused()
             await asyncio.sleep(self._rng.random() * 0.4)
 
     # --- what they do ---
@@ -132,15 +161,23 @@ class Users:
 
     async def ask_at_once(self) -> None:
         plan = self._plan()
-        await self._outcome(self._app.run(self._tasks[plan.task], plan.number), plan)
+        await self._outcome(self._app.run(on_terms(self._tasks[plan.task], plan), plan.number), plan)
 
     async def submit_together(self) -> None:
         jobs = await asyncio.gather(*(self._submit() for _ in range(self._rng.randint(2, 6))))
         await asyncio.gather(*(self._result(job, plan) for job, plan in jobs))
 
     async def submit_as_one(self) -> None:
-        plans = [self._plan() for _ in range(self._rng.randint(2, 8))]
-        jobs = await self._app.submit_many(self._tasks[plan.task].call(plan.number) for plan in plans)
+        """More than a few are staged in parts; some users lose their patience in the middle."""
+        plans = [self._plan() for _ in range(self._rng.choice((2, 3, 6, 12)))]
+        calls = [on_terms(self._tasks[plan.task], plan).call(plan.number) for plan in plans]
+        patience = self._rng.random() * 0.1 if self._rng.random() < 0.2 else None
+        try:
+            async with asyncio.timeout(patience):
+                jobs = await self._app.submit_many(calls, atomic=self._rng.random() < 0.8)
+        except (TimeoutError, BulkUnknown) as error:
+            self._world.say("a bulk of", len(plans), "is not submitted:", repr(error))
+            return
         for job in jobs:
             self._accepted(job)
         for job, plan in zip(jobs, plans, strict=True):
@@ -205,8 +242,9 @@ class Users:
 
     # --- parts ---
 
-    def _plan(self, task: str = "", endless: bool = False) -> Plan:
+    def _plan(self, task: str = "", endless: bool = False, child: bool = False) -> Plan:
         rng = self._rng
+        named = bool(task)
         task = task or rng.choices(list(_TASKS), (6, 3, 2, 2, 3))[0]
         kind = rng.random()
         plan = Plan(
@@ -219,14 +257,18 @@ class Users:
             timeout=task == "hasty",
             endless=endless,
             attempts=_ATTEMPTS[task],
+            expires_ms=rng.randint(1, 800) if not named and rng.random() < 0.08 else 0,
+            deadline_ms=rng.randint(20, 2_000) if not named and rng.random() < 0.12 else 0,
+            child=self._plan(child=True).number if not child and rng.random() < 0.12 else 0,
+            inherits=child and rng.random() < 0.7,
         )
         self._witness.plans[plan.number] = plan
         return plan
 
     async def _submit(self, delay: float | None = None, endless: bool = False) -> tuple[Job[int], Plan]:
         plan = self._plan(endless=endless)
-        task = self._tasks[plan.task]
-        job = await self._app.submit(task if delay is None else task.options(delay=delay), plan.number)
+        task = on_terms(self._tasks[plan.task], plan, **({} if delay is None else {"delay": delay}))
+        job = await self._app.submit(task, plan.number)
         self._accepted(job)
         self._world.promised.append((job.id, plan))
         return job, plan
@@ -248,6 +290,8 @@ class Users:
             return "failed"
         except JobCancelled:
             return "cancelled"
+        except JobExpired:
+            return "expired"
         if value != answer_of(plan):
             self._world.loop.note(f"I7: {plan} gave {value}")
         return value

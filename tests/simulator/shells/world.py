@@ -14,6 +14,7 @@ from random import Random
 from typing import Any, Final, NamedTuple
 
 from aioqueue.broker.broker import Broker
+from aioqueue.client.task import Task
 from aioqueue.core.invariants import check_state
 from aioqueue.core.partition import Partition
 from aioqueue.journal.batch import BatchKind
@@ -35,6 +36,8 @@ STORM_MS: Final = 6_000
 # After the storm: everything is over by then, a reconnect of 30 s and some waits of a few seconds included.
 CALM_MS: Final = 60_000
 PATIENCE_MS: Final = 12_000
+# A look at the disk, and the slowest sync before what it says.
+ROOM_MS: Final = 1_000 + 2_000
 
 
 class Outcome(NamedTuple):
@@ -57,7 +60,7 @@ class World:
         self._trace = sha256()
         self.loop = VirtualLoop(rng)
         self.ttl_ms = TTL_MS
-        self.witness = Witness(self.ttl_ms, lambda: self.loop.now_ms)
+        self.witness = Witness(self.ttl_ms, lambda: self.loop.now_ms, lambda: self.disk.asked_ms)
         self.disk = Disk(rng, self.witness.landed)
         self.bounds = cutting_bounds(seed)
         self.weather = Weather((0.0001, rng.choice((0.0005, 0.002, 0.02))), rng.choice((0.0, 0.1, 0.6)))
@@ -70,6 +73,8 @@ class World:
         # Processes that died without a supervisor, or whose supervisor may tell of it.
         self.graves: list[Process] = []
         self.calm = False
+        # From when on there is room on the disk for every job, and the broker knows.
+        self.room_ms = CALM_MS
         # When tasks that wait for their cancellation end without it.
         self.patience_ends_ms = STORM_MS + PATIENCE_MS
         self._leaving = False
@@ -119,6 +124,7 @@ class World:
             storm.strike()
         storm.end()
         self.calm = True
+        self.room_ms = self.loop.now_ms + ROOM_MS
         self.say("calm")
         await watch.until_all_is_done(CALM_MS)
         await self._farewell(watch)
@@ -200,6 +206,11 @@ class World:
             self._named[name] = make()
         return self._named[name]
 
+    def refused(self) -> None:
+        """The broker took a new job from nobody, for its disk is low."""
+        if self.calm and self.loop.now_ms > self.room_ms:
+            self.loop.note("liveness: a job is refused, and there is room on the disk")
+
     def process_dies(self, process: Process, power: bool = False) -> None:
         """A worker process is gone; another one begins some time later."""
         process.kill(power)
@@ -222,8 +233,8 @@ class World:
     def _queues(self) -> list[str]:
         return list(self.rng.choice((workload.QUEUES, workload.QUEUES, workload.QUEUES[:1], workload.QUEUES[1:])))
 
-    def _declare(self, process: Process) -> None:
-        workload.declare(process.queue, workload.working(self, process))
+    def _declare(self, process: Process) -> dict[str, Task[[int], int]]:
+        return workload.declare(process.queue, workload.working(self, process))
 
     def _connected(self, wire: Wire) -> None:
         Tap(self.witness, wire)
