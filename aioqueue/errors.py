@@ -95,7 +95,7 @@ class NotSerializable(Refused):
 
 class PayloadTooLarge(Refused):
     code = "payload_too_large"
-    sentence = "{what} is {size} bytes, the limit is {limit}; store large data elsewhere and send its address"
+    sentence = "{what}: {size:,} bytes, the limit is {limit:,}; store large data elsewhere and send its address"
 
 
 class BulkTooLarge(Refused):
@@ -195,15 +195,15 @@ class PortTaken(Refused):
 class QueueFull(Refused):
     code = "queue_full"
     sentence = (
-        "the broker holds {jobs} jobs with {size} bytes, its limits are {jobs_max} jobs and {size_max} bytes; try "
-        "again when some are done, or raise --max-backlog-jobs or --max-backlog-bytes of `aioqueue serve`"
+        "the broker holds {jobs:,} jobs with {size:,} bytes, its limits are {jobs_max:,} jobs and {size_max:,} bytes; "
+        "try again when some are done, or raise --max-backlog-jobs or --max-backlog-bytes of `aioqueue serve`"
     )
 
 
 class DiskLow(Refused):
     code = "disk_low"
     sentence = (
-        "{free} bytes are free on the disk of {path}, and the broker takes no new jobs below {needed}; free some "
+        "{free:,} bytes are free on the disk of {path}, and the broker takes no new jobs below {needed:,}; free some "
         "space, and it goes on by itself"
     )
 

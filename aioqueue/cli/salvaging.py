@@ -21,7 +21,7 @@ from aioqueue.core.machine import IllegalChange
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events, encode_events
 from aioqueue.core.salvage import Rescue
-from aioqueue.errors import AlreadyThere, ArchiveFailed, JournalDamaged, NotAJournal
+from aioqueue.errors import AlreadyThere, ArchiveFailed, BadOption, JournalDamaged, NotAJournal
 from aioqueue.journal.batch import Batch, BatchKind
 from aioqueue.journal.files import real_path
 from aioqueue.journal.fresh import FreshJournal, fresh_journal
@@ -64,7 +64,8 @@ class SalvageReport(msgspec.Struct):
 async def salvage_and_tell(path: str, destination: str, *, json: bool, clock: Clock | None = None) -> int:
     """Salvage and print; the exit code: 0 if nothing was lost.
 
-    Raises `AlreadyThere`, what `remains` raises, and `JournalError` or `ArchiveFailed` if `destination` cannot be made.
+    Raises `AlreadyThere`, `BadOption` where the folder is missing, what `remains` raises, and `JournalError` or
+    `ArchiveFailed` if `destination` cannot be made.
     """
     report = await salvage(path, destination, clock or SystemClock())
     out(json_text(document(report), indent=2) if json else "\n".join(_lines(report)))
@@ -78,7 +79,7 @@ async def salvage(path: str, destination: str, clock: Clock) -> SalvageReport:
     """Make a new journal at `destination`, and its archive, of what verifies at `path`; see `salvage_and_tell`."""
     source, target = real_path(path), real_path(destination)
     wall_ms = clock.now().wall_ms
-    _refuse_taken(target + _ARCHIVE)
+    _check_place(target, destination)
     report = SalvageReport(path=source, salvaged=target)
     with (
         remains(source, wall_ms) as found,
@@ -105,9 +106,12 @@ async def salvage(path: str, destination: str, clock: Clock) -> SalvageReport:
     return report
 
 
-def _refuse_taken(path: str) -> None:
-    if os.path.lexists(path):
-        raise AlreadyThere(path=path)
+def _check_place(target: str, destination: str) -> None:
+    if os.path.lexists(target + _ARCHIVE):
+        raise AlreadyThere(path=target + _ARCHIVE)
+    if not os.path.isdir(folder := os.path.dirname(target)):
+        reason = f"the folder {folder} does not exist; make it first"
+        raise BadOption(option="salvage", value=destination, reason=reason)
 
 
 def _read(found: Remains, fresh: FreshJournal, report: SalvageReport) -> tuple[Rescue, Partition]:

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from aioqueue.errors import AlreadyThere, JournalError
+from aioqueue.errors import AioqueueError, AlreadyThere, JournalError
 from aioqueue.journal import files
 from aioqueue.journal.batch import NO_BATCH, Batch, BatchKind, Chain, bodies_at
 from aioqueue.journal.lock import SUFFIX as LOCK_SUFFIX
@@ -105,6 +105,9 @@ def fresh_journal(path: str) -> Iterator[FreshJournal]:
         mark = MarkFile.open(path, fresh.journal_id)
         mark.write(fresh.position)
         mark.close()
+    except AioqueueError:
+        # A broker that does not answer in time is an `OSError` too, as every `TimeoutError` is.
+        raise
     except (OSError, sqlite3.Error) as error:
         raise JournalError(path=path, reason=f"it cannot be written: {error}") from error
     finally:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aioqueue.cli.backing import _folder
 from aioqueue.cli.exporting import _output
 from aioqueue.errors import DeadlineExceeded
+from aioqueue.journal.fresh import fresh_journal
 from aioqueue.model.views import JobInfo
 from tests.support.shell import Shell
 
@@ -50,8 +54,11 @@ def test_a_file_is_whole_or_not_there_and_never_written_over(at_shop: Shell, tmp
     ]
 
 
-def test_a_broker_that_does_not_answer_in_time_is_not_told_as_a_fault_of_the_file(tmp_path: Path) -> None:
-    with pytest.raises(DeadlineExceeded), _output(str(tmp_path / "jobs")):
+@pytest.mark.parametrize("made", [_output, _folder, fresh_journal])
+def test_a_broker_that_does_not_answer_in_time_is_not_told_as_a_fault_of_the_file(
+    made: Callable[[str], AbstractContextManager[Any]], tmp_path: Path
+) -> None:
+    with pytest.raises(DeadlineExceeded), made(str(tmp_path / "jobs")):
         raise DeadlineExceeded(what="the list of jobs", seconds=60)
 
 

@@ -201,6 +201,11 @@ async def test_a_journal_in_use_is_not_salvaged(journal: Path) -> None:
     assert not journal.with_name("new.db").exists()
 
 
+def test_a_folder_that_is_missing_is_named(journal: Path, shell: Shell) -> None:
+    told = shell.run("check", str(journal), "--salvage", "gone/new.db").refused()
+    assert f"the folder {journal.parent / 'gone'} does not exist; make it first" in told
+
+
 @pytest.mark.parametrize("suffix", ["", "-wal", ".mark", "-archive"])
 def test_what_is_there_is_not_written_over(journal: Path, shell: Shell, suffix: str) -> None:
     taken = journal.with_name(f"new.db{suffix}")
