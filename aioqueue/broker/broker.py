@@ -196,6 +196,7 @@ class Broker:
                     self._task_group.start_soon(self._watch_disk, self.disk)
                 if self.compactor is not None:
                     self._task_group.start_soon(self.compactor.run)
+                    self._task_group.start_soon(self.compactor.run_trims)
                 try:
                     yield
                 finally:

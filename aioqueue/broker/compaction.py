@@ -54,7 +54,7 @@ USUAL_BOUNDS: Final = JournalBounds()
 
 
 class Compactor:
-    """One for each engine; `run` is its life."""
+    """One for each engine; `run` is its life, and `run_trims` beside it: a base need not wait for the rows below it."""
 
     def __init__(
         self, engine: Engine, journal: Journal, overlay: Overlay, bodies: Bodies, bounds: JournalBounds,
@@ -71,21 +71,22 @@ class Compactor:
         # While the disk is nearly full no history is kept.
         self.scarce = False
         # What was carried by this process, what others had appended when that was last looked at, and what of it may
-        # still be carried: no more than a few segments, or a long quiet time would end in a burst.
+        # still be carried.
         self._carried_bytes = 0
         self._seen_bytes = 0
         self._credit_bytes = 0
-        self._credit_bytes_max = self._span.segment_bytes + BATCH_BYTES_MAX
         # What was asked to be carried and is not answered yet.
         self._ahead_items = 0
         self._ahead_bytes = 0
         self._answered = asyncio.Event()
+        # The base that may be trimmed to: at first what an earlier process decided, or had begun.
+        self._base = 0
+        self._base_moved = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled; raises what journal and archive do."""
         self._seen_bytes = self._span.written_bytes
-        # What an earlier process decided, or had begun.
-        await self._trim(self._state.base)
+        self._cut(self._state.base)
         while True:
             allowed_bytes = max(self._bounds.log_bytes, _LIVES * living_bytes(self._state))
             base = self._span.second
@@ -105,21 +106,30 @@ class Compactor:
             await self._overlay.archived(head)
             clear, _ = await self._ask(c.MoveBase(base, head))
         if clear:
-            await self._trim(base)
+            self._cut(base)
         else:
             await self._span.written(self._span.segment_bytes)
 
-    async def _trim(self, base: int) -> None:
+    def _cut(self, base: int) -> None:
         gone = self._span.cut(base)
         if gone:
             log.debug(
                 "the log of %s begins at batch %d: %d bytes are history, %d are left for %d bytes that live",
                 self._path, base, gone, self._span.log_bytes, living_bytes(self._state),
             )  # fmt: skip
-        while (needed := self._bodies.oldest_needed()) is not None and needed < base:
-            # Somebody reads arguments where they lay before they were carried, which does not take long.
-            await self._span.written(1)
-        await self._journal.trim(base, self._span.log_bytes + (0 if self.scarce else self._bounds.history_bytes))
+        self._base = base
+        self._base_moved.set()
+
+    async def run_trims(self) -> None:
+        """Until cancelled; raises what the journal does."""
+        while True:
+            await self._base_moved.wait()
+            self._base_moved.clear()
+            base = self._base
+            while (needed := self._bodies.oldest_needed()) is not None and needed < base:
+                # Somebody reads arguments where they lay before they were carried, which does not take long.
+                await self._engine.moved()
+            await self._journal.trim(base, self._span.log_bytes + (0 if self.scarce else self._bounds.history_bytes))
 
     async def make_room(self) -> None:
         """Give up what lies below the base, which no start reads."""
@@ -183,11 +193,16 @@ class Compactor:
         self._answered.set()
 
     async def _earn(self, needed_bytes: int) -> None:
-        """Wait until others have appended as much as is to be carried."""
+        """Wait until others have appended as much as is to be carried.
+
+        What was earned is kept for a log that outgrew its bound under a heavy load, to be cut when that is over; but no
+        more than all that lives takes, or a long quiet time would end in a long burst.
+        """
+        credit_bytes_max = max(self._span.segment_bytes + BATCH_BYTES_MAX, living_bytes(self._state))
         while True:
             others_bytes = self._span.written_bytes - self._carried_bytes
             earned_bytes = self._credit_bytes + max(0, others_bytes - self._seen_bytes)
-            self._credit_bytes = min(self._credit_bytes_max, earned_bytes)
+            self._credit_bytes = min(credit_bytes_max, earned_bytes)
             self._seen_bytes = others_bytes
             if self._credit_bytes >= needed_bytes:
                 self._credit_bytes -= needed_bytes

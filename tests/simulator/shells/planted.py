@@ -264,7 +264,7 @@ def a_worker_gives_back_what_is_done_when_it_returns(patch: pytest.MonkeyPatch) 
     patch.setattr(SettleBox, "put", put)
 
 
-@bug("liveness", 1_001)
+@bug("liveness", 1_019)
 def the_log_is_cut_before_the_archive_has_what_ended_in_it(patch: pytest.MonkeyPatch) -> None:
     async def at_once(self: Overlay, position: int) -> None:
         return None
