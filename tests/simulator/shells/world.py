@@ -36,8 +36,8 @@ STORM_MS: Final = 6_000
 # After the storm: everything is over by then, a reconnect of 30 s and some waits of a few seconds included.
 CALM_MS: Final = 60_000
 PATIENCE_MS: Final = 12_000
-# A look at the disk, and the slowest sync before what it says.
-ROOM_MS: Final = 1_000 + 2_000
+# A look at the disk, the slowest sync before what it says, and an answer on its way through a slow network.
+ROOM_MS: Final = 1_000 + 2_000 + 1_000
 
 
 class Outcome(NamedTuple):
