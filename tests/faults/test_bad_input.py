@@ -105,28 +105,29 @@ async def journal_is_in_use(place: Place) -> None:
         pass
 
 
+async def rewritten(place: Place, name: str, statement: str) -> Path:
+    """A closed journal that somebody changed."""
+    path = await place.journal(name)
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(statement)
+    return path
+
+
 async def journal_is_damaged(place: Place) -> None:
-    path = await place.journal("damaged.db")
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("UPDATE batches SET data = zeroblob(length(data)) WHERE position = 1")
-        database.commit()
+    path = await rewritten(place, "damaged.db", "UPDATE batches SET data = zeroblob(length(data)) WHERE position = 1")
     async with Queue(f"sqlite:{path}"):
         pass
 
 
 async def journal_lost_a_batch(place: Place) -> None:
-    path = await place.journal("shorter.db")
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("DELETE FROM batches WHERE position = (SELECT max(position) - 1 FROM batches)")
-        database.commit()
+    second_last = "SELECT max(position) - 1 FROM batches"
+    path = await rewritten(place, "shorter.db", f"DELETE FROM batches WHERE position = ({second_last})")
     async with Queue(f"sqlite:{path}"):
         pass
 
 
 async def journal_is_newer(place: Place) -> None:
-    path = await place.journal("newer.db")
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA user_version = 99")
+    path = await rewritten(place, "newer.db", "PRAGMA user_version = 99")
     before = path.read_bytes()
     try:
         async with Queue(f"sqlite:{path}"):
