@@ -180,6 +180,8 @@ class Soak:
             values.clear()
         if self._statistics is not None and self._statistics.admission is not None:
             seen["position"] = self._statistics.position
+            seen["base"] = self._statistics.base
+            seen["log_bytes"] = self._statistics.log_bytes
             seen["living"] = self._statistics.admission.jobs
             seen["living_bytes"] = self._statistics.admission.size
         return Sample(**seen)

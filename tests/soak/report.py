@@ -28,6 +28,8 @@ class Sample(msgspec.Struct, frozen=True):
     mark: int | None = None
     disk: int | None = None
     position: int | None = None
+    base: int | None = None
+    log_bytes: int | None = None
     living: int | None = None
     living_bytes: int | None = None
     submit_p50_ms: float | None = None
@@ -56,6 +58,8 @@ METRICS: Final = (
     Metric("broker_fds", "broker, open files", "", rise_max=4),
     Metric("worker_fds", "worker, open files", "", rise_max=2),
     Metric("journal", "journal", "MiB", 1 / MIB, rise_max=6),
+    Metric("log_bytes", "of that the log, from its base on", "MiB", 1 / MIB),
+    Metric("base", "its base", "batches"),
     Metric("wal", "its write-ahead log", "MiB", 1 / MIB, rise_max=4),
     Metric("archive", "archive, with its log", "MiB", 1 / MIB, rise_max=16),
     Metric("mark", "mark", "bytes", rise_max=0),
