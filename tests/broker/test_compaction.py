@@ -166,6 +166,26 @@ async def test_what_is_carried_keeps_pace_with_what_is_appended_in_large_batches
         assert CARRY_ITEMS_MAX < max(carried.values()) <= CARRY_AHEAD_ITEMS
 
 
+async def test_a_base_moves_on_while_the_rows_below_an_older_one_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    ground = Ground()
+    deleted = asyncio.Event()
+    real = MemoryJournal.trim
+
+    async def trim(self: MemoryJournal, before: int, keep_bytes: int = 0) -> None:
+        await deleted.wait()
+        await real(self, before, keep_bytes)
+
+    monkeypatch.setattr(MemoryJournal, "trim", trim)
+    async with ground.broker() as broker:
+        state = broker.engine.partition.state
+        for _ in range(4):
+            await ground.churn(broker, 40)
+            await settled(broker)
+        assert ground.store.first == 1 < state.base
+        deleted.set()
+        await eventually(lambda: ground.store.first == state.base)
+
+
 async def body_of(ground: Ground, state: Any, number: int) -> bytes:
     job = state.jobs[job_id(number)]
     place = unpack_place(job.place)
