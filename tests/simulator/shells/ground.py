@@ -29,7 +29,7 @@ from aioqueue.client import bulk, ids, queue, session
 from aioqueue.clock import Now, SystemClock
 from aioqueue.core import bulks
 from aioqueue.protocol.messages import DeliverItem
-from aioqueue.worker import calls, deadlines, runners, worker
+from aioqueue.worker import calls, deadlines, failures, runners, worker
 from aioqueue.worker import idleness as worker_idleness
 from tests.simulator.shells.loop import PARTY, VirtualLoop
 from tests.simulator.shells.network import Network
@@ -41,6 +41,7 @@ BULK_PART_JOBS_MAX = 2
 BULK_FREED_MAX = 3
 # When a bulk that nobody goes on with is given up.
 BULK_OPEN_MS = 10_000
+_TRACEBACK = "  in a task of the simulator\n" * 20
 
 
 class Ordered(dict[Any, None]):
@@ -86,6 +87,8 @@ def grounded(loop: VirtualLoop, rng: Random, network: Network, heartbeat: Callab
             patch.setattr(worker, "Heartbeat", heartbeat)
             patch.setattr(worker, "Watchdog", _NoWatchdog)
             patch.setattr(broker_disk, "Reserve", _Reserve)
+            # A real one names files, and would be longer in another directory.
+            patch.setattr(failures, "_traceback_of", lambda error: _TRACEBACK)
             patch.setattr(anyio.to_thread, "run_sync", _at_once)
             patch.setattr(bulk, "ATOMIC_JOBS_MAX", ATOMIC_JOBS_MAX)
             patch.setattr(bulk, "BULK_PART_JOBS_MAX", BULK_PART_JOBS_MAX)

@@ -242,7 +242,7 @@ def ends_that_were_sent_and_not_answered_are_dropped_with_the_connection(patch: 
     patch.setattr(SettleBox, "resume", resume)
 
 
-@bug("I8", 1)
+@bug("I8", 3)
 def a_run_that_is_held_is_offered_again_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
     real = Session._welcomed
 
