@@ -18,6 +18,7 @@ from aioqueue.model.ids import id_bytes
 from aioqueue.model.views import Block
 from tests.support import logged_app
 from tests.support.commands import COMMAND, environment
+from tests.support.patience import eventually
 from tests.support.programs import BrokerProgram, WorkerProgram, marks_of
 
 SESSION_TTL_MS = 1_000
@@ -118,5 +119,8 @@ async def test_c_code_that_holds_the_gil_for_three_session_ttl_is_told_and_runs_
     assert "its worker stands still, no sign of the event loop, as under C code that holds the GIL, for" in shown
     # Which thread of the process runs first is the system's choice; where it is the job's own, nobody saw the place.
     seen = rf"stood still for .*{APP_LINE}hold_gil.*: job {job.id} of task hold_gil blocks it; no thread"
-    assert re.search(rf"{seen}|stood still for .*, and no thread could see where", scene.log())
+    # The thread that tells of it may look when the result is told already.
+    await eventually(
+        lambda: re.search(rf"{seen}|stood still for .*, and no thread could see where", scene.log()) is not None
+    )
     await scene.assert_ran_once(job)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
@@ -21,7 +20,7 @@ import pytest_asyncio
 
 from aioqueue import BackupFailed, Call, Job, JobFailed, NotRetryable, Queue
 from aioqueue.protocol import messages as m
-from tests.faults.ledger import Evidence, read_journal
+from tests.faults.ledger import Evidence, read_journal, read_marks
 from tests.faults.loss import LOSSES, Loss, table
 from tests.support.logged_app import fail, hold, step
 from tests.support.programs import Bell, BrokerProgram, WorkerProgram, marks_of
@@ -70,7 +69,7 @@ class Stage:
 
     def starts(self, job_id: str) -> int:
         """How often the job's function was called, by the log of the processes that called it."""
-        return len(re.findall(rf"^start {job_id} ", marks_of(self._folder).read_text(), re.MULTILINE))
+        return sum(mark.what == "start" and mark.job == job_id for mark in read_marks(marks_of(self._folder)))
 
     async def close(self) -> Evidence:
         """Stop everything in good order; what the journal then says."""
