@@ -263,8 +263,8 @@ async def test_a_job_that_fails_when_it_is_cancelled_is_cancelled_and_not_tried_
     await busy.wait()
     assert await job.cancel(wait=30) == "cancelled"
     assert (await job.info()).runs == 1
-    await job.retry()
     busy.clear()
+    await job.retry()
     await busy.wait()
     assert await job.cancel(wait=30) == "cancelled"
     assert (await job.info()).generation == 1
