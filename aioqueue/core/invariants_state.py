@@ -42,7 +42,7 @@ def check_state(state: State, *, settled: bool = True, held: Container[bytes] | 
             for session, ready in idle_beside_work(state, held)
         ]
         for (namespace, queues), pool in state.pools.items():
-            if _idle_beside_work(state, pool) and not (held is not None and _waits_for_arguments(pool, held)):
+            if _idle_beside_work(state, pool) and not (held is not None and _waits_for_arguments(state, pool, held)):
                 found.append(f"liveness: a ready job of {namespace}/{','.join(queues)} stands beside a free slot")
     return found
 
@@ -67,14 +67,21 @@ def _idle_beside_work(state: State, pool: Pool) -> bool:
 
 def _waits_for_child(state: State, job: Job) -> bool:
     """Whether it lets a child go first that is a suspect as well."""
-    children = [state.jobs[child] for child in state.families.get(job.id, ())]
-    return any(child.crashes and child.state is JobState.READY for child in children)
+    return bool(_ready_suspects(state, job))
 
 
-def _waits_for_arguments(pool: Pool, held: Container[bytes]) -> bool:
-    """Whether one that stands at a head has its arguments in the journal only."""
+def _ready_suspects(state: State, parent: Job) -> list[Job]:
+    children = [state.jobs[child] for child in state.families.get(parent.id, ())]
+    return [child for child in children if child.crashes and child.state is JobState.READY]
+
+
+def _waits_for_arguments(state: State, pool: Pool, held: Container[bytes]) -> bool:
+    """Whether one that stands at a head, or goes before its parent there, has its arguments in the journal only."""
     suspects = [queue.suspects for queue in pool.queues]
     heads = [line[0] for each in suspects for line in (each.among_others, each.solitary) if line]
+    for job in heads:
+        # The list grows as it is walked: children of children too.
+        heads += [child for child in _ready_suspects(state, job) if child not in heads]
     plain = pool_head(pool)
     return any(job.id not in held for job in (heads if plain is None else [plain, *heads]))
 
