@@ -11,6 +11,7 @@ Whoever reads asks for one part after the other. That bounds the memory here, an
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 
 from aioqueue.archive.base import Archive
@@ -21,15 +22,16 @@ from aioqueue.protocol.backup import FORMAT, BackupBatch, BackupEnd, BackupHead,
 
 
 class Backup:
-    """One copy on its way out. `end` gives the position up to which the journal is durable."""
+    """One copy on its way out. `durable` gives the position up to which the journal is durable now."""
 
-    def __init__(self, journal: Journal, archive: Archive, journal_id: bytes, position: int) -> None:
+    def __init__(self, journal: Journal, archive: Archive, journal_id: bytes, durable: Callable[[], int]) -> None:
         self._journal = journal
         self._archive = archive
         self._hold = journal.hold()
         self._after: bytes | None = b""
         self._position = self._hold.first - 1
-        self._end = position
+        self._durable = durable
+        self._end = 0
         self._rows = self._batches = 0
         self._part = 0
         self._busy = False
@@ -37,8 +39,8 @@ class Backup:
         self._waiting = bytearray()
         self._add(BackupHead(FORMAT, journal_id, archive.synced))
 
-    async def part(self, number: int, position: int) -> tuple[bytes, bool]:
-        """The next part, and whether it is the last; `position` is the journal's durable end now.
+    async def part(self, number: int) -> tuple[bytes, bool]:
+        """The next part, and whether it is the last.
 
         Raises `BackupFailed` for a part that is not the next one.
         """
@@ -47,7 +49,7 @@ class Backup:
         self._busy = True
         try:
             while len(self._waiting) < COPY_BYTES and not self._ended:
-                await self._fill(position)
+                await self._fill()
         finally:
             self._busy = False
         self._part += 1
@@ -59,14 +61,14 @@ class Backup:
         """Nobody reads on; the journal may be trimmed again."""
         self._hold.release()
 
-    async def _fill(self, position: int) -> None:
+    async def _fill(self) -> None:
         if self._after is not None:
             rows, after = await self._archive.copy(self._after)
             for row in rows:
                 self._add(BackupRow(row.table, row.data))
             self._rows += len(rows)
-            # The rows that were found are those of batches up to here.
-            self._after, self._end = after or None, position
+            # The rows that were found are those of batches up to here; asked now, for reading them took its time.
+            self._after, self._end = after or None, self._durable()
         elif self._position < self._end:
             await self._read()
         else:

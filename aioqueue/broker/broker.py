@@ -438,7 +438,7 @@ class Broker:
             raise BackupFailed(reason="this broker keeps its jobs in memory only")
         if len(self._backups) >= BACKUPS_MAX:
             raise BackupFailed(reason=f"{BACKUPS_MAX} others are being made; wait for one of them")
-        backup = Backup(self._journal, self._archive, self.engine.journal_id, self.engine.position)
+        backup = Backup(self._journal, self._archive, self.engine.journal_id, lambda: self.engine.position)
         self._backups.add(backup)
         return backup
 

@@ -486,7 +486,7 @@ class Peer:
         try:
             if self.backup is None:
                 raise BackupFailed(reason="the connection that it was begun over was lost; begin it again")
-            data, last = await self.backup.part(message.part, self._broker.engine.position)
+            data, last = await self.backup.part(message.part)
         except (Refused, JournalError) as error:
             self.end_backup()
             self.send(t.refusal(message.request, error))

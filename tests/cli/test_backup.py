@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from aioqueue.cli.backing import BackupReport, _Copy, _verify
 from aioqueue.clock import SystemClock
 from aioqueue.journal.check import check_journal
 from aioqueue.journal.fresh import fresh_journal
-from aioqueue.protocol.backup import RecordReader
+from aioqueue.protocol.backup import BackupBatch, RecordReader
 from aioqueue.transport.address import SqliteAddress
 from tests.support.churn import churn
 from tests.support.commands import COMMAND, PATIENCE_SECONDS, SHOP, environment, run, serving, working
@@ -204,7 +205,7 @@ async def copied(backup: Backup, broker: Broker, path: Path) -> BackupReport:
     with fresh_journal(str(path)) as journal, fresh_archive(f"{path}-archive", journal.journal_id) as archive:
         copy = _Copy(str(path), journal, archive)
         while not last:
-            part, last = await backup.part(number, broker.engine.position)
+            part, last = await backup.part(number)
             for record in reader.feed(part):
                 copy.take(record)
             number += 1
@@ -213,6 +214,29 @@ async def copied(backup: Backup, broker: Broker, path: Path) -> BackupReport:
         report = copy.finish(SystemClock().now().wall_ms)
     await _verify(report, str(path))
     return report
+
+
+async def test_the_log_of_a_copy_tells_of_all_that_its_archive_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = open_broker(SqliteAddress(str(tmp_path / "jobs.db")), clock=SystemClock(), disk_reserve=0)
+    async with opening as broker:
+        archive = type(broker._archive)
+        read, positions = archive.copy, [0]
+
+        async def late(self: Any, after: bytes) -> Any:
+            # Jobs end while the rows are read.
+            await churn(broker, range(len(positions) * 10, len(positions) * 10 + 10))
+            positions.append(broker.engine.position)
+            return await read(self, after)
+
+        monkeypatch.setattr(archive, "copy", late)
+        backup = broker.begin_backup()
+        data, last = await backup.part(0)
+        assert last
+        batches = [record for record in RecordReader().feed(data) if isinstance(record, BackupBatch)]
+        broker.end_backup(backup)
+    assert batches[-1].position >= positions[-1] > 0
 
 
 async def test_a_log_that_is_cut_all_the_time_is_copied_from_where_it_began_when_the_copy_did(
