@@ -53,10 +53,10 @@ def decide_leases(state: State, now: Now, hand: Hand | None = None) -> Iterator[
     lease.
 
     Where suspects wait, jobs are given out one by one in the order of their turn, each to a session that may have it
-    (the cohort rule, see `suspects`), and at last the children of what runs to those that get nothing else (see
-    `families`). A suspect is never for ever behind the jobs that came after it: when it is the
-    turn of one that must run alone and no session is empty, the session with the fewest leases gets nothing more of
-    what stands behind it. So one session of a pool drains, and the others go on.
+    (the cohort rule, see `suspects`), and at last children to sessions that run their parents and get nothing else (see
+    `families`). A suspect is never for ever behind the jobs that came after it: when it is the turn of one that must
+    run alone and no session is empty, the session with the fewest leases gets nothing more of what stands behind it. So
+    one session of a pool drains, and the others go on.
     """
     again = True
     while again:

@@ -12,7 +12,7 @@ from aioqueue.protocol import messages as m
 from aioqueue.transport.address import TcpAddress
 from aioqueue.worker.heartbeat import Heartbeat
 from aioqueue.worker.pulse import Pulse
-from tests.support.fake_broker import FakeBroker
+from tests.support.fake_broker import FakeBroker, FakePeer
 
 SECRET = b"s" * 16
 BLOCK = Block(b"j" * 16, "shop.send", "shop.py:7 in send", 1_200)
@@ -160,24 +160,25 @@ async def test_a_death_is_told_again_when_nobody_answered(broker: FakeBroker, be
     assert await (await broker.welcome()).expect(m.WorkerDied) == m.WorkerDied("gone", 1)
 
 
-async def test_a_closed_connection_does_not_count_as_an_answer_to_a_death(broker: FakeBroker, beating: Beating) -> None:
-    heartbeat = beating()
+async def told_and_not_answered(broker: FakeBroker, heartbeat: Heartbeat) -> FakePeer:
+    """A connection over which the death of "gone" was told."""
     peer = await broker.welcome()
     await peer.expect(m.Beat)
     peer.mute = True
     heartbeat.died("gone")
     await peer.expect(m.WorkerDied)
+    return peer
+
+
+async def test_a_closed_connection_does_not_count_as_an_answer_to_a_death(broker: FakeBroker, beating: Beating) -> None:
+    peer = await told_and_not_answered(broker, beating())
     peer.close()
     assert await (await broker.welcome()).expect(m.WorkerDied) == m.WorkerDied("gone", 1)
 
 
 async def test_a_death_that_was_read_and_is_not_recorded_is_told_again(broker: FakeBroker, beating: Beating) -> None:
     heartbeat = beating()
-    peer = await broker.welcome()
-    await peer.expect(m.Beat)
-    peer.mute = True
-    heartbeat.died("gone")
-    await peer.expect(m.WorkerDied)
+    peer = await told_and_not_answered(broker, heartbeat)
     # That it lives proves nothing: it may be killed before the death is durable.
     peer.send(m.Pong())
     peer.abort()
