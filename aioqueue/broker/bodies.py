@@ -155,7 +155,7 @@ class Bodies:
         return 2 * len(self._ahead) < self._planned
 
     def plan(self, missing: Sequence[Job], upcoming: Iterator[Job]) -> Plan:
-        """What to fetch now: those that somebody waits for, then those that come next. `fetch` is to follow.
+        """What to fetch now: those that somebody waits for, then those that come next. `fetch` is to follow if any.
 
         What was fetched for an older plan and has no place in this one may be evicted from now on, so that what one
         line does not take is not held against another for ever.
@@ -183,7 +183,8 @@ class Bodies:
         self._planned = len(kept) + len(wanted)
         jobs = list(wanted.values())
         plan = Plan(jobs, [(job.home, job.place) for job in jobs])
-        self._reading.append(plan.wanted)
+        if plan.jobs:
+            self._reading.append(plan.wanted)
         return plan
 
     async def fetch(self, plan: Plan) -> None:

@@ -166,6 +166,15 @@ async def test_the_journal_may_not_be_trimmed_where_something_is_still_to_be_rea
     assert bodies.oldest_needed() is None
 
 
+async def test_a_plan_to_read_nothing_leaves_nothing_behind(shelf: Shelf) -> None:
+    bodies = bodies_of(shelf)
+    job = shelf.job(1, 3, b"here")
+    bodies.take({job.id: b"here"}, [])
+    await bodies.fetch(bodies.plan([job], none()))
+    assert not bodies.plan([job], none()).jobs
+    assert not bodies._reading
+
+
 # --- in a running broker ------------------------------------------------------------------------------------------
 
 

@@ -264,6 +264,10 @@ class Broker:
             plan = self._bodies.plan(missing, following)
             self._plan = plan if plan.jobs else None
 
+    def oldest_read(self) -> int | None:
+        """The lowest position that is being read, which must not be trimmed."""
+        return self._bodies.oldest_needed()
+
     def find(self, job_id: bytes) -> FinishedJob | None:
         """Overlay, then archive; a requeued job's row there is out of date."""
         here = self._overlay.get(job_id)

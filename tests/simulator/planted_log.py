@@ -100,6 +100,11 @@ def the_log_is_cut_before_the_base_is_durable(patch: pytest.MonkeyPatch) -> None
     patch.setattr(Retention, "act", act)
 
 
+@bug("I17", 70_280_639_094_759)
+def the_log_is_cut_where_arguments_are_being_read(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Retention, "is_read", lambda self: False)
+
+
 @bug("I17", 1_003)
 def carried_jobs_stand_behind_those_that_came_after_them(patch: pytest.MonkeyPatch) -> None:
     real = apply._heard_of

@@ -98,10 +98,15 @@ class Retention:
         return self._broker.archive.synced >= position
 
     def trim(self) -> None:
-        """What is behind a base whose record is durable goes."""
+        """What is behind a base whose record is durable goes, unless somebody reads there."""
         broker = self._broker
-        if broker.store.first < self.base():
+        if broker.store.first < self.base() and not self.is_read():
             run(broker.journal.trim(self.base()))
+
+    def is_read(self) -> bool:
+        """Whether arguments are read where they lay before they were carried."""
+        oldest = self._broker.oldest_read()
+        return oldest is not None and oldest < self.base()
 
     def base(self) -> int:
         return self._broker.base
