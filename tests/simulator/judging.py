@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+import os
+from collections.abc import Callable, Iterable
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import pytest
 
@@ -16,6 +18,10 @@ from tests.simulator.checker import Violation
 from tests.simulator.planted import Bug
 
 Outcome = TypeVar("Outcome")
+
+ROOT: Final = Path(__file__).parents[2]
+# What a world depends on, beside its seed.
+SOURCES: Final = ("aioqueue", "tests/simulator", "tests/support")
 
 
 def judge(simulate: Callable[[int], Outcome], seeds: Iterable[int], *, level: int) -> list[Outcome]:
@@ -30,13 +36,27 @@ def judge(simulate: Callable[[int], Outcome], seeds: Iterable[int], *, level: in
     return outcomes
 
 
-def random_seeds(seconds: float) -> Iterator[int]:
-    """New ones for so long, and one at least."""
-    first = seed = secrets.randbits(48)
-    end = time.monotonic() + seconds
-    while seed == first or time.monotonic() < end:
-        yield seed
-        seed += 1
+def new_worlds(usual: int) -> int:
+    """How many worlds nobody has seen before are played: `usual`, times `AIOQUEUE_SIM_WORLDS` if that is set."""
+    return max(1, round(usual * float(os.environ.get("AIOQUEUE_SIM_WORLDS", "1"))))
+
+
+def new_seeds(worlds: int, part: int = 0) -> range:
+    """Seeds that every change of the program makes new, and that are the same wherever the same program is tested.
+
+    So a change meets worlds that nobody chose, and a failure is there again for whoever looks into it.
+    """
+    first = _digest() + part * worlds
+    return range(first, first + worlds)
+
+
+@cache
+def _digest() -> int:
+    digest = blake2b(digest_size=6)
+    for folder in SOURCES:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return int.from_bytes(digest.digest(), "big")
 
 
 def assert_found(bug: Bug, simulate: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch) -> None:

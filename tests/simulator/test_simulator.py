@@ -1,18 +1,16 @@
-"""200 fixed worlds, and random ones for two thirds of `AIOQUEUE_SIM_SECONDS`."""
+"""200 fixed worlds, and 400 that are new with every change (times `AIOQUEUE_SIM_WORLDS`)."""
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from tests.simulator.judging import judge, random_seeds
+from tests.simulator.judging import judge, new_seeds, new_worlds
 from tests.simulator.retention import CUTTING_SEEDS
 from tests.simulator.world import simulate
 
 FIXED_SEEDS = 200
-# The rest is for the simulator of the whole program.
-SECONDS = float(os.environ.get("AIOQUEUE_SIM_SECONDS", "60")) * 2 / 3
+# Of each part.
+NEW_WORLDS = new_worlds(100)
 
 
 @pytest.mark.slow
@@ -35,9 +33,10 @@ def test_no_world_in_which_the_log_is_cut_breaks_a_promise(first: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(SECONDS * 2 + 120)
-def test_no_random_seed_breaks_a_promise() -> None:
-    outcomes = judge(simulate, random_seeds(SECONDS), level=1)
+@pytest.mark.timeout(120 + 3 * NEW_WORLDS)
+@pytest.mark.parametrize("part", range(4))
+def test_no_new_seed_breaks_a_promise(part: int) -> None:
+    outcomes = judge(simulate, new_seeds(NEW_WORLDS, part), level=1)
     assert sum(outcome.events for outcome in outcomes) > 0
 
 

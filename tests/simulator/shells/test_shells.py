@@ -1,19 +1,20 @@
-"""Fixed worlds of the whole program, and random ones for its part of `AIOQUEUE_SIM_SECONDS`."""
+"""Fixed worlds of the whole program, and 50 that are new with every change (times `AIOQUEUE_SIM_WORLDS`)."""
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from tests.simulator.judging import assert_found, judge, random_seeds
+from tests.simulator.judging import assert_found, judge, new_seeds, new_worlds
 from tests.simulator.planted import Bug
 from tests.simulator.retention import CUTTING_SEEDS
 from tests.simulator.shells.planted import BUGS
 from tests.simulator.shells.world import simulate
 
 FIXED_SEEDS = 30
-SECONDS = float(os.environ.get("AIOQUEUE_SIM_SECONDS", "60")) / 3
+# Of each part.
+NEW_WORLDS = new_worlds(25)
+# They broke a promise once: the last one since a child that inherits its parent's deadline may die of it.
+ONCE_BROKEN = (165_556_370_407_442,)
 
 
 @pytest.mark.slow
@@ -35,9 +36,16 @@ def test_no_world_whose_broker_cuts_its_log_breaks_a_promise() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(SECONDS * 2 + 120)
-def test_no_random_seed_breaks_a_promise_of_the_whole_program() -> None:
-    outcomes = judge(simulate, random_seeds(SECONDS), level=2)
+@pytest.mark.timeout(300)
+def test_no_seed_that_once_broke_a_promise_of_the_whole_program_does_so_again() -> None:
+    judge(simulate, ONCE_BROKEN, level=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120 + 10 * NEW_WORLDS)
+@pytest.mark.parametrize("part", range(2))
+def test_no_new_seed_breaks_a_promise_of_the_whole_program(part: int) -> None:
+    outcomes = judge(simulate, new_seeds(NEW_WORLDS, part), level=2)
     assert sum(outcome.steps for outcome in outcomes) > 0
 
 

@@ -63,8 +63,9 @@ class Plan(NamedTuple):
 
     @property
     def may_fail(self) -> bool:
-        # One that fails dies where its next attempt would come after its deadline.
-        return self.failures >= self.attempts or self.timeout or (self.failures > 0 and self.deadline_ms > 0)
+        # One that fails dies where its next attempt would come after its deadline, or its parent's.
+        may_be_late = self.deadline_ms > 0 or self.inherits
+        return self.failures >= self.attempts or self.timeout or (self.failures > 0 and may_be_late)
 
 
 class Witness(Checker):
