@@ -31,8 +31,9 @@ def stage_bulk(state: State, command: c.StageBulk, now: Now, bodies: BodyArea) -
     parts, first = (0, 0) if bulk is None else (bulk.staged, bulk.total)
     if command.part > parts:
         raise BulkUnknown(bulk=command.bulk.hex())
+    heard = e.BulkHeard(command.bulk, now.mono_ms)
     if command.part < parts:
-        return Decision([], parts)
+        return Decision([(heard, None)], parts)
     _check_new(state, command.items)
     events: list[tuple[e.Event, bytes | None]] = []
     orphans: list[tuple[e.Event, bytes | None]] = []
@@ -49,7 +50,7 @@ def stage_bulk(state: State, command: c.StageBulk, now: Now, bodies: BodyArea) -
         if terms is not None and is_orphan(state, terms, item.spec.namespace):
             orphans.append((e.JobCancelled(item.id, PARENT_OVER), None))
     staged = e.BulkStaged(command.bulk, command.namespace, parts, b"".join(item.id for item in command.items), first)
-    return Decision([*events, (staged, None), *orphans, (e.BulkHeard(command.bulk, now.mono_ms), None)], parts + 1)
+    return Decision([*events, (staged, None), *orphans, (heard, None)], parts + 1)
 
 
 def _check_begins(state: State, command: c.StageBulk) -> None:

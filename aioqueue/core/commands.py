@@ -299,7 +299,7 @@ class MoveBase(Struct, gc=False):
 
 
 class SkipTime(Struct, gc=False):
-    """The partition itself was late by `gap_ms` (stopped, suspended, stalled): no session is to blame for it."""
+    """The partition itself was late by `gap_ms` (stopped, suspended, stalled): no session and no bulk is to blame."""
 
     gap_ms: int
 

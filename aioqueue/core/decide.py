@@ -385,13 +385,12 @@ def _move_base(state: State, command: c.MoveBase, now: Now, bodies: BodyArea) ->
 
 
 def _skip_time(state: State, command: c.SkipTime, now: Now, bodies: BodyArea) -> Decision:
-    return Decision(
-        [
-            (e.SessionHeard(session.number, min(session.link.heard_ms + command.gap_ms, now.mono_ms)), None)
-            for session in state.sessions.values()
-        ],
-        None,
-    )
+    def later(heard_ms: int) -> int:
+        return min(heard_ms + command.gap_ms, now.mono_ms)
+
+    sessions = [(e.SessionHeard(each.number, later(each.link.heard_ms)), None) for each in state.sessions.values()]
+    bulks = [(e.BulkHeard(each.id, later(each.heard_ms)), None) for each in state.bulks.values()]
+    return Decision([*sessions, *bulks], None)
 
 
 def _limit_admission(state: State, command: c.LimitAdmission, now: Now, bodies: BodyArea) -> Decision:

@@ -160,6 +160,28 @@ def test_a_bulk_of_which_nothing_is_heard_for_long_is_cancelled_and_a_restart_gi
     assert scene.partition.next_due(scene.clock.now()) is None
 
 
+def test_a_part_that_is_said_again_is_heard_of_its_bulk(scene: Scene) -> None:
+    stage(scene, 0, new_job(1))
+    scene.pass_ms(BULK_OPEN_MS - 1)
+    assert stage(scene, 0, new_job(1)) == 1
+    scene.pass_ms(BULK_OPEN_MS - 1)
+    settle_down(scene)
+    assert states(scene, 1) == [JobState.BLOCKED]
+
+
+def test_a_bulk_is_open_longer_by_the_time_in_which_the_broker_stood_still(scene: Scene) -> None:
+    stage(scene, 0, new_job(1))
+    scene.pass_ms(1_000)
+    scene.clock.advance(BULK_OPEN_MS)
+    scene.step(c.SkipTime(BULK_OPEN_MS))
+    scene.pass_ms(BULK_OPEN_MS - 1_001)
+    settle_down(scene)
+    assert states(scene, 1) == [JobState.BLOCKED]
+    scene.pass_ms(1_000)
+    settle_down(scene)
+    assert states(scene, 1) == [None]
+
+
 def test_a_delayed_job_of_a_bulk_is_due_as_if_it_had_been_submitted_when_it_was_staged(scene: Scene) -> None:
     scene.worker(slots=5)
     stage(scene, 0, new_job(1, delay_ms=1_000), new_job(2, delay_ms=5_000))

@@ -11,6 +11,8 @@ from tests.simulator.world import simulate
 FIXED_SEEDS = 200
 # Of each part.
 NEW_WORLDS = new_worlds(100)
+# They broke a promise once: a bulk was given up though a part of it had just been said again.
+ONCE_BROKEN = (42_283_884_873_046,)
 
 
 @pytest.mark.slow
@@ -30,6 +32,12 @@ def test_no_fixed_seed_breaks_a_promise(first: int) -> None:
 def test_no_world_in_which_the_log_is_cut_breaks_a_promise(first: int) -> None:
     outcomes = judge(simulate, range(first, first + 20, 2), level=1)
     assert sum(outcome.events for outcome in outcomes) > 5_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_no_seed_that_once_broke_a_promise_does_so_again() -> None:
+    judge(simulate, ONCE_BROKEN, level=1)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from tests.simulator.shells.world import simulate
 FIXED_SEEDS = 30
 # Of each part.
 NEW_WORLDS = new_worlds(25)
-# They broke a promise once: the last one since a child that inherits its parent's deadline may die of it.
+# They broke a promise once: a child that inherits its parent's deadline may die of it.
 ONCE_BROKEN = (165_556_370_407_442,)
 
 
