@@ -517,7 +517,8 @@ class Broker:
 
     def _view(self) -> m.StatisticsUpdate:
         engine = self.engine
-        return m.StatisticsUpdate(self._statistician.view(self.clock.now(), engine.position, engine.span.log_bytes))
+        now, log_bytes = self.clock.now(), engine.span.log_bytes
+        return m.StatisticsUpdate(self._statistician.view(now, engine.position, log_bytes, engine.steps_ns))
 
     async def _tell_watchers(self) -> None:
         while True:

@@ -12,6 +12,7 @@ any more. What was asked is neither done nor refused: who asked is told by the e
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -21,7 +22,7 @@ from aioqueue.broker.lookup import ids_of, tell
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.span import LogSpan
 from aioqueue.broker.standstill import Standstill
-from aioqueue.clock import Clock, Now
+from aioqueue.clock import Clock, Now, cpu_ns
 from aioqueue.core import commands as c
 from aioqueue.core.effects import Effect
 from aioqueue.core.leasing import upcoming
@@ -37,6 +38,8 @@ APPEND_PATIENCE_MS: Final = 30_000
 APPEND_AGAIN_SECONDS: Final = 0.05
 TAKEN_MAX: Final = 2 * BATCH_EVENTS_TARGET
 _SIGNS_A_HEARTBEAT: Final = 4
+# What is told of steps is of the latest: enough of them for one in a hundred to mean something.
+_STEPS_KEPT: Final = 1_000
 
 
 class Outlet(Protocol):
@@ -85,6 +88,8 @@ class Engine:
         self._fetched = False
         self.failure: JournalError | None = None
         self.span = LogSpan()
+        # What the latest batches cost until they could be appended, in nanoseconds of processor time.
+        self.steps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)
         # Longer than a heartbeat means that this process was stopped or suspended, or that storage is slow.
         self._late_ms_max = partition.session_ttl_ms // HEARTBEATS_A_TTL
         self._standstill = Standstill(clock, self._late_ms_max // _SIGNS_A_HEARTBEAT)
@@ -182,6 +187,7 @@ class Engine:
 
     async def _batch(self, now: Now) -> tuple[int, bool]:
         """One batch, from the line to the replies; how many commands it took, and whether more is to do at once."""
+        began_ns = cpu_ns()
         asked = self._take()
         commands = [entry[0] for entry in asked if type(entry[0]) is not Query]
         if self._fetched:
@@ -215,8 +221,11 @@ class Engine:
             if line.reads:
                 line.tell_decided()
         self._moved.set()
+        data = b""
         if step.events:
             data = self._chain.encode(now.wall_ms, encode_events(step.events), step.bodies)
+        self.steps_ns.append(cpu_ns() - began_ns)
+        if data:
             self.position = await self._append(data)
             self.span.add(self.position, len(data))
         self._overlay.release(self.position)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from heapq import nlargest
 from typing import Final
 
@@ -75,8 +75,8 @@ class Statistician:
         blocked = self._beats.blocked(job.session, now.mono_ms)
         return blocked if blocked is not None and blocked.job == job.id else None
 
-    def view(self, now: Now, position: int, log_bytes: int) -> Statistics:
-        """The whole broker at this moment."""
+    def view(self, now: Now, position: int, log_bytes: int, steps_ns: Collection[int]) -> Statistics:
+        """The whole broker at this moment; `steps_ns` is what the engine's latest steps cost."""
         state = self._state
         workers = [session for session in state.sessions.values() if session.link.slots or session.leases]
         running = sorted(
@@ -123,6 +123,7 @@ class Statistician:
             workers_left_out=max(0, len(workers) - WORKERS_SHOWN),
             base=state.base,
             log_bytes=log_bytes,
+            step_us_p99=_of_a_hundred(99, steps_ns) // 1_000,
         )  # fmt: skip
         return fitted(view)
 
@@ -133,6 +134,11 @@ class Statistician:
         if disk is None:
             return used
         return replace(used, disk_free=disk.free, disk_needed=disk.needed, disk_low=disk.low is not None)
+
+
+def _of_a_hundred(place: int, values: Collection[int]) -> int:
+    """So many of a hundred are no larger; 0 of none."""
+    return sorted(values)[(len(values) - 1) * place // 100] if values else 0
 
 
 def fitted(view: Statistics, bytes_max: int = STATISTICS_BYTES_MAX) -> Statistics:

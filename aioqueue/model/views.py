@@ -201,6 +201,7 @@ class Statistics(msgspec.Struct, frozen=True, array_like=True):
     Where there are too many queues or workers to tell of all, the busiest queues are told of, and how many of both were
     left out. `idle_found` is how often a worker was found idle beside work that it might have had, since the broker's
     start: more than 0 is a defect of the broker. The journal's log goes from position `base` on, and has `log_bytes`.
+    Of the latest thousand steps of the broker's engine 99 in 100 took no more than `step_us_p99` of the processor.
     """
 
     at_ms: int
@@ -217,3 +218,4 @@ class Statistics(msgspec.Struct, frozen=True, array_like=True):
     workers_left_out: int = 0
     base: int = 0
     log_bytes: int = 0
+    step_us_p99: int = 0

@@ -73,3 +73,13 @@ async def test_how_full_the_broker_is_and_what_stops_are_told(house: House) -> N
     assert view.admission == AdmissionStatistics(2, len(job.args) + len(other.args), 10, 1_000)
     [lane] = view.queues
     assert (lane.ready, lane.running, lane.stopping) == (1, 1, 1)
+
+
+async def test_what_the_steps_of_the_engine_cost_is_told(house: House) -> None:
+    async with running(house) as at:
+        client = await at.peer()
+        await client.submit(item())
+        seconds = (await seen(at)).statistics.step_us_p99 / 1e6
+        steps = at.broker.engine.steps_ns
+
+    assert 0 < seconds <= max(steps) / 1e9

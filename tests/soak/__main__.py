@@ -182,6 +182,7 @@ class Soak:
             seen["position"] = self._statistics.position
             seen["base"] = self._statistics.base
             seen["log_bytes"] = self._statistics.log_bytes
+            seen["step_us_p99"] = self._statistics.step_us_p99
             seen["living"] = self._statistics.admission.jobs
             seen["living_bytes"] = self._statistics.admission.size
         return Sample(**seen)

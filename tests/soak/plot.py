@@ -17,7 +17,11 @@ _PICTURES: Final = (
     ("disk, MiB", ("disk", "archive", "journal", "wal"), False),
     ("open files", ("broker_fds", "worker_fds"), False),
     ("jobs that live", ("living",), False),
-    ("latency, ms", ("round_trip_p50_ms", "round_trip_p99_ms", "submit_p50_ms", "submit_p99_ms"), True),
+    (
+        "latency, ms",
+        ("round_trip_p50_ms", "round_trip_p99_ms", "submit_p50_ms", "submit_p99_ms", "step_us_p99"),
+        True,
+    ),
     ("jobs a second", ("jobs_a_second",), False),
 )
 

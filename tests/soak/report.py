@@ -30,6 +30,7 @@ class Sample(msgspec.Struct, frozen=True):
     position: int | None = None
     base: int | None = None
     log_bytes: int | None = None
+    step_us_p99: int | None = None
     living: int | None = None
     living_bytes: int | None = None
     submit_p50_ms: float | None = None
@@ -66,6 +67,7 @@ METRICS: Final = (
     Metric("disk", "all files", "MiB", 1 / MIB, rise_max=20),
     Metric("living", "jobs that live", "", rise_max=1_000),
     Metric("living_bytes", "their arguments", "MiB", 1 / MIB),
+    Metric("step_us_p99", "the engine's step, p99, processor time", "ms", 1 / 1_000),
     Metric("submit_p50_ms", "submit, p50", "ms"),
     Metric("submit_p99_ms", "submit, p99", "ms"),
     Metric("round_trip_p50_ms", "round trip, p50", "ms"),

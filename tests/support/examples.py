@@ -59,7 +59,7 @@ STATISTICS: Final = Statistics(
     [WorkerStatistics(4, "worker-1", ["mail"], 100, 1, True, 20, 3, BLOCK, 2, 1)],
     [RunningJob(JOB, "app.send", "mail", "worker-1", 1, 15, BLOCK)],
     [RecentFailure(OTHER, "app.send", "mail", 1_700_000_000_000, "ValueError", "no", True)],
-    1, AdmissionStatistics(6, 900, 1_000, 100_000, 5_000_000, 4_000_000, False), 3, 4, 40, 9_000,
+    1, AdmissionStatistics(6, 900, 1_000, 100_000, 5_000_000, 4_000_000, False), 3, 4, 40, 9_000, 1_500,
 )  # fmt: skip
 
 EXAMPLES: Final[tuple[m.Message, ...]] = (
