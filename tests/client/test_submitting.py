@@ -229,9 +229,10 @@ async def test_what_timed_out_makes_room_for_what_waits(session_of: Opened) -> N
         await peer.expect(m.Submit)
     await asyncio.gather(*futures, return_exceptions=True)
     (late,) = add(session, item(9, bytes(size)))
-    submit = await peer.accept_submit()
-    assert submit.items[0].job[-1] == 9
-    await late
+    # It leaves at once, or never. Whether it is answered in time is up to the machine.
+    assert (await peer.expect(m.Submit)).items[0].job[-1] == 9
+    await asyncio.wait([late])
+    assert isinstance(late.exception(), OutcomeUnknown)
 
 
 async def test_an_atomic_submit_is_one_frame_and_has_one_answer(session_of: Opened) -> None:

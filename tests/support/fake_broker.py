@@ -14,7 +14,9 @@ from aioqueue.protocol.frames import FrameReader
 Kind = TypeVar("Kind")
 
 JOURNAL = b"fake-journal-id!"
-TTL_MS = 10_000
+# Nobody reads a connection, and answers its pings, but in the moments in which a test looks at it: no silence of those
+# between may be taken for a death.
+TTL_MS = 600_000
 
 
 class FakePeer:

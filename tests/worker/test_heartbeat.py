@@ -45,10 +45,14 @@ async def test_it_says_the_session_s_secret_and_its_role(broker: FakeBroker, bea
     assert (hello.role, hello.secret, hello.namespace, hello.name) == (m.Role.HEARTBEAT, SECRET, "shop", "left-hand")
 
 
-async def test_it_beats_again_and_again_with_the_loop_s_lag(broker: FakeBroker, beating: Beating) -> None:
+async def test_it_beats_again_and_again_with_the_loop_s_lag(
+    broker: FakeBroker, beating: Beating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Often, and yet it takes seconds of silence to make it leave.
+    monkeypatch.setattr("aioqueue.worker.heartbeat.HEARTBEATS_A_TTL", 1_000)
     heartbeat = beating()
     heartbeat.feel(Pulse(17))
-    peer = await broker.welcome(ttl_ms=30)
+    peer = await broker.welcome(ttl_ms=10_000)
     for _ in range(5):
         assert await peer.expect(m.Beat) == m.Beat(17)
 

@@ -68,23 +68,28 @@ class Running:
         self._greeting = asyncio.create_task(self._greet())
 
     async def _greet(self) -> None:
-        """Welcome every connection; a child is here when its worker, its queue's client and its heartbeat are."""
-        clients = 0
+        """Welcome every connection."""
         while True:
             peer = await self._broker.accept()
-            hello = await peer.welcome()
-            if hello.role is m.Role.CLIENT:
-                clients += 1
-                continue
-            child = self.children.setdefault(hello.secret, Connections())
-            if hello.role is m.Role.WORKER:
-                child.capacity = await peer.expect(m.Capacity)
-                child.worker, child.name = peer, hello.name
-            else:
-                await peer.expect(m.Beat)
-                child.beats = peer
-            if child.complete:
-                self._ready.put_nowait(child)
+            # Of a child that was killed, its own have ended before they are welcomed.
+            with contextlib.suppress(EOFError, ConnectionError):
+                await self._welcome(peer)
+
+    async def _welcome(self, peer: FakePeer) -> None:
+        """A child is here when its worker and its heartbeat are; its queue has a client of its own."""
+        hello = await peer.welcome()
+        if hello.role is m.Role.CLIENT:
+            return
+        child = self.children.setdefault(hello.secret, Connections())
+        before = child.complete
+        if hello.role is m.Role.WORKER:
+            child.capacity = await peer.expect(m.Capacity)
+            child.worker, child.name = peer, hello.name
+        elif isinstance(await peer.read(), m.Beat):
+            # And not the news of a death.
+            child.beats = peer
+        if child.complete and not before:
+            self._ready.put_nowait(child)
 
     async def child(self) -> Connections:
         """The next child that is at work."""

@@ -1,4 +1,7 @@
-"""A watchdog and event loops that really stand still."""
+"""A watchdog and event loops that really stand still.
+
+How long they do is what a test says: for a watchdog, a process that gets no turn looks like a loop that is blocked.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,20 @@ from aioqueue.worker.pulse import Pulse
 from aioqueue.worker.watchdog import Watchdog
 
 BLOCKED_MS = 40
+NS_A_MS = 1_000_000
 RUN = m.DeliverItem(b"j" * 16, 1, 1, "shop.send", b"")
 HERE = r"tests/worker/test_watchdog\.py:\d+ in "
 
 
 def runs(run_of: Callable[[asyncio.Task[Any]], m.DeliverItem | None] = lambda task: None) -> Any:
     return SimpleNamespace(run_of=run_of, deaf=2)
+
+
+class Time:
+    """The watchdog's clock, which goes only while a loop is held up on purpose."""
+
+    def __init__(self) -> None:
+        self.now_ns = 1_000 * NS_A_MS
 
 
 class Told:
@@ -59,6 +70,13 @@ def told(caplog: pytest.LogCaptureFixture) -> Told:
 
 
 @pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    time = Time()
+    monkeypatch.setattr("aioqueue.worker.watchdog.mono_ns", lambda: time.now_ns)
+    return time
+
+
+@pytest.fixture
 def watching(told: Told) -> Iterator[Callable[..., Watchdog]]:
     made: list[Watchdog] = []
 
@@ -72,17 +90,17 @@ def watching(told: Told) -> Iterator[Callable[..., Watchdog]]:
         watchdog.stop()
 
 
-def spin(until: threading.Event) -> None:
+def spin(until: threading.Event, time: Time) -> None:
     while not until.is_set():
-        pass
+        time.now_ns += NS_A_MS
 
 
 async def test_a_task_that_blocks_is_named_with_its_job_file_and_line_while_it_does(
-    told: Told, watching: Callable[..., Watchdog]
+    told: Told, time: Time, watching: Callable[..., Watchdog]
 ) -> None:
     here = asyncio.current_task()
     watching(lambda task: RUN if task is here else None)
-    spin(told.blocked)
+    spin(told.blocked, time)
     block = told.blocks[0].blocked
     assert block is not None
     assert (block.job, block.task) == (RUN.job, "shop.send")
@@ -96,12 +114,12 @@ async def test_a_task_that_blocks_is_named_with_its_job_file_and_line_while_it_d
 
 
 async def test_a_block_is_logged_once_and_its_end_with_its_length(
-    told: Told, watching: Callable[..., Watchdog]
+    told: Told, time: Time, watching: Callable[..., Watchdog]
 ) -> None:
     here = asyncio.current_task()
     watching(lambda task: RUN if task is here else None)
     while len(told.blocks) < 5:
-        pass
+        time.now_ns += NS_A_MS
     assert len(told.lines) == 1
     over = await told.line("runs again")
     assert re.fullmatch(
@@ -113,20 +131,24 @@ async def test_a_block_is_logged_once_and_its_end_with_its_length(
     )
 
 
-async def test_a_second_block_is_logged_like_the_first(told: Told, watching: Callable[..., Watchdog]) -> None:
+async def test_a_second_block_is_logged_like_the_first(
+    told: Told, time: Time, watching: Callable[..., Watchdog]
+) -> None:
     watching()
     for count in (1, 2):
         told.blocked.clear()
-        spin(told.blocked)
+        spin(told.blocked, time)
         await told.line("runs again", count)
     assert ["stood still" in line for line in told.lines] == [True, False, True, False]
 
 
-async def test_a_task_of_the_app_itself_is_named_by_its_own_name(told: Told, watching: Callable[..., Watchdog]) -> None:
+async def test_a_task_of_the_app_itself_is_named_by_its_own_name(
+    told: Told, time: Time, watching: Callable[..., Watchdog]
+) -> None:
     watching()
 
     async def compute() -> None:
-        spin(told.blocked)
+        spin(told.blocked, time)
 
     await asyncio.create_task(compute(), name="nightly")
     assert "the asyncio task 'nightly' blocks it" in told.lines[0]
@@ -134,9 +156,9 @@ async def test_a_task_of_the_app_itself_is_named_by_its_own_name(told: Told, wat
     assert (told.blocks[0].blocked.job, told.blocks[0].blocked.task) == (b"", "")
 
 
-async def test_a_callback_that_blocks_is_found_too(told: Told, watching: Callable[..., Watchdog]) -> None:
+async def test_a_callback_that_blocks_is_found_too(told: Told, time: Time, watching: Callable[..., Watchdog]) -> None:
     watching()
-    asyncio.get_running_loop().call_soon(spin, told.blocked)
+    asyncio.get_running_loop().call_soon(spin, told.blocked, time)
     line = await told.line("stood still")
     assert re.search(HERE + "spin", line)
     assert ": a callback blocks it" in line
@@ -188,7 +210,7 @@ async def test_a_watchdog_that_was_stopped_leaves_no_thread(watching: Callable[.
     assert not thread.is_alive()
 
 
-def test_a_loop_that_was_closed_under_its_watchdog_ends_the_thread(told: Told) -> None:
+def test_a_loop_that_was_closed_under_its_watchdog_ends_the_thread(told: Told, time: Time) -> None:
     before = set(threading.enumerate())
     loop = asyncio.new_event_loop()
     watchdog = Watchdog(runs(), told.take, blocked_ms=BLOCKED_MS)
