@@ -66,6 +66,8 @@ class Watch:
             broker is not None
             and world.broker.serves
             and not broker.engine.partition.state.jobs
+            # An append that began in the storm may end its broker yet.
+            and not world.disk.appending
             and all(client.task.done() for client in world.clients)
             and not any(worker.process.over or worker.process.runs for worker in world.workers)
         )

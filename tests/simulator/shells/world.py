@@ -132,7 +132,6 @@ class World:
     async def _farewell(self, watch: Watch) -> None:
         """All leave in good order, and nothing is left behind."""
         self._leaving = True
-        await watch.until(lambda: not self.disk.appending, 5_000, "the journal does not rest")
         self._compare()
         for worker in self.workers:
             worker.process.main.call(worker.process.worker.stop)
