@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from itertools import count
+from itertools import count, islice
 from typing import Final, NamedTuple
 
 from msgspec import structs
@@ -25,17 +25,36 @@ from aioqueue.model.bodies import unpack_failure
 from aioqueue.model.states import TERMINAL, JobState
 from aioqueue.model.views import JobInfo, Run
 
-# A page's cursor says where it stopped: among the living, by the list that is held, the place in it and the last job's
-# submit and id; or in the archive, by the archive's own cursor.
+# A page's cursor says where it stopped: among the living, by a spot; or in the archive, by the archive's own cursor.
 _LIVING: Final = b"L"
 _ARCHIVED: Final = b"A"
-_PLACE: Final = struct.Struct(f">QQq{JOB_ID_BYTES}s")
-# Lists of living jobs that are held for who pages through them: 8 bytes a job each.
+_SPOT: Final = struct.Struct(f">QQq{JOB_ID_BYTES}s")
+# Stretches of the living that are held for who pages through them, and how many ids each has, 8 bytes apiece: it takes
+# 2 ms to make one, and less than 10 to get there among a million.
 _HELD_MAX: Final = 4
+_STRETCH_JOBS: Final = 100_000
 # Living jobs of one page whose errors are looked up: each is a question to the archive.
 _ERRORS_LOOKED_MAX: Final = 50
 # Of a page, for runs: the oldest of a job with very many are left out.
 _RUNS_BYTES: Final = 1 * MIB
+
+
+class _Spot(NamedTuple):
+    """Where a page of the living stopped: in the stretch of this number, if it is held, at the last job that was seen,
+    and above so many others. These may be fewer by now, and never more.
+    """
+
+    number: int
+    place: int
+    submitted_ms: int
+    id: bytes
+
+
+class _Stretch(NamedTuple):
+    """Ids of living jobs in the order of their submits; `lowest` is how many jobs stood below the first."""
+
+    lowest: int
+    ids: list[bytes]
 
 
 class LivingPage(NamedTuple):
@@ -56,19 +75,20 @@ class Page(NamedTuple):
 class Listings:
     """The living jobs of one partition, in pages.
 
-    A dict cannot be entered in its middle. So whoever wants a second page gets a list of the ids as they are then,
-    which is held for the pages behind it; the jobs themselves are looked at when their turn comes. A list that was
-    dropped for another is made anew, and entered where the cursor says.
+    A dict cannot be entered in its middle, but by passing over what stands before it, from the nearer end. So whoever
+    wants a second page gets a stretch of the ids as they are then, which is held for the pages behind it; the jobs
+    themselves are looked at when their turn comes. A stretch that was passed, or dropped for another, is followed by
+    one that is made anew, and entered where the cursor says.
     """
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._held: dict[int, list[bytes]] = {}
+        self._held: dict[int, _Stretch] = {}
         self._numbers = count(1)
 
     def page(self, where: JobFilter, limit: int, after: bytes) -> LivingPage:
         """Living jobs, newest submit first. Where the last job of a page ends before the next one is asked for, and the
-        list is not held any more, those that were submitted in the same millisecond may be seen twice.
+        stretch behind it is not held, those that were submitted in the same millisecond may be seen twice.
 
         Raises `BadOption` for a cursor that no page gave.
         """
@@ -78,14 +98,17 @@ class Listings:
             job = self._state.jobs.get(where.ids[0])
             return LivingPage([self._info(job)] if job is not None and _matches(where, job) else [], b"")
         if not after:
-            jobs = reversed(self._state.jobs.values())
-            return self._collect(where, limit, jobs, 0, len(self._state.jobs))
-        number, ids, end = self._enter(after)
-        known = self._state.jobs
-        living = (known.get(ids[index]) for index in range(end - 1, -1, -1))
-        return self._collect(where, limit, living, number, end)
+            everything = reversed(self._state.jobs.values())
+            return self._collect(where, limit, everything, 0, len(self._state.jobs), _Spot(0, 0, 0, b""))
+        number, stretch, spot = self._enter(after)
+        known, lowest = self._state.jobs, stretch.lowest
+        living = (known.get(stretch.ids[place - lowest]) for place in range(spot.place - 1, lowest - 1, -1))
+        return self._collect(where, limit, living, lowest, spot.place, spot._replace(number=number))
 
-    def _collect(self, where: JobFilter, limit: int, jobs: Iterable[Job | None], number: int, end: int) -> LivingPage:
+    def _collect(
+        self, where: JobFilter, limit: int, jobs: Iterable[Job | None], lowest: int, place: int, spot: _Spot
+    ) -> LivingPage:
+        """A page of these jobs, which stand from `place` down to `lowest`, behind `spot`."""
         found: list[JobInfo] = []
         wanted = min(limit, _ERRORS_LOOKED_MAX) if where.error else limit
         last: Job | None = None
@@ -94,29 +117,39 @@ class Listings:
                 last = job
                 if _matches(where, job):
                     found.append(self._info(job))
-            if (len(found) == wanted or looked >= PAGE_LIVING_LOOKED_MAX) and last is not None:
-                place = _PLACE.pack(number, end - looked, last.submitted_ms, last.id)
-                return LivingPage(found, _LIVING + place)
-        self._held.pop(number, None)
-        return LivingPage(found, b"")
+            if len(found) == wanted or looked >= PAGE_LIVING_LOOKED_MAX:
+                return LivingPage(found, _cursor(spot, place - looked, last))
+        self._held.pop(spot.number, None)
+        return LivingPage(found, _cursor(spot, lowest, last) if lowest else b"")
 
-    def _enter(self, after: bytes) -> tuple[int, list[bytes], int]:
-        """The list that a cursor goes on in: its number, the ids, and the place behind the next one."""
-        if after[:1] != _LIVING or len(after) != 1 + _PLACE.size:
+    def _enter(self, after: bytes) -> tuple[int, _Stretch, _Spot]:
+        """The stretch that a cursor goes on in, its number, and the spot there."""
+        if after[:1] != _LIVING or len(after) != 1 + _SPOT.size:
             raise BadOption(option="after", value=after.hex(), reason="it is no cursor of an earlier page")
-        number, end, submitted_ms, job_id = _PLACE.unpack_from(after, 1)
-        ids = self._held.pop(number, None)
-        if ids is None or end > len(ids):
-            number, ids = next(self._numbers), list(self._state.jobs)
-            end = self._place_of(ids, submitted_ms, job_id)
+        spot = _Spot(*_SPOT.unpack_from(after, 1))
+        number, stretch = spot.number, self._held.pop(spot.number, None)
+        if stretch is None or not stretch.lowest < spot.place <= stretch.lowest + len(stretch.ids):
+            number, stretch = next(self._numbers), self._stretch_at(spot.place)
+            spot = spot._replace(place=min(spot.place, stretch.lowest + self._place_in(stretch, spot)))
             if len(self._held) >= _HELD_MAX:
                 del self._held[next(iter(self._held))]
-        self._held[number] = ids
-        return number, ids, end
+        self._held[number] = stretch
+        return number, stretch, spot
 
-    def _place_of(self, ids: list[bytes], submitted_ms: int, job_id: bytes) -> int:
-        """Where a job stands, or would. Not by sequence: a job takes a new one when it is tried again."""
+    def _stretch_at(self, place: int) -> _Stretch:
+        """The ids up to this place: no job that stood there has moved further up since it was told."""
         jobs = self._state.jobs
+        end = min(place + 1, len(jobs))
+        lowest = max(0, end - _STRETCH_JOBS)
+        if end <= len(jobs) // 2:
+            return _Stretch(lowest, list(islice(jobs, lowest, end)))
+        ids = list(islice(reversed(jobs), len(jobs) - end, len(jobs) - lowest))
+        ids.reverse()
+        return _Stretch(lowest, ids)
+
+    def _place_in(self, stretch: _Stretch, spot: _Spot) -> int:
+        """Where in a stretch its job stands, or would. Not by sequence: a job that is tried again takes a new one."""
+        jobs, ids, submitted_ms, job_id = self._state.jobs, stretch.ids, spot.submitted_ms, spot.id
 
         def submit_of(other: bytes) -> int:
             return jobs[other].submitted_ms
@@ -129,8 +162,8 @@ class Listings:
         try:
             return ids.index(job_id, first, end)
         except ValueError:
-            # The clock was set back meanwhile, so the submits are not in its order.
-            return ids.index(job_id)
+            # The clock was set back meanwhile, so the submits are not in its order; or it stands below all of these.
+            return ids.index(job_id) if job_id in ids else 0 if stretch.lowest else end
 
     def _may_hold(self, where: JobFilter) -> bool:
         """Whether any living job is in one of these queues and states; if not, a million others need no look."""
@@ -143,6 +176,12 @@ class Listings:
     def _info(self, job: Job) -> JobInfo:
         session = self._state.sessions.get(job.session)
         return t.info_of_living(job, session.name if session is not None else "", [])
+
+
+def _cursor(spot: _Spot, place: int, last: Job | None) -> bytes:
+    """Behind the job that was seen last, or behind the spot itself where none was that lives."""
+    seen = (spot.submitted_ms, spot.id) if last is None else (last.submitted_ms, last.id)
+    return _LIVING + _SPOT.pack(spot.number, place, *seen)
 
 
 def _matches(where: JobFilter, job: Job) -> bool:

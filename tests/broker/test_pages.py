@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -121,6 +122,40 @@ def test_a_job_of_a_held_list_that_has_ended_since_is_passed_over(scene: Scene) 
     _, after = listings.page(ANY, 1, after)
     scene.ask(c.CancelJob(job_id(2), NAMESPACE))
     assert [info.id for info in listings.page(ANY, 1, after).jobs] == ids(1)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_list_of_many_stretches_tells_once_of_each_job_that_lives_all_the_while(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr("aioqueue.broker.pages._STRETCH_JOBS", 5)
+    chance = random.Random(seed)
+    scene, numbers = Scene(), iter(range(1, 1_000))
+
+    def submit(count: int) -> set[bytes]:
+        jobs = [new_job(next(numbers)) for _ in range(count)]
+        for job in jobs:
+            scene.submit(job)
+            scene.clock.advance(1)
+        return {job.id for job in jobs}
+
+    staying = submit(30)
+    listings = Listings(scene.partition.state)
+    found, after = listings.page(ANY, 3, b"")
+    while after:
+        for job in chance.sample(sorted(scene.partition.state.jobs), min(3, len(staying))):
+            scene.ask(c.CancelJob(job, NAMESPACE))
+            staying.discard(job)
+            if chance.random() < 0.3:
+                scene.ask(c.RequeueJob(job, NAMESPACE))
+        submit(chance.randrange(3))
+        if chance.random() < 0.2:
+            listings = Listings(scene.partition.state)
+        jobs, after = listings.page(ANY, chance.choice([1, 3, 10]), after)
+        found += jobs
+    told = [info.id for info in found]
+    assert len(told) == len(set(told))
+    assert staying <= set(told)
 
 
 @pytest.mark.parametrize(
