@@ -16,6 +16,7 @@ from aioqueue.core.records import decode_events
 from aioqueue.errors import HistoryLost, JournalDamaged
 from aioqueue.journal.base import Journal
 from aioqueue.journal.batch import HEADER_BYTES, BatchKind
+from aioqueue.model.sizes import count_text
 
 log = logging.getLogger(__name__)
 
@@ -57,18 +58,19 @@ class _Progress:
         if now_ms - self._told_ms >= TELL_MS:
             self._told_ms = now_ms
             log.info(
-                "recovering %s: position %d of %d (%d %%), %d events, %d jobs live so far, %.1f s",
-                self._path, position, self._tail, 100 * position // self._tail, self.events,
-                len(self._partition.state.jobs), self.took_ms / 1000,
+                "recovering %s: position %d of %d (%d %%), %s, %s alive so far, %.1f s",
+                self._path, position, self._tail, 100 * position // self._tail,
+                count_text(self.events, "event"), count_text(len(self._partition.state.jobs), "job"),
+                self.took_ms / 1000,
             )  # fmt: skip
 
     def end(self, first: int) -> Recovered:
         """All of it was replayed, from the batch at `first` on."""
         state, took_ms = self._partition.state, self.took_ms
         log.info(
-            "recovered %s in %.1f s: %d jobs, %d sessions with leases, from %d batches with %d events at positions "
-            "%d to %d", self._path, took_ms / 1000, len(state.jobs), len(state.sessions), self.batches, self.events,
-            first, self._tail,
+            "recovered %s in %.1f s: %s, sessions with leases: %d; positions %d to %d, with %d events",
+            self._path, took_ms / 1000, count_text(len(state.jobs), "job"), len(state.sessions), first, self._tail,
+            self.events,
         )  # fmt: skip
         return Recovered(self.batches, self.events, self._tail, took_ms)
 

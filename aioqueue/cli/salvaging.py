@@ -27,6 +27,7 @@ from aioqueue.journal.files import real_path
 from aioqueue.journal.fresh import FreshJournal, fresh_journal
 from aioqueue.journal.salvage import Gap, Remains, remains
 from aioqueue.model.ids import id_text
+from aioqueue.model.sizes import count_text
 from aioqueue.monitor.documents import document, json_text
 from aioqueue.monitor.text import plain
 from aioqueue.transport.address import SqliteAddress
@@ -216,7 +217,7 @@ def _adopt_archive(found: Remains, fresh: FreshJournal, report: SalvageReport) -
         report.archive = "left behind"
         report.lost.append(f"the archive: {error}")
         return False
-    report.archive = f"copied, with {adopted.jobs:,} finished job{'' if adopted.jobs == 1 else 's'}"
+    report.archive = f"copied, with {count_text(adopted.jobs, 'finished job')}"
     if adopted.left_out:
         report.lost.append(f"the archive: {adopted.left_out} rows do not verify")
     return True

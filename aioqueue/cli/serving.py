@@ -28,7 +28,7 @@ from aioqueue.limits import (
     SESSION_TTL_MS_MIN,
 )
 from aioqueue.model.durations import to_ms
-from aioqueue.model.sizes import size_text, to_bytes
+from aioqueue.model.sizes import count_text, size_text, to_bytes
 from aioqueue.monitor.documents import json_text
 from aioqueue.transport.address import MemoryAddress, SqliteAddress, parse_address
 from aioqueue.transport.files import AcceptFailures, raise_file_limit
@@ -173,7 +173,7 @@ def _tell_ready(broker: Broker, listener: TcpListener, journal: str, json: bool)
         }
         out(json_text(ready))
     else:
-        out(f"listening on {listener.url}, journal {journal}, {jobs:,} job{'' if jobs == 1 else 's'}")
+        out(f"listening on {listener.url}, journal {journal}, {count_text(jobs, 'job')}")
 
 
 class _Stopping:

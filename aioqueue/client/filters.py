@@ -73,7 +73,8 @@ def make_filter(
 def _states(state: str | Iterable[str] | None) -> tuple[int, ...]:
     if state is None:
         return ()
-    labels = {found.label: int(found) for found in JobState}
+    # A state that no job can have in this version would find nothing, and look as if there were nothing.
+    labels = {found.label: int(found) for found in JobState if found is not JobState.SUSPENDED}
     wanted = [state] if isinstance(state, str) else list(state)
     for label in wanted:
         if label not in labels:

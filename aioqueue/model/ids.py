@@ -99,15 +99,28 @@ def id_text(job_id: bytes) -> str:
 
 def id_range(prefix: str) -> tuple[bytes, bytes]:
     """The lowest and the highest id whose text begins so, dashes left out; `BadOption` for what no id begins with."""
-    digits = prefix.replace("-", "").lower()
-    if not digits or len(digits) > 2 * JOB_ID_BYTES or not set(digits) <= _DIGITS:
+    digits = _digits_of(prefix)
+    if not digits:
         raise BadOption(option="id", value=prefix, reason="it must be the beginning of a job's id, such as 01a200bc")
     return bytes.fromhex(digits.ljust(2 * JOB_ID_BYTES, "0")), bytes.fromhex(digits.ljust(2 * JOB_ID_BYTES, "f"))
 
 
 def id_bytes(text: str) -> bytes:
-    """The 16 bytes of a printed id; `JobNotFound` for what is none, for such a job cannot be known."""
+    """The 16 bytes of a printed id; `JobNotFound` for what is none, for such a job cannot be known.
+
+    Of the beginning of one it says how to find the rest.
+    """
     try:
         return uuid.UUID(text).bytes
     except (ValueError, AttributeError, TypeError):
-        raise JobNotFound(job=repr(text)) from None
+        found = JobNotFound(job=repr(text))
+    if not isinstance(text, str) or not _digits_of(text):
+        raise found
+    hint = f"it is the beginning of an id, and `aioqueue ls --id {text}` or `queue.find(id={text!r})` finds the whole"
+    raise JobNotFound(f"{found}; {hint}", **found.fields)
+
+
+def _digits_of(prefix: str) -> str:
+    """The hexadecimal digits of what may be the beginning of an id; empty if none begins so."""
+    digits = prefix.replace("-", "").lower()
+    return digits if len(digits) <= 2 * JOB_ID_BYTES and set(digits) <= _DIGITS else ""

@@ -1,4 +1,4 @@
-"""Amounts of bytes as people write them."""
+"""Amounts as people write them: bytes, and how many there are of something."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def to_bytes(value: str, *, option: str) -> int:
     if match is None or unit is None:
         raise BadOption(option=option, value=value, reason="a size is written like '256MiB', '2GiB' or '500 MB'")
     return int(Decimal(match[1]) * unit)
+
+
+def count_text(count: int, what: str) -> str:
+    """How many there are of something, for people: `"1 job"`, `"1,200 jobs"`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def size_text(size: int) -> str:

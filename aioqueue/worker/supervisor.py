@@ -19,6 +19,7 @@ from typing import Final
 
 from aioqueue.clock import mono_ns
 from aioqueue.errors import AioqueueError, CrashLoop, from_wire
+from aioqueue.model.sizes import count_text
 from aioqueue.transport.address import TcpAddress
 from aioqueue.worker.channel import Connecting, Failed, Leaving, Ready, Stop, SupervisorEnd, Work, WorkerOptions
 from aioqueue.worker.child import EXIT_SECONDS
@@ -102,7 +103,8 @@ class Supervisor:
             self._on_stopping()
         self._stopping.set()
         if self._children:
-            _log.info("stopping %d workers%s", len(self._children), " in a hurry" if hurry else "")
+            workers = count_text(len(self._children), "worker")
+            _log.info("stopping %s%s", workers, " in a hurry" if hurry else "")
         for child in self._children:
             child.stop(hurry)
 
@@ -259,7 +261,8 @@ class _Child:
                 return []
             return [f"worker process {self.pid} {end} before it had given its jobs back; they will run again"]
         if untold := self._leaving.untold:
-            return [f"worker process {self.pid} could not tell the ends of {untold} jobs; they will run again"]
+            jobs = count_text(untold, "job")
+            return [f"worker process {self.pid} could not tell the ends of {jobs}; what was not told runs again"]
         return []
 
     def _end_it(self) -> None:

@@ -23,6 +23,7 @@ from aioqueue.errors import AioqueueError, BadOption
 from aioqueue.limits import GOODBYE_SECONDS, LAST_ENDS_SECONDS, QUEUES_A_WORKER_MAX, SLOTS_MAX
 from aioqueue.model.durations import Duration, to_ms
 from aioqueue.model.names import check_name
+from aioqueue.model.sizes import count_text
 from aioqueue.transport.address import MemoryAddress, SqliteAddress
 from aioqueue.worker.calls import Calls
 from aioqueue.worker.deadlines import Deadlines
@@ -241,7 +242,7 @@ class _Work:
     async def _finish_running(self) -> None:
         running = self._runners.running
         if running and not self._worker._hurrying.is_set():
-            _log.info("waiting %g s at most for %d running jobs", self._worker._grace_ms / 1000, running)
+            _log.info("waiting %g s at most for %s", self._worker._grace_ms / 1000, count_text(running, "running job"))
         quiet = asyncio.create_task(self._runners.wait_quiet())
         hurry = asyncio.create_task(self._worker._hurrying.wait())
         try:
@@ -261,9 +262,14 @@ class _Work:
         told.cancel()
         untold = len(self.session.box)
         if untold:
-            _log.warning("the ends of %d jobs could not be told to the broker; it will run them again", untold)
+            _log.warning(
+                "the ends of %s could not be told to the broker; what it was not told of runs again",
+                count_text(untold, "job"),
+            )
         if kept:
-            _log.error("%d jobs run on although they were cancelled; they are given back when they have ended", kept)
+            _log.error(
+                "left running, for no cancellation was heeded: %s, to be given back at the end", count_text(kept, "job")
+            )
         if self._heartbeat is not None and kept:
             self._heartbeat.rest(kept)
         elif self._heartbeat is not None:

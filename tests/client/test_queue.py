@@ -535,6 +535,11 @@ async def test_find_names_each_state_once_however_often_it_is_wanted(entered: En
 async def test_find_refuses_a_state_that_there_is_not(entered: Entered) -> None:
     with pytest.raises(BadOption, match="succeeded"):
         await anext(entered[0].find(state="done"))
+    with pytest.raises(
+        BadOption, match="state='suspended' cannot be used: it must be one of scheduled, blocked, ready"
+    ):
+        # Its number is reserved; nothing would ever be found.
+        await anext(entered[0].find(state="suspended"))
 
 
 async def test_statistics_come_until_nobody_looks(entered: Entered) -> None:

@@ -149,3 +149,9 @@ def test_a_printed_id_reads_back(job_id: bytes) -> None:
 def test_what_is_no_id_is_no_job(text: object) -> None:
     with pytest.raises(JobNotFound):
         id_bytes(text)  # type: ignore[arg-type]
+
+
+def test_the_beginning_of_an_id_is_told_how_the_whole_is_found() -> None:
+    with pytest.raises(JobNotFound, match=r"no job '01A2-0' is known here; .* `aioqueue ls --id 01A2-0`") as caught:
+        id_bytes("01A2-0")
+    assert caught.value.fields == {"job": "'01A2-0'"}

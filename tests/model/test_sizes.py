@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aioqueue.errors import BadOption
-from aioqueue.model.sizes import size_text, to_bytes
+from aioqueue.model.sizes import count_text, size_text, to_bytes
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,7 @@ def test_what_is_no_size_names_its_option(text: str) -> None:
 )
 def test_a_size_is_told_as_people_read_it(size: int, text: str) -> None:
     assert size_text(size) == text
+
+
+def test_one_is_told_in_the_singular() -> None:
+    assert [count_text(count, "job") for count in (0, 1, 1_200)] == ["0 jobs", "1 job", "1,200 jobs"]
