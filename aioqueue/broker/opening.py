@@ -16,6 +16,7 @@ from aioqueue.broker.disk import DiskWatch
 from aioqueue.clock import Clock
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.journal.batch import JOURNAL_ID_BYTES
+from aioqueue.journal.files import real_path
 from aioqueue.journal.memory import MemoryJournal, MemoryStore
 from aioqueue.journal.sqlite import SqliteJournal
 from aioqueue.limits import BODY_CACHE_BYTES, EMBEDDED_DISK_RESERVE_BYTES, SESSION_TTL_MS
@@ -64,12 +65,15 @@ async def open_broker(
         )  # fmt: skip
     else:
         path = address.path
+        # One archive for whoever opens the journal, whatever links lead there. And SQLite must see a path that begins
+        # with a slash: it may take one that begins with "file:" for a URI.
+        archive = f"{real_path(path)}-archive"
 
         async def sqlite_archive(journal_id: bytes) -> SqliteArchive:
-            return await SqliteArchive.open(f"{path}-archive", journal_id=journal_id, keep=keep)
+            return await SqliteArchive.open(archive, journal_id=journal_id, keep=keep)
 
         journal = await SqliteJournal.open(path, clock)
-        disk = DiskWatch(path, disk_reserve, [f"{path}-archive"]) if disk_reserve else None
+        disk = DiskWatch(path, disk_reserve, [archive]) if disk_reserve else None
         opening = Broker.open(
             journal, sqlite_archive, clock=clock, path=path, owner=owner, session_ttl_ms=session_ttl_ms, limits=limits,
             disk=disk,

@@ -122,6 +122,9 @@ class Child:
         async with AsyncExitStack() as stack:
             if await self._connect(stack):
                 await self._work()
+            else:
+                # Nothing was begun, so there is nothing to tell of its end.
+                self._channel.send(Leaving(0))
         # Jobs that heed no cancellation would keep the event loop from closing.
         _exit_after(EXIT_SECONDS, 0)
 

@@ -14,6 +14,8 @@ from aioqueue import Queue
 from aioqueue.archive.memory import MemoryArchive
 from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.broker.broker import Broker
+from aioqueue.broker.opening import open_broker
+from aioqueue.clock import SystemClock
 from aioqueue.embedded import EmbeddedBroker
 from aioqueue.errors import ArchiveFailed, JournalFailed, QueueClosed
 from aioqueue.journal.connection import Connection
@@ -166,3 +168,17 @@ async def test_a_defect_met_by_one_connection_ends_no_other(monkeypatch: Patch) 
             with pytest.raises(EndOfStream):
                 await broken.receive()
         assert (await (await queue.submit(work)).info()).state == "ready"
+
+
+@pytest.mark.parametrize("name", ["link.db", "file:jobs.db?mode=memory"])
+async def test_an_archive_has_one_place_whatever_its_journal_is_called(
+    tmp_path: Path, monkeypatch: Patch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    real = "folder/jobs.db" if name == "link.db" else name
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.db").symlink_to("folder/jobs.db")
+    async with open_broker(SqliteAddress(name), clock=SystemClock(), disk_reserve=0):
+        pass
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*jobs.db*")}
+    assert files == {f"{real}{suffix}" for suffix in ("", "-archive", ".lock", ".mark")}

@@ -525,12 +525,19 @@ async def test_a_worker_waits_for_its_broker(supervised: Supervised, broker: Fak
     assert await child.result(run_of("pid"))
 
 
-async def test_a_worker_that_waits_for_its_broker_can_be_stopped(
-    supervised: Supervised, broker: FakeBroker, tmp_path: Path
+async def test_a_worker_that_waits_for_its_broker_can_be_stopped_and_owes_it_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    await broker.stop()
-    os.mkfifo(tmp_path / "loaded")
-    running = await supervised(APP + "\nopen('loaded', 'w').close()\n")
-    await asyncio.to_thread((tmp_path / "loaded").read_text)
-    running.process.terminate()
-    assert await running.process.wait() == 0
+    begin = Heartbeat.start
+
+    def begin_and_stop(heartbeat: Heartbeat) -> None:
+        begin(heartbeat)
+        supervisor.stop()
+
+    (tmp_path / "shop.py").write_text(APP)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    monkeypatch.setattr(Heartbeat, "start", begin_and_stop)
+    supervisor = Supervisor(WorkerOptions(target="shop:queue", url="tcp://127.0.0.1:1"))
+    assert await supervisor.run() == 0
+    assert "could not be told" not in caplog.text
