@@ -128,6 +128,8 @@ LOOP_BLOCKED_MS: Final = 1_000
 LOOP_LOOKS_A_BLOCK: Final = 4
 # No worker is connected and idle beside work that it may have for longer than this; it is watched for, at both ends.
 IDLE_MS: Final = 1_000
+# Runs that heed no cancellation are counted, and so many of them named; a worker with more has one defect, not many.
+DEAF_NAMED_MAX: Final = 100
 # Two lines of code by file, number and function; longer paths are cut.
 PLACE_CHARACTERS_MAX: Final = 512
 

@@ -21,14 +21,21 @@ class Beats:
 
     def __init__(self) -> None:
         self._heard: dict[int, _Heard] = {}
+        # Of the few that have any.
+        self._deaf_jobs: dict[int, list[bytes]] = {}
 
     def take(self, session: int, beat: Beat, now_ms: int) -> None:
         """A session has beaten."""
         self._heard[session] = _Heard(beat, now_ms)
+        if beat.deaf_jobs:
+            self._deaf_jobs[session] = beat.deaf_jobs
+        else:
+            self._deaf_jobs.pop(session, None)
 
     def forget(self, session: int) -> None:
         """Nobody beats for this session any more."""
         self._heard.pop(session, None)
+        self._deaf_jobs.pop(session, None)
 
     def lag_ms(self, session: int) -> int:
         """How late the session's event loop ran, by its last beat; 0 where nothing is known."""
@@ -39,6 +46,10 @@ class Beats:
         """How many of its runs heeded no cancellation and go on, by its last beat."""
         heard = self._heard.get(session)
         return heard.beat.deaf if heard is not None else 0
+
+    def deaf_in(self, job: bytes) -> list[int]:
+        """The sessions whose last beat named this job among those that heeded no cancellation and go on."""
+        return [session for session, jobs in self._deaf_jobs.items() if job in jobs]
 
     def blocked(self, session: int, now_ms: int) -> Block | None:
         """What the session's event loop stands still in, if it does, and for how long by now."""

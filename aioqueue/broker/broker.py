@@ -59,6 +59,7 @@ from aioqueue.journal.base import Journal, Leadership
 from aioqueue.limits import (
     BACKUPS_MAX,
     BODY_CACHE_BYTES,
+    DEAF_NAMED_MAX,
     DISK_LOOK_SECONDS,
     FRAME_BYTES_TARGET,
     HANDSHAKE_MS,
@@ -418,6 +419,12 @@ class Broker:
         """Remember how a worker's event loop fares; a connection that was replaced has no say."""
         if self._at_heartbeat.get(peer.session) is peer:
             self._beats.take(peer.session, message, self.clock.now().mono_ms)
+
+    def deaf_at(self, job: bytes, namespace: str) -> list[str]:
+        """The workers of this namespace on which a run of the job heeded no cancellation and still goes on."""
+        found = (self.engine.partition.state.sessions.get(number) for number in self._beats.deaf_in(job))
+        names = [session.name for session in found if session is not None and session.namespace == namespace]
+        return names[:DEAF_NAMED_MAX]
 
     def blocked(self, session: int) -> Block | None:
         """What the event loop of this session's worker stands still in, as far as is known."""

@@ -402,9 +402,12 @@ class Peer:
                 raise ResultExpired(job=id_text(message.job), state=found.state.label)
             runs = await overlay.runs(found.id)
             info = t.info_of_finished(found, runs)
+        deaf_at = self._broker.deaf_at(message.job, self.namespace)
         if message.runs:
-            return m.JobRecord(message.request, replace(info, attempts=[]), fitted(history(info, runs)))
-        return m.JobRecord(message.request, replace(info, attempts=fitted(info.attempts)))
+            return m.JobRecord(
+                message.request, replace(info, attempts=[], deaf_at=deaf_at), fitted(history(info, runs))
+            )
+        return m.JobRecord(message.request, replace(info, attempts=fitted(info.attempts), deaf_at=deaf_at))
 
     def find_jobs(self, message: m.FindJobs) -> None:
         states = tuple(JobState(number) for number in message.states if number in _STATES)

@@ -19,8 +19,9 @@ from aioqueue.model.views import JobInfo, Run
 from aioqueue.monitor.documents import document, json_text
 
 _UNFINISHED: Final = ".unfinished"
-# What a line does not have: its runs say more than attempts, and what blocks a worker is of this moment only.
-_LEFT_OUT: Final = ("attempts", "blocked")
+# What a line does not have: its runs say more than attempts, and what a worker stands still in is of this
+# moment only.
+_LEFT_OUT: Final = ("attempts", "blocked", "deaf_at")
 
 
 async def export_jobs(queue: Queue, wanted: Wanted, path: str) -> None:

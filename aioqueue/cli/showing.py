@@ -36,10 +36,11 @@ async def show_job(queue: Queue, job_id: str, *, json: bool) -> None:
     if json:
         out(json_text({**document(info), "history": document(runs), **known}, indent=2))
     else:
-        out("\n".join(_lines(info, runs, known, SystemClock().now().wall_ms)))
+        out("\n".join(described(info, runs, known, SystemClock().now().wall_ms)))
 
 
-def _lines(info: JobInfo, history: Sequence[Run], known: dict[str, Any], now_ms: int) -> Iterator[str]:
+def described(info: JobInfo, history: Sequence[Run], known: dict[str, Any], now_ms: int) -> Iterator[str]:
+    """The job in lines; `known` is its result, if it has one."""
     facts = {
         "id": info.id,
         "own id": plain(info.own_id or ""),
@@ -57,6 +58,7 @@ def _lines(info: JobInfo, history: Sequence[Run], known: dict[str, Any], now_ms:
         "why": plain(info.note),
         "worker": plain(info.worker),
         "blocked": _blocked(info),
+        "deaf": _deaf(info),
         "runs": f"{info.runs} ({info.failures} failed, {info.crashes} crashed)" if info.runs else "0",
         "retried": f"{info.generation} times by hand" if info.generation > 1 else "once by hand",
         "headers": plain(", ".join(f"{name}={value}" for name, value in sorted(info.headers.items()))),
@@ -83,6 +85,13 @@ def _blocked(info: JobInfo) -> str:
     if id_text(block.job) == info.id:
         return f"it blocks the event loop of its worker {place}"
     return f"job {id_text(block.job)} of task {plain(block.task)} blocks the event loop of its worker {place}"
+
+
+def _deaf(info: JobInfo) -> str:
+    """What nobody would expect of a job that is over, or that runs somewhere else by now."""
+    return f"a run of it heeds no cancellation and still goes on, on {plain(', '.join(info.deaf_at))}" * bool(
+        info.deaf_at
+    )
 
 
 def _history(runs: Sequence[Run], now_ms: int) -> Iterator[str]:

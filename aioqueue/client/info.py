@@ -17,7 +17,8 @@ class JobInfo(msgspec.Struct, frozen=True):
     `failures` counts attempts that failed, `crashes` the processes that died under the job, `runs` how often it was
     started at all; `generation` rises with each `retry()`; `failure` is the last one. `blocked` is there while the
     event loop of its worker stands still: in which job (this one or another), where, and for how long. `parent` is the
-    id of the job that submitted it, and `note` says why it was cancelled or expired.
+    id of the job that submitted it, and `note` says why it was cancelled or expired. `deaf_at` are the
+    workers on which a run of it heeded no cancellation and still goes on, whatever its state.
     """
 
     id: str
@@ -44,6 +45,7 @@ class JobInfo(msgspec.Struct, frozen=True):
     deadline_ms: int = 0
     parent: str | None = None
     note: str = ""
+    deaf_at: tuple[str, ...] = ()
 
     @property
     def expires_at(self) -> datetime | None:
@@ -77,6 +79,8 @@ def _instant(ms: int) -> datetime | None:
 def friendly(info: views.JobInfo) -> JobInfo:
     """The broker's view of a job, for people and programs."""
     given = {name: getattr(info, name) for name in views.JobInfo.__struct_fields__}
-    given.update(id=id_text(info.id), own_id=info.own_id or None, attempts=tuple(info.attempts))
+    given.update(
+        id=id_text(info.id), own_id=info.own_id or None, attempts=tuple(info.attempts), deaf_at=tuple(info.deaf_at)
+    )
     given["parent"] = id_text(info.parent) if info.parent else None
     return JobInfo(**given)

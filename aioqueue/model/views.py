@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from aioqueue.limits import (
+    DEAF_NAMED_MAX,
     ITEMS_A_FRAME_MAX,
     JOB_ID_BYTES,
     NAME_CHARACTERS_MAX,
@@ -87,7 +88,8 @@ class JobInfo(msgspec.Struct, frozen=True, array_like=True):
     """All that is known of one job, at the moment it was asked. Times are milliseconds UTC, 0 where not yet known.
 
     `blocked` is there while the event loop of the worker that runs it stands still, in this job or in another. `parent`
-    is the id of the job that submitted it, and `note` says why it was cancelled or expired.
+    is the id of the job that submitted it, and `note` says why it was cancelled or expired. `deaf_at` are the workers
+    on which a run of it heeded no cancellation and still goes on, whatever its state.
     """
 
     id: bytes
@@ -114,6 +116,7 @@ class JobInfo(msgspec.Struct, frozen=True, array_like=True):
     deadline_ms: int = 0
     parent: Annotated[bytes, Meta(max_length=JOB_ID_BYTES)] = b""
     note: str = ""
+    deaf_at: Annotated[list[str], Meta(max_length=DEAF_NAMED_MAX)] = []
 
 
 class QueueStatistics(msgspec.Struct, frozen=True, array_like=True):

@@ -21,6 +21,7 @@ from aioqueue.limits import (
     BODY_BYTES_MAX,
     BULK_ID_BYTES,
     BULK_PART_JOBS_MAX,
+    DEAF_NAMED_MAX,
     ERROR_BYTES_MAX,
     ERROR_CHARACTERS_MAX,
     FRAME_BYTES_MAX,
@@ -472,12 +473,13 @@ class Beat(Struct, array_like=True, tag=56, gc=False):
     """On a heartbeat connection: the worker lives.
 
     `lag_ms` is how late its event loop ran at worst since the last beat, `blocked` what it stands still in, and `deaf`
-    how many runs heeded no cancellation and go on.
+    how many runs heeded no cancellation and go on; `deaf_jobs` are some of their jobs.
     """
 
     lag_ms: Number = 0
     blocked: Block | None = None
     deaf: Number = 0
+    deaf_jobs: Annotated[list[JobId], Meta(max_length=DEAF_NAMED_MAX)] = []
 
 
 class WorkerDied(Struct, array_like=True, tag=57, gc=False):

@@ -61,8 +61,8 @@ class Calls(dict[str, TaskCall]):
         self._submit = submit
 
     @property
-    def left(self) -> int:
-        """How many threads do what nobody waits for any more."""
+    def left(self) -> list[bytes]:
+        """The jobs whose threads do what nobody waits for any more."""
         return self._threads.left
 
     def place_of(self, task: asyncio.Task[Any]) -> str:
@@ -81,7 +81,7 @@ def _starter(task: AnyTask, threads: Threads, submit: SubmitChild | None) -> Cal
     fn: Callable[..., Any] = task.fn
     if not task.signature.takes_context:
         if not task.is_async:
-            return lambda item: threads.call(fn, *unpack(item.args))
+            return lambda item: threads.call(fn, *unpack(item.args), job=item.job)
 
         def start(item: DeliverItem) -> Awaitable[Any]:
             args, kwargs = unpack(item.args)
@@ -98,7 +98,7 @@ def _starter(task: AnyTask, threads: Threads, submit: SubmitChild | None) -> Cal
     def start_in_thread_with_context(item: DeliverItem) -> Awaitable[Any]:
         args, kwargs = unpack(item.args)
         context = context_of(item, submit)
-        return threads.call(fn, (context, *args), kwargs, partial(ask_to_stop, context))
+        return threads.call(fn, (context, *args), kwargs, partial(ask_to_stop, context), item.job)
 
     return start_with_context if task.is_async else start_in_thread_with_context
 

@@ -15,6 +15,7 @@ import logging
 import selectors
 import socket
 import threading
+from collections.abc import Sequence
 from typing import Final, Self
 
 from aioqueue.client.link import reconnect_seconds, system_chance
@@ -93,8 +94,8 @@ class Heartbeat:
         if self._vitals.feel(pulse):
             self._wake()
 
-    def rest(self, left: int) -> None:
-        """The worker has stopped and left so many runs behind: go on for them alone, until `farewell`."""
+    def rest(self, left: Sequence[bytes]) -> None:
+        """The worker has stopped and left runs of these jobs behind: go on for them alone, until `farewell`."""
         self._vitals.rest(left)
 
     def stop(self) -> None:

@@ -6,12 +6,13 @@ beats of them, and where none comes any more it says that as well: C code that h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
 
 from aioqueue.clock import mono_ns
-from aioqueue.limits import LOOP_BLOCKED_MS
+from aioqueue.limits import DEAF_NAMED_MAX, LOOP_BLOCKED_MS
 from aioqueue.model.views import Block
 from aioqueue.protocol.messages import Beat
 
@@ -24,12 +25,13 @@ SILENT_PLACE: Final = "no sign of the event loop, as under C code that holds the
 class Pulse(Struct, tag="pulse", frozen=True):
     """What a watchdog saw: how late the loop was at worst since the last pulse, and what it stands still in.
 
-    `deaf` runs heeded no cancellation and go on.
+    `deaf` runs heeded no cancellation and go on; `deaf_jobs` are some of their jobs.
     """
 
     lag_ms: int
     blocked: Block | None = None
     deaf: int = 0
+    deaf_jobs: Sequence[bytes] = ()
 
 
 class Vitals:
@@ -41,10 +43,10 @@ class Vitals:
         # The worst since the last beat.
         self._lag_ms = 0
         # Once nobody looks at the loop any more: what its worker left behind.
-        self._left: int | None = None
+        self._left: Sequence[bytes] | None = None
 
-    def rest(self, left: int) -> None:
-        """The worker has stopped, and left so many runs behind; that no pulse comes any more is no sign."""
+    def rest(self, left: Sequence[bytes]) -> None:
+        """The worker has stopped, and left runs of these jobs behind; that no pulse comes any more is no sign."""
         self._left = left
 
     def feel(self, pulse: Pulse) -> bool:
@@ -59,7 +61,7 @@ class Vitals:
         """What to tell the broker at this moment of the monotonic clock. Before the first pulse: that it lives."""
         pulse = self._pulse
         if self._left is not None:
-            return Beat(deaf=self._left)
+            return Beat(deaf=len(self._left), deaf_jobs=list(self._left[:DEAF_NAMED_MAX]))
         if pulse is None:
             return Beat()
         lag_ms, self._lag_ms = max(self._lag_ms, pulse.lag_ms), 0
@@ -71,4 +73,4 @@ class Vitals:
                 block = Block(b"", "", SILENT_PLACE, silent_ms)
             else:
                 block = Block(block.job, block.task, block.place, block.for_ms + silent_ms)
-        return Beat(lag_ms, block, pulse.deaf)
+        return Beat(lag_ms, block, pulse.deaf, list(pulse.deaf_jobs))

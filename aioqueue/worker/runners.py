@@ -77,8 +77,8 @@ class Runners:
         self._waiting: deque[DeliverItem] = deque()
         self._slots: set[Slot] = set()
         self._idle: list[Slot] = []
-        # Slots whose run never stopped: the event loop alone would forget their tasks.
-        self._lost: set[Slot] = set()
+        # Slots whose run never stopped, and its job: the event loop alone would forget their tasks.
+        self._lost: dict[Slot, bytes] = {}
         # When runs must be over by the deadline of their jobs, by fence.
         self._bounds: dict[int, Deadline] = {}
         self._quiet: asyncio.Future[None] | None = None
@@ -101,9 +101,10 @@ class Runners:
         return [item for slot in self._slots if (item := slot.run) is not None] + list(self._waiting)
 
     @property
-    def deaf(self) -> int:
-        """How many runs heeded no cancellation and still go on, those that are kept included. Any thread may ask."""
-        return len(self._lost) + self._calls.left + self.kept
+    def deaf(self) -> list[bytes]:
+        """The jobs of runs that heeded no cancellation and still go on, kept or not. Any thread may ask."""
+        kept = [slot.run for slot in list(self._slots) if slot.kept]
+        return [*list(self._lost.values()), *self._calls.left, *(item.job for item in kept if item is not None)]
 
     @property
     def kept(self) -> int:
@@ -173,7 +174,7 @@ class Runners:
         self._closed = True
         self._waiting.clear()
         idle, self._idle = self._idle, []
-        for slot in self._slots | self._lost:
+        for slot in [*self._slots, *self._lost]:
             slot.lost = True
             slot.stop = slot.stop or Stop.STALE
             # One that is kept was cancelled twice; a third time would only forget the thread that it may be in.
@@ -205,7 +206,7 @@ class Runners:
 
     def _runner_ended(self, slot: Slot, task: asyncio.Task[None]) -> None:
         """A runner is gone: it left its slot, or its run closed the coroutine it runs in."""
-        self._lost.discard(slot)
+        self._lost.pop(slot, None)
         self._slots.discard(slot)
         item, slot.run = slot.run, None
         error = None if task.cancelled() else task.exception()
@@ -374,9 +375,9 @@ class Runners:
     def _replace(self, slot: Slot) -> None:
         """Let another runner have the place of one whose run does not stop."""
         slot.lost = True
-        slot.run = None
+        item, slot.run = slot.run, None
         self._slots.discard(slot)
-        self._lost.add(slot)
+        self._lost[slot] = b"" if item is None else item.job
         # A call in a thread is waited for no longer, and another thread may take its place.
         slot.task.cancel()
         if self._waiting:

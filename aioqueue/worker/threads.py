@@ -35,8 +35,8 @@ class Threads:
     def __init__(self, threads: int) -> None:
         self._threads_max = threads
         self._threads = 0
-        # Threads that are still in a call which nobody waits for.
-        self.left = 0
+        # Calls that nobody waits for, and that their threads are still in: each as what it was made for.
+        self._left: dict[asyncio.Future[_Outcome], bytes] = {}
         self._free: list[_Thread] = []
         self._waiting: deque[asyncio.Future[_Thread]] = deque()
         self._busy: dict[asyncio.Task[Any] | None, _Thread] = {}
@@ -48,17 +48,18 @@ class Threads:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         on_cancel: Callable[[], None] | None = None,
+        job: bytes = b"",
     ) -> Any:
         """The function's value, or what it raised; it sees a copy of the caller's context variables.
 
-        `on_cancel` is called at the first cancellation while it runs.
+        `on_cancel` is called at the first cancellation while it runs. `job` is what the call is made for.
         """
         context = copy_context()
         thread = await self._take()
         task = asyncio.current_task()
         self._busy[task] = thread
         try:
-            value, error = await self._outcome(thread, lambda: _outcome(context, fn, args, kwargs), on_cancel)
+            value, error = await self._outcome(thread, lambda: _outcome(context, fn, args, kwargs), on_cancel, job)
         finally:
             del self._busy[task]
         if error is not None:
@@ -68,6 +69,11 @@ class Threads:
                 # The exception holds this frame by its traceback, and the frame the exception.
                 del error
         return value
+
+    @property
+    def left(self) -> list[bytes]:
+        """The jobs of calls that go on, and that nobody waits for. Any thread may ask."""
+        return list(self._left.values())
 
     def ident_of(self, task: asyncio.Task[Any]) -> int | None:
         """The thread that a task waits for."""
@@ -81,7 +87,9 @@ class Threads:
             thread.end()
         self._free.clear()
 
-    async def _outcome(self, thread: _Thread, work: _Work, on_cancel: Callable[[], None] | None) -> _Outcome:
+    async def _outcome(
+        self, thread: _Thread, work: _Work, on_cancel: Callable[[], None] | None, job: bytes
+    ) -> _Outcome:
         future = thread.do(work)
         cancelled = 0
         while not future.done():
@@ -92,7 +100,7 @@ class Threads:
                 if cancelled == 1 and on_cancel is not None:
                     on_cancel()
                 if cancelled > _PATIENCE:
-                    self._leave(thread, future)
+                    self._leave(thread, future, job)
                     raise
         self._give_back(thread)
         return future.result()
@@ -128,16 +136,13 @@ class Threads:
         else:
             self._free.append(thread)
 
-    def _leave(self, thread: _Thread, future: asyncio.Future[_Outcome]) -> None:
+    def _leave(self, thread: _Thread, future: asyncio.Future[_Outcome], job: bytes) -> None:
         self._threads -= 1
-        self.left += 1
-        future.add_done_callback(self._ended)
+        self._left[future] = job
+        future.add_done_callback(self._left.pop)
         thread.end()
         if any(not waiter.done() for waiter in self._waiting):
             self._give_back(self._new())
-
-    def _ended(self, future: asyncio.Future[_Outcome]) -> None:
-        self.left -= 1
 
 
 class _Thread(threading.Thread):

@@ -14,11 +14,11 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from aioqueue.clock import mono_ns
-from aioqueue.limits import LOOP_BLOCKED_MS, LOOP_LOOKS_A_BLOCK
+from aioqueue.limits import DEAF_NAMED_MAX, LOOP_BLOCKED_MS, LOOP_LOOKS_A_BLOCK
 from aioqueue.model.ids import id_text
 from aioqueue.model.views import Block
 from aioqueue.protocol.messages import DeliverItem
@@ -31,10 +31,10 @@ _NS_A_SECOND: Final = 1_000_000_000
 
 
 class Runs(Protocol):
-    """What is asked, in the thread, of those that run: how many are deaf, and which run a task does."""
+    """What is asked, in the thread, of those that run: which jobs are deaf, and which run a task does."""
 
     @property
-    def deaf(self) -> int: ...
+    def deaf(self) -> Sequence[bytes]: ...
 
     def run_of(self, task: asyncio.Task[Any]) -> DeliverItem | None: ...
 
@@ -130,7 +130,8 @@ class Watchdog:
             block = self._block
             self._block = Block(block.job, block.task, block.place, still_ns // _NS_A_MS)
         late_ns, self._late_ns = self._late_ns, 0
-        return Pulse(max(0, late_ns, still_ns) // _NS_A_MS, self._block, self._runs.deaf)
+        deaf = self._runs.deaf
+        return Pulse(max(0, late_ns, still_ns) // _NS_A_MS, self._block, len(deaf), deaf[:DEAF_NAMED_MAX])
 
     def _begin(self, due_ns: int, still_ns: int, starved: bool) -> None:
         """See what the loop stands in; nothing is told if it went on meanwhile."""

@@ -271,7 +271,7 @@ class _Work:
                 "left running, for no cancellation was heeded: %s, to be given back at the end", count_text(kept, "job")
             )
         if self._heartbeat is not None and kept:
-            self._heartbeat.rest(kept)
+            self._heartbeat.rest(self._runners.deaf)
         elif self._heartbeat is not None:
             self._heartbeat.leaving()
         if self._worker._wiring.on_leaving is not None:

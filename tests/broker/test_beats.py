@@ -40,6 +40,12 @@ async def told_of(client: Script, job: bytes) -> Block | None:
     return (await client.hear(m.JobRecord)).info.blocked
 
 
+async def deaf_at(client: Script, job: bytes) -> list[str]:
+    """The workers on which a run of the job goes on that heeded no cancellation."""
+    client.say(m.GetJob(client.ask(), job))
+    return (await client.hear(m.JobRecord)).info.deaf_at
+
+
 async def seen_by(at: Running) -> Statistics:
     """The view of the broker, as a new watcher is told."""
     watcher = await at.peer()
@@ -54,13 +60,14 @@ async def test_a_block_is_shown_with_its_worker_and_its_jobs_until_its_heartbeat
         await client.submit(item(), item())
         first, second = await worker.runs()
         heart = await at.peer(m.Role.HEARTBEAT, secret)
-        heart.say(m.Beat(1_300, Block(first.job, "test.task", "shop.py:7 in send", 1_200), 3), m.Ping(1))
+        heart.say(m.Beat(1_300, Block(first.job, "test.task", "shop.py:7 in send", 1_200), 3, [second.job]), m.Ping(1))
         await heart.hear(m.Pong)
         for job in (first.job, second.job):
             block = await told_of(client, job)
             assert block is not None
             assert (block.job, block.place) == (first.job, "shop.py:7 in send")
             assert block.for_ms >= 1_200
+            assert await deaf_at(client, job) == (["memory:"] if job == second.job else [])
         seen = await seen_by(at)
         (its_worker,) = seen.workers
         assert (its_worker.lag_ms, its_worker.deaf) == (1_300, 3)
@@ -71,4 +78,5 @@ async def test_a_block_is_shown_with_its_worker_and_its_jobs_until_its_heartbeat
         newer.say(m.Beat(2), m.Ping(2))
         await newer.hear(m.Pong)
         assert await told_of(client, first.job) is None
+        assert await deaf_at(client, second.job) == []
         assert (await seen_by(at)).workers[0].lag_ms == 2

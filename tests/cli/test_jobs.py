@@ -6,7 +6,11 @@ import uuid
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from aioqueue.cli.showing import described
+from aioqueue.client.info import friendly
+from tests.support.examples import INFO
 from tests.support.shell import Shell
 
 
@@ -191,3 +195,10 @@ def test_a_state_that_there_is_not_is_one_sentence(at_shop: Shell) -> None:
         "the option state='nope' cannot be used: it must be one of scheduled"
         in at_shop.run("ls", "--state", "nope").refused()
     )
+
+
+def test_a_run_that_heeds_no_cancellation_is_shown_though_its_job_is_over() -> None:
+    over = friendly(replace(INFO, state="cancelled", blocked=None, deaf_at=["worker-2", "worker-3"]))
+    line = "deaf:      a run of it heeds no cancellation and still goes on, on worker-2, worker-3"
+    assert line in list(described(over, (), {}, 0))
+    assert not any(line.startswith("deaf") for line in described(friendly(replace(INFO, deaf_at=[])), (), {}, 0))

@@ -48,7 +48,7 @@ INFO: Final = JobInfo(
     OWN, "invoice-42", "default", "mail", "app.send", "dead", 5, 1_700_000_000_000, 0, 1_700_000_000_001,
     1_700_000_000_002, 1, 0, 1, 0, "worker-1", {"trace": "x"}, FAILURE,
     [Attempt(1, "failed", 1_700_000_000_001, 1_700_000_000_002, "worker-1", FAILURE)], BLOCK,
-    1_700_000_001_000, 1_700_000_002_000, OTHER, "its deadline passed",
+    1_700_000_001_000, 1_700_000_002_000, OTHER, "its deadline passed", ["worker-2"],
 )  # fmt: skip
 RUN: Final = Run(
     1, 0, 1, "failed", "worker-1", 1_700_000_000_000, 1_700_000_000_001, 1_700_000_000_002, FAILURE
@@ -100,7 +100,7 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     ),
     m.Settle(2, [m.SettleItem(JOB, 9, m.RunEnd.FAILED, b"\x01\x94\xa1E\xa1t\xa0\xc3", False)]),
     m.Settled(2, 47, [m.SettleAnswer.STALE]),
-    m.Beat(1_400, BLOCK, 2),
+    m.Beat(1_400, BLOCK, 2, [JOB]),
     m.WorkerDied("signal 9", 1, True),
     m.CancelRun(JOB, 9, Cause.DEADLINE),
     m.ReadBackup(7, 3),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aioqueue.clock import mono_ns
+from aioqueue.limits import DEAF_NAMED_MAX
 from aioqueue.model.views import Block
 from aioqueue.protocol.messages import Beat
 from aioqueue.worker.pulse import SILENT_MS, SILENT_PLACE, Pulse, Vitals
@@ -29,13 +30,14 @@ def test_a_beat_tells_the_worst_lag_since_the_beat_before(vitals: Vitals) -> Non
     assert vitals.beat(mono_ns()) == Beat(5)
 
 
-def test_a_beat_tells_how_many_runs_heed_nothing_and_goes_on_with_it_when_the_worker_has_stopped(
+def test_a_beat_tells_which_runs_heed_nothing_and_goes_on_with_it_when_the_worker_has_stopped(
     vitals: Vitals,
 ) -> None:
-    vitals.feel(Pulse(3, None, 2))
-    assert vitals.beat(mono_ns()) == Beat(3, None, 2)
-    vitals.rest(1)
-    assert vitals.beat(mono_ns() + 10 * SILENT_MS * NS_A_MS) == Beat(deaf=1)
+    jobs = [bytes([number]) * 16 for number in range(DEAF_NAMED_MAX + 1)]
+    vitals.feel(Pulse(3, None, 2, jobs[:2]))
+    assert vitals.beat(mono_ns()) == Beat(3, None, 2, jobs[:2])
+    vitals.rest(jobs)
+    assert vitals.beat(mono_ns() + 10 * SILENT_MS * NS_A_MS) == Beat(deaf=101, deaf_jobs=jobs[:100])
 
 
 def test_the_beginning_and_the_end_of_a_block_are_news_and_nothing_else_is(vitals: Vitals) -> None:

@@ -27,7 +27,7 @@ HERE = r"tests/worker/test_watchdog\.py:\d+ in "
 
 
 def runs(run_of: Callable[[asyncio.Task[Any]], m.DeliverItem | None] = lambda task: None) -> Any:
-    return SimpleNamespace(run_of=run_of, deaf=2)
+    return SimpleNamespace(run_of=run_of, deaf=[b"a" * 16] * 101)
 
 
 class Time:
@@ -107,7 +107,7 @@ async def test_a_task_that_blocks_is_named_with_its_job_file_and_line_while_it_d
     assert re.match(HERE + "spin", block.place)
     assert block.for_ms >= BLOCKED_MS
     assert told.blocks[0].lag_ms >= BLOCKED_MS
-    assert told.blocks[0].deaf == 2
+    assert (told.blocks[0].deaf, len(told.blocks[0].deaf_jobs)) == (101, 100)
     (line,) = told.lines
     assert re.search(HERE + "spin", line)
     assert "job 6a6a6a6a-6a6a-6a6a-6a6a-6a6a6a6a6a6a of task shop.send blocks it" in line
