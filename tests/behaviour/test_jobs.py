@@ -208,7 +208,7 @@ async def test_a_running_job_gets_its_cancellation_and_a_finished_one_is_finishe
     job = await queue.submit(block)
     waiter = asyncio.create_task(job.result())
     await busy.wait()
-    assert await job.cancel("not needed", wait=30) == "cancelled"
+    assert await job.cancel("not needed", wait=60) == "cancelled"
     assert cleaned.is_set()
     with pytest.raises(JobCancelled):
         await waiter
@@ -241,7 +241,7 @@ async def test_a_job_that_heeds_no_cancel_is_told_stopping_and_its_success_is_to
     await asked.wait()
     assert (await job.info()).state == "stopping"
     assert await job.cancel(wait=0) == "stopping"
-    finishing = asyncio.create_task(job.cancel(wait=30))
+    finishing = asyncio.create_task(job.cancel(wait=60))
     gate.set()
     assert await finishing == "finished"
     assert await job == "done all the same"
@@ -261,12 +261,12 @@ async def test_a_job_that_fails_when_it_is_cancelled_is_cancelled_and_not_tried_
     queue = await app.start()
     job = await queue.submit(fail)
     await busy.wait()
-    assert await job.cancel(wait=30) == "cancelled"
+    assert await job.cancel(wait=60) == "cancelled"
     assert (await job.info()).runs == 1
     busy.clear()
     await job.retry()
     await busy.wait()
-    assert await job.cancel(wait=30) == "cancelled"
+    assert await job.cancel(wait=60) == "cancelled"
     assert (await job.info()).generation == 1
 
 
@@ -283,7 +283,7 @@ async def test_a_plain_function_that_looks_is_stopped_by_its_cancel(app: App) ->
     queue = await app.start()
     job = await queue.submit(polite)
     await asyncio.to_thread(begun.wait)
-    assert await job.cancel(wait=30) == "cancelled"
+    assert await job.cancel(wait=60) == "cancelled"
 
 
 async def test_a_timeout_cancels_the_coroutine_and_lets_it_clean_up(app: App) -> None:
@@ -447,7 +447,7 @@ async def test_waiting_for_a_result_ends_by_its_timeout_and_the_job_goes_on(app:
     with pytest.raises(DeadlineExceeded):
         await job.result(timeout=0.05)
     gate.set()
-    assert await job.result(timeout="10s") == 5
+    assert await job.result(timeout="60s") == 5
 
 
 async def test_find_filters_by_state_and_task(app: App) -> None:

@@ -49,7 +49,7 @@ class Script:
 
     async def hear(self, kind: type[M]) -> M:
         """The next message of this kind; others are passed over."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 for index, message in enumerate(self._inbox):
                     if isinstance(message, kind):

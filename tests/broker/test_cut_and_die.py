@@ -21,7 +21,7 @@ from aioqueue.journal.sqlite import SqliteJournal
 from aioqueue.transport.address import SqliteAddress
 from tests.support.scene import job_id
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(600)]
 
 LIVES = 200 if os.environ.get("AIOQUEUE_FAULTS") == "all" else 3
 

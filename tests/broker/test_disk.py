@@ -133,7 +133,7 @@ MOUNT = ["unshare", "--mount", "--map-root-user", "--propagation", "private"]
 def can_mount(folder: Path) -> bool:
     words = [*MOUNT, "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
     try:
-        return subprocess.run(words, capture_output=True, check=False, timeout=30).returncode == 0
+        return subprocess.run(words, capture_output=True, check=False, timeout=90).returncode == 0
     except OSError:
         return False
 

@@ -317,7 +317,7 @@ async def test_an_end_found_beside_the_engine_is_not_told_before_it_is_durable(
         await reading.wait()
         faults.delay = durable.wait
         other.say(m.Submit(other.ask(), [mine]), m.CancelJob(other.ask(), mine.job))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while at.broker.overlay.find(mine.job) is None:  # noqa: ASYNC110 - nothing says so, that is the point
                 await asyncio.sleep(0)
         read_on.set()

@@ -109,7 +109,7 @@ async def test_retention_has_its_turn_where_jobs_end_all_the_time(monkeypatch: p
     archive = BusyArchive()
     archive.end_one()
     emptying = asyncio.create_task(archive.overlay.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await archive.retained.wait()
     emptying.cancel()
     await asyncio.gather(emptying, return_exceptions=True)

@@ -106,7 +106,7 @@ async def test_one_connection_too_many_is_told_so_and_takes_the_place_of_one_tha
             with pytest.raises((EndOfStream, ConnectionLost)):
                 await third.hear(m.Welcome)
         await first.connection.aclose()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await left(at.broker.crowd)
         await at.peer()
 

@@ -93,7 +93,7 @@ async def run_all(path: Path) -> tuple[Runs, dict[int, int | str]]:
     async with queue_at(path, runs, worker=True) as queue:
         for number in range(1, 7):
             try:
-                results[number] = await (await queue.get(id_text(key(number)))).result(timeout=20)
+                results[number] = await (await queue.get(id_text(key(number)))).result(timeout=60)
             except Exception as error:
                 results[number] = type(error).__name__
     return sorted(runs), results

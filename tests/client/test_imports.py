@@ -32,7 +32,7 @@ print([name for name in heavy if name in sys.modules])
 
 def run(program: str) -> str:
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=90
     ).stdout.strip()
 
 

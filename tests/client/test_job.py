@@ -66,7 +66,7 @@ async def test_a_result_can_be_waited_for_again_after_a_timeout(entered: Entered
     with pytest.raises(DeadlineExceeded):
         await job.result(timeout=0.01)
     await peer.expect(m.Wait)
-    waiting = asyncio.ensure_future(job.result(timeout="10s"))
+    waiting = asyncio.ensure_future(job.result(timeout="60s"))
     await peer.expect(m.Wait)
     peer.send(m.Ended([SUCCEEDED]))
     assert await waiting == 42

@@ -151,7 +151,7 @@ def explore(beginning: tuple[str, ...], depth: int) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("beginning", BEGINNINGS.values(), ids=BEGINNINGS)
 def test_no_short_sequence_of_commands_breaks_a_promise(beginning: tuple[str, ...]) -> None:
     assert explore(beginning, DEPTH) > 5_000

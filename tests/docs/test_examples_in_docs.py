@@ -34,7 +34,7 @@ async def test_the_examples_of_a_page_do_what_they_say(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("AIOQUEUE_URL", raising=False)
     module = ModuleType("page")
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(100):
         for block in blocks(page, "python"):
             ended = FunctionType(compiled(page, block), vars(module))()
             if inspect.iscoroutine(ended):

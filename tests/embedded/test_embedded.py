@@ -73,7 +73,7 @@ async def test_whatever_goes_wrong_in_the_start_is_raised_and_nobody_waits_for_i
 
     monkeypatch.setattr(SqliteArchive, "open", defect)
     with pytest.raises(RuntimeError, match="a defect"):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await enter(Queue(f"sqlite:{tmp_path / 'jobs.db'}"))
     assert others() == set()
 
@@ -113,7 +113,7 @@ async def test_every_call_is_told_of_the_journal_that_failed(tmp_path: Path, mon
         gate.opened.set()
         for call in (submitting, queue.submit(work), waiting.info(), waiting.result()):
             with pytest.raises(JournalFailed, match="disk I/O error"):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     await call
     monkeypatch.undo()
     async with queue:

@@ -149,7 +149,7 @@ async def judged(app: App, patch: Patch) -> list[str]:
 
 @pytest.mark.faults
 @pytest.mark.slow
-@pytest.mark.timeout(120 + 10 * TAKEOVERS)
+@pytest.mark.timeout(300 + 10 * TAKEOVERS)
 async def test_owners_that_are_killed_again_and_again_lose_nothing_and_repeat_nothing(
     app: App, monkeypatch: Patch
 ) -> None:

@@ -61,7 +61,6 @@ async def parent(context: Context) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 async def test_a_suicide_runs_three_times_and_its_neighbours_and_its_parent_succeed(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(APP)
     with serving(tmp_path) as served, working(served, "--concurrency", "102"):

@@ -108,7 +108,7 @@ async def test_a_worker_whose_data_is_stuck_while_its_heartbeats_pass_is_noticed
         await street.until(queue, lambda worker: worker.connected and worker.slots == 2)
         assert await queue.run(step, 4) == 8
         rung.go()
-        assert await job.result(30) == 42
+        assert await job.result(60) == 42
         await assert_ran_once(job)
 
 
@@ -125,7 +125,7 @@ async def test_heartbeats_that_are_stuck_while_the_data_passes_are_noticed_and_s
         street.workers.clear()
         await beat
         rung.go()
-        assert await job.result(30) == 42
+        assert await job.result(60) == 42
         await assert_ran_once(job)
 
 
@@ -196,5 +196,5 @@ async def test_a_busy_broker_that_was_stopped_for_longer_than_a_ttl_blames_nobod
         assert all(await asyncio.gather(*busy))
         assert {worker.session for worker in (await anext(updates)).workers} == before
         rung.go()
-        assert await job.result(30) == 42
+        assert await job.result(60) == 42
         await assert_ran_once(job)

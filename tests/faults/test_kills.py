@@ -43,7 +43,7 @@ def run_again(marks: Iterable[Mark]) -> int:
 @pytest.mark.faults
 @pytest.mark.slow
 # A kill and its restart take about half a second on two shared cores; the rest is the beginning and the end.
-@pytest.mark.timeout(180 + 6 * CYCLES)
+@pytest.mark.timeout(360 + 6 * CYCLES)
 async def test_kills_lose_nothing_acknowledged_and_repeat_nothing_that_was_over(tmp_path: Path) -> None:
     print(f"AIOQUEUE_KILL_SEED={SEED} AIOQUEUE_KILL_CYCLES={CYCLES} AIOQUEUE_KILL_KINDS={' '.join(KINDS)!r}")
     began = monotonic()

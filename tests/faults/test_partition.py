@@ -60,7 +60,7 @@ async def test_a_job_passes_on_and_the_first_worker_s_word_is_refused(
         proxy.clear()
         # It comes back, and hears that the lease has passed on, or says its end and is refused: nothing counts.
         may_end[0].set()
-        await asyncio.wait_for(_passed(caplog), 15)
+        await asyncio.wait_for(_passed(caplog), 60)
         may_end[1].set()
         assert await job == 1
         info = await job.info()

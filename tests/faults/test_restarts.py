@@ -53,7 +53,7 @@ def last_begins_ms(drains: list[Drain], starts: list[Mark]) -> list[float]:
 
 @pytest.mark.faults
 @pytest.mark.slow
-@pytest.mark.timeout(120 + 20 * RESTARTS)
+@pytest.mark.timeout(300 + 20 * RESTARTS)
 async def test_broker_and_worker_are_replaced_and_no_call_fails_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     broker = BrokerProgram(tmp_path, session_ttl="20s")
     await broker.start()

@@ -21,7 +21,7 @@ from tests.journal.killed import EVERYTHING
 pytestmark = [
     pytest.mark.faults,
     pytest.mark.slow,
-    pytest.mark.timeout(0 if EVERYTHING else 120),
+    pytest.mark.timeout(0 if EVERYTHING else 300),
 ]
 
 # Small enough for a checkpoint after some forty appends of 100 kB: about one page in four is written by it.

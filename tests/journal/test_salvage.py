@@ -15,7 +15,7 @@ from aioqueue.journal.salvage import Gap, remains
 from aioqueue.journal.wal import FRAME_BYTES, HEADER_BYTES
 from tests.journal.killed import EVERYTHING, live_and_die, sample
 
-pytestmark = pytest.mark.timeout(0 if EVERYTHING else 60)
+pytestmark = pytest.mark.timeout(0 if EVERYTHING else 300)
 
 # Rows that stand on their leaf alone, that leave some of them there, and that leave the least.
 SIZES = (10, 3_000, 9_000, 4_150, 100, 20, 6_000)

@@ -16,7 +16,7 @@ from aioqueue.journal.check import check_journal
 from aioqueue.journal.wal import FRAME_BYTES, HEADER_BYTES, WalScan, read_frames, scan_log
 from tests.journal.killed import EVERYTHING, live_and_die, sample
 
-pytestmark = pytest.mark.timeout(0 if EVERYTHING else 60)
+pytestmark = pytest.mark.timeout(0 if EVERYTHING else 300)
 
 # Rows on one page, on two, and with a list of overflow pages.
 SIZES = (10, 50, 3_000, 9_000, 5_000, 100, 20, 60, 6_000)

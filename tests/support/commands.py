@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "aioqueue"]
-PATIENCE_SECONDS = 45
+PATIENCE_SECONDS = 90
 
 SHOP = """
 from aioqueue import Context, Queue

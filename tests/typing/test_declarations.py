@@ -31,14 +31,14 @@ def lines_marked(mark: str) -> dict[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_wrong_calls_are_errors_and_right_ones_are_not(said: list[tuple[int, str, str]]) -> None:
     errors = {line: text for line, kind, text in said if kind == "error"}
     assert sorted(errors) == sorted(lines_marked("  # E")), errors
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_results_have_the_type_that_the_task_gives(said: list[tuple[int, str, str]]) -> None:
     revealed = {line: match["type"] for line, _, text in said if (match := _REVEALED.match(text))}
     assert {line: _MODULES.sub("", kind) for line, kind in revealed.items()} == lines_marked("  # T: ")

@@ -47,7 +47,7 @@ async def serving(broker: FakeBroker) -> AsyncIterator[Callable[..., Any]]:
     async with AsyncExitStack() as stack:
 
         async def serve(queue: Queue, **options: Any) -> Desk:
-            worker = Worker(queue, **{"wiring": wired(broker), "cancel_grace": 0.01, **options})
+            worker = Worker(queue, **{"wiring": wired(broker), "cancel_grace": 60, **options})
             running = asyncio.create_task(worker.run())
 
             async def end() -> None:
@@ -68,7 +68,7 @@ async def slots_of(queue: Queue) -> AsyncIterator[Callable[..., Slots]]:
     """`slots_of(2)` gives two slots for the tasks of `queue`."""
     made: list[Slots] = []
 
-    def make(slots: int = 10, cancel_grace_ms: int = 10) -> Slots:
+    def make(slots: int = 10, cancel_grace_ms: int = 60_000) -> Slots:
         made.append(Slots(queue, slots, cancel_grace_ms))
         return made[-1]
 

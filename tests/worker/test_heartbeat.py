@@ -32,11 +32,11 @@ def beating(broker: FakeBroker) -> Iterator[Beating]:
     yield begin
     for heartbeat in made:
         heartbeat.stop()
-        assert heartbeat.join(10)
+        assert heartbeat.join(60)
 
 
 async def ended(heartbeat: Heartbeat) -> bool:
-    return await asyncio.to_thread(heartbeat.join, 10)
+    return await asyncio.to_thread(heartbeat.join, 60)
 
 
 async def test_it_says_the_session_s_secret_and_its_role(broker: FakeBroker, beating: Beating) -> None:

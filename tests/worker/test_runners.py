@@ -418,7 +418,7 @@ async def test_a_cleanup_that_does_not_end_is_cancelled_once_more(
                 seen.append(number)
         raise ValueError("after both")
 
-    slots = slots_of(cancel_grace_ms=5)
+    slots = slots_of(cancel_grace_ms=200)
     slots.offer(run_of("slow", timeout_ms=5))
     failure = await slots.failure()
     assert failure.type == "TimeoutError"
@@ -589,7 +589,7 @@ async def test_a_plain_function_that_exceeds_a_timeout_is_reported_and_left_alon
     def plain() -> None:
         may_end.wait()
 
-    slots = slots_of()
+    slots = slots_of(cancel_grace_ms=1)
     slots.offer(run_of("plain", timeout_ms=5))
     assert (await slots.failure()).type == "TimeoutError"
     may_end.set()

@@ -39,10 +39,10 @@ class Stayer:
                 pass
 
         running = self._pool.submit(run)
-        assert here.wait(10)
+        assert here.wait(60)
         place = place_of(arrived[0])
         self._leave.release()
-        running.result(10)
+        running.result(60)
         return place
 
 

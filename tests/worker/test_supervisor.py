@@ -407,7 +407,7 @@ async def test_a_child_whose_loop_is_blocked_ends_itself_too(supervised: Supervi
 
 def _wait_gone(pid: int) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(pid).wait(30)
+        psutil.Process(pid).wait(60)
 
 
 async def test_an_app_that_cannot_be_loaded_ends_the_supervisor_with_the_reason(supervised: Supervised) -> None:
