@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Final
@@ -14,6 +15,7 @@ from aioqueue.cli.bench import bench
 from aioqueue.cli.check import check
 from aioqueue.cli.demo import demo
 from aioqueue.cli.jobs import cancel, export, ls, retry, show
+from aioqueue.cli.options import DEFAULT_URL
 from aioqueue.cli.outcome import (
     DONE,
     FAILED,
@@ -29,19 +31,21 @@ from aioqueue.cli.serve import serve
 from aioqueue.cli.submit import submit
 from aioqueue.cli.top import top
 from aioqueue.cli.worker import worker
-from aioqueue.errors import AioqueueError, JobError
+from aioqueue.errors import AioqueueError, BrokerUnavailable, JobError
 
 # Help is plain text: it goes through pipes, and rich is not loaded for it.
 app: Final = typer.Typer(
     name="aioqueue",
     help="A durable, fair and explainable asyncio job queue.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command in (serve, worker, submit, ls, export, show, cancel, retry, top, backup, check, bench, demo):
     app.command()(_command)
+
+
+_COMPLETE_VARIABLE: Final = "_AIOQUEUE_COMPLETE"
 
 # The base of what the parser raises; typer does not name it, and has moved it between versions.
 _Misused: Final[type[Exception]] = next(
@@ -69,6 +73,9 @@ def run(arguments: Sequence[str]) -> int:
     prepare_output()
     try:
         command = typer.main.get_command(app)
+        if _COMPLETE_VARIABLE in os.environ:
+            # A shell asks for its completion script, or for what may follow: typer answers, and ends the process.
+            command.main(prog_name="aioqueue", complete_var=_COMPLETE_VARIABLE)
         # Not by its `main`: that one ends the process by itself for some errors.
         with command.make_context("aioqueue", list(arguments) or ["--help"]) as context:
             command.invoke(context)
@@ -84,6 +91,11 @@ def run(arguments: Sequence[str]) -> int:
     except JobError as error:
         say(error)
         return JOB_FAILED
+    except BrokerUnavailable as error:
+        # Whoever named no broker may not have started one yet.
+        nowhere = error.fields.get("url") == DEFAULT_URL
+        say(f"{error}; start one with `aioqueue serve`, or name another by --url" if nowhere else error)
+        return FAILED
     except AioqueueError as error:
         say(error)
         return FAILED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from typing import Any, NamedTuple
 
@@ -16,12 +17,15 @@ from aioqueue.client.job import Job
 from aioqueue.client.named import NamedTask
 from aioqueue.client.queue import Queue
 from aioqueue.client.task import Task
-from aioqueue.errors import BadOption, JobError, JobFailed, OutcomeUnknown
+from aioqueue.errors import AioqueueError, BadOption, JobError, JobFailed, OutcomeUnknown
+from aioqueue.model.views import Statistics
 from aioqueue.monitor.documents import json_text
 from aioqueue.monitor.text import plain
 
 # A program goes on sending for an hour when its broker goes away; whoever sits at a terminal wants to know.
 SUBMIT_SECONDS = 30.0
+# A job that waits so long is worth a word; most have ended by then.
+PATIENT_SECONDS = 3.0
 
 
 class Submission(NamedTuple):
@@ -68,15 +72,38 @@ async def submit_one(submission: Submission, *, wait: bool, timeout: str | None,
         if not wait:
             out(json_text({"id": job.id, "task": job.task}) if json else job.id)
             return DONE
+        telling = None
         if sys.stderr.isatty():
             print(job.id, file=sys.stderr, flush=True)
+            telling = asyncio.create_task(tell_of_a_long_wait(queue, job, PATIENT_SECONDS))
         try:
             result = await job.result(timeout)
         except JobError as error:
             return _tell_end_without_result(job, error, json)
+        finally:
+            if telling is not None:
+                telling.cancel()
     document = {"id": job.id, "task": job.task, "state": "succeeded", "result": result}
     out(json_text(document) if json else json_text(result))
     return DONE
+
+
+async def tell_of_a_long_wait(queue: Queue, job: Job[Any], seconds: float) -> None:
+    """After so long, say once what becomes of the job: most often nobody runs its lane."""
+    await asyncio.sleep(seconds)
+    with contextlib.suppress(AioqueueError):
+        info = await job.info()
+        async with contextlib.aclosing(queue.statistics()) as pictures:
+            async for picture in pictures:
+                nobody = "" if _may_run(picture, info.queue) else f", and no worker of queue {info.queue} is connected"
+                say(f"job {job.id} of task {info.task} is {info.state}{nobody}; still waiting")
+                return
+
+
+def _may_run(picture: Statistics, queue: str) -> bool:
+    # Those that are not named may be of any queue.
+    unnamed = picture.workers_left_out or any(worker.queues_left_out for worker in picture.workers)
+    return bool(unnamed) or any(queue in worker.queues for worker in picture.workers)
 
 
 def _tell_end_without_result(job: Job[Any], error: JobError, json: bool) -> int:

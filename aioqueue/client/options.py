@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypedDict, get_args
 
@@ -286,7 +287,7 @@ def _policy_of(retry: Retry) -> RetryPolicy:
 def _parse(given: Mapping[str, Any]) -> Options:
     for option, value in given.items():
         if option not in _PARSERS:
-            raise BadOption(option=option, value=value, reason=f"it is not known; known options: {', '.join(_PARSERS)}")
+            raise BadOption(option=option, value=value, reason=f"it is not known{_meant(option)}")
     parsed = Options()
     for option, value in given.items():
         parsed[option] = _DEFAULTS[option] if value is None else _PARSERS[option](value)  # type: ignore[literal-required]
@@ -297,6 +298,11 @@ def _parse(given: Mapping[str, Any]) -> Options:
         parsed.setdefault("delay", 0)
         parsed.setdefault("at", 0)
     return parsed
+
+
+def _meant(option: str) -> str:
+    found = _ELSEWHERE.get(option) or next(iter(get_close_matches(option, _PARSERS, 1)), "")
+    return f"; did you mean {found}=?" if found else f"; known options: {', '.join(_PARSERS)}"
 
 
 def _priority(value: Any) -> int:
@@ -386,6 +392,28 @@ _PARSERS: Final[dict[str, Callable[[Any], Any]]] = {
     "id": _own_id,
     "keep": lambda value: to_ms(value, option="keep"),
     "headers": _headers,
+}
+# What other queues call them.
+_ELSEWHERE: Final = {
+    "countdown": "delay",
+    "defer": "delay",
+    "eta": "at",
+    "run_at": "at",
+    "scheduled": "at",
+    "attempts": "retry",
+    "max_attempts": "retry",
+    "max_retries": "retry",
+    "max_tries": "retry",
+    "retries": "retry",
+    "job_timeout": "timeout",
+    "time_limit": "timeout",
+    "failure_ttl": "keep",
+    "result_ttl": "keep",
+    "ttl": "expires",
+    "job_id": "id",
+    "key": "id",
+    "task_id": "id",
+    "queue_name": "queue",
 }
 # What None says: the value that aioqueue would use if nobody said anything.
 _DEFAULTS: Final[dict[str, Any]] = {

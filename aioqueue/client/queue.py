@@ -55,6 +55,11 @@ _WANT_RESULT: Final = int(SubmitFlag.WANT_RESULT)
 _RESEND: Final = int(SubmitFlag.RESEND)
 _OWN_ID: Final = int(SubmitFlag.OWN_ID)
 
+_NO_TASK: Final = (
+    "it must be a task (a function with @queue.task) or a task's name, and its arguments stand beside it, as in "
+    "submit(task, 1, 2)"
+)
+
 # Set while a job's own process imports the program's main module: what it runs at its top would run once more.
 importing_main = False
 
@@ -91,6 +96,9 @@ class Queue(Declares):
         self._open_stream: OpenStream | None = None
         self._stack: AsyncExitStack | None = None
         self._named: dict[str, NamedTask] = {}
+
+    def __repr__(self) -> str:
+        return f"<Queue {self._address} of namespace {self.namespace}>"
 
     # --- the connection ---
 
@@ -294,8 +302,8 @@ class Queue(Declares):
         found = self._find_task(task)
         if own := found.plan(self.namespace).own_id:
             raise BadOption(option="id", value=own, reason="map makes a job of each item")
-        if window < 1:
-            raise BadOption(option="window", value=window, reason="it must be at least 1")
+        if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+            raise BadOption(option="window", value=window, reason="it must be a whole number, at least 1")
         session = self.session()
         reached = session.endings.reached
         results = _results(found)
@@ -326,7 +334,7 @@ class Queue(Declares):
         if not isinstance(task, str):
             # Not the value itself: a call with its arguments would be an error of a megabyte.
             name = type(task).__name__
-            raise BadOption(option="task", value=name, reason="it must be a task (@queue.task) or a task's name")
+            raise BadOption(option="task", value=name, reason=_NO_TASK)
         if task in self.tasks:
             return self.tasks.get(task)
         named = self._named.get(task)
@@ -387,6 +395,8 @@ class Queue(Declares):
 
         Raises `BadOption` for what cannot be, and `BadName`.
         """
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+            raise BadOption(option="limit", value=limit, reason="it must be 0 or more, or None for all")
         where = make_filter(
             self._clock.now().wall_ms,
             state=state, queue=queue, task=task, since=since, until=until, id=id, error=error,

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from aioqueue.client.annotations import NotYetDefined, decodable, decoder_of, is_context, type_named
+from aioqueue.client.options import SubmitOptions
 from aioqueue.errors import BadArguments, BadOption, BadResult, NotSerializable, PayloadTooLarge
 from aioqueue.limits import BODY_BYTES_MAX
 from aioqueue.model.bodies import MSGPACK, pack_body
@@ -98,7 +99,9 @@ class Signature:
             self._check(*args, **kwargs)
         except TypeError as error:
             reason = str(error).removeprefix(f"{self.task}() ")
-            raise BadArguments(task=self.task, reason=f"{reason}; it is {self.task}{self.visible}") from None
+            raise BadArguments(
+                task=self.task, reason=f"{reason}; it is {self.task}{self.visible}{self._misplaced(kwargs)}"
+            ) from None
 
     def pack(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
         """Arguments that `bind` accepts, as a body. Raises `BadArguments`, `NotSerializable` or `PayloadTooLarge`."""
@@ -153,6 +156,11 @@ class Signature:
         names = self._positional + [self._rest] * (len(args) - len(self._positional))
         found = tuple(self._read(readers, name, raw) for name, raw in zip(names, args, strict=False))
         return found, self._keywords(readers, keywords)
+
+    def _misplaced(self, kwargs: Mapping[str, Any]) -> str:
+        options = set(kwargs) & set(SubmitOptions.__annotations__) - set(self.visible.parameters)
+        name = min(options, default="")
+        return f"; {name} is an option, given by task.options({name}=...)" if name else ""
 
     def _keywords(self, readers: _Readers, keywords: dict[str, msgspec.Raw]) -> dict[str, Any]:
         parameters = self.visible.parameters

@@ -62,7 +62,7 @@ def tcp_url(host: str, port: int) -> str:
 def parse_address(url: str) -> Address:
     """The address that a URL names; `BadUrl` for anything that is none."""
     if not isinstance(url, str):
-        _refuse(repr(url), f"it is a {type(url).__name__}, not a string")
+        _refuse(repr(url), f"it must be text, not {type(url).__name__}")
     scheme, colon, rest = url.partition(":")
     if not url or url.isspace():
         _refuse(url, "it is empty")

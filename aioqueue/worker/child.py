@@ -7,6 +7,7 @@ supervisor is gone: nobody beats for it then. SIGTERM stops it in good order; SI
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -169,10 +170,15 @@ class Child:
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a thread: do what the supervisor says, until it is gone."""
         while isinstance(message := self._channel.receive(), Stop):
-            loop.call_soon_threadsafe(self._stop, message.hurry)
+            self._stop_from_afar(loop, message.hurry)
         # Nobody beats for this session now. The event loop may be blocked, so the process ends with or without it.
         _exit_after(2 * self._cancel_grace_ms / 1000 + EXIT_SECONDS, 1)
-        loop.call_soon_threadsafe(self._stop, True)
+        self._stop_from_afar(loop, True)
+
+    def _stop_from_afar(self, loop: asyncio.AbstractEventLoop, hurry: bool) -> None:
+        # The loop may be closed by now: then nothing runs that could be stopped.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._stop, hurry)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,8 @@ class Worker:
         name: str = "",
         wiring: Wiring = ALONE,
     ) -> None:
+        if not isinstance(queue, Queue):
+            raise BadOption(option="queue", value=queue, reason="it must be a Queue, such as the app's own")
         self._queue = queue
         self._queues = None if queues is None else _checked_queues(queues)
         self._concurrency = _checked_count("concurrency", concurrency, SLOTS_MAX)

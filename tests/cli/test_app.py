@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import subprocess
 import sys
 
@@ -36,6 +38,25 @@ def test_without_a_command_the_help_is_shown(shell: Shell) -> None:
 
 def test_the_version_is_printed(shell: Shell) -> None:
     assert shell.run("--version") == (0, f"aioqueue {__version__}\n", "")
+
+
+def test_a_shell_that_asks_what_may_follow_is_told(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_AIOQUEUE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "aioqueue ls --s")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told), pytest.raises(SystemExit):
+        shell.run()
+    assert told.getvalue().split() == ["--state", "--since"]
+
+
+def test_without_a_broker_at_the_usual_address_the_sentence_says_how_to_start_one(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "DEFAULT_URL", "tcp://127.0.0.1:1")
+    monkeypatch.setattr("aioqueue.client.queue.CONNECT_SECONDS", 0.1)
+    sentence = shell.run("ls", "--url", "tcp://127.0.0.1:1").refused()
+    assert sentence.endswith("connection refused; start one with `aioqueue serve`, or name another by --url")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,16 @@ from aioqueue.model.spec import RetryPolicy, unpack_spec
 
 
 @pytest.mark.parametrize("parse", [task_options, submit_options, default_options])
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("header", "headers"), ("countdown", "delay"), ("eta", "at"), ("max_retries", "retry"), ("task_id", "id")],
+)
+def test_a_slip_and_a_word_of_another_queue_are_answered_with_ours(parse: Any, said: str, meant: str) -> None:
+    with pytest.raises(BadOption, match=rf"it is not known; did you mean {meant}=\?"):
+        parse({said: 3})
+
+
+@pytest.mark.parametrize("parse", [task_options, submit_options, default_options])
 def test_an_unknown_option_is_refused_and_the_known_ones_are_named(parse: Any) -> None:
     with pytest.raises(BadOption, match="priority") as refused:
         parse({"prio": 3})

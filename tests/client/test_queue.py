@@ -82,6 +82,10 @@ def test_what_cannot_be_is_refused_where_it_is_written() -> None:
             Queue("memory:", worker=worker)  # type: ignore[arg-type]
 
 
+def test_a_queue_prints_as_what_it_is() -> None:
+    assert repr(Queue("tcp://broker", namespace="shop")) == "<Queue tcp://broker:7411 of namespace shop>"
+
+
 def test_defaults_hold_for_tasks_that_say_nothing_else() -> None:
     queue = Queue("memory:", defaults={"queue": "mail", "retry": 2})
     assert queue.task(double).plan("default").queue == "mail"
@@ -174,6 +178,13 @@ async def test_submit_returns_when_the_broker_has_it(entered: Entered) -> None:
     assert route_in(item.job) == route_of("default", "default")
     peer.send(m.Submitted(submit.request, 1))
     assert (await submitting).key == item.job
+
+
+async def test_what_is_no_task_is_answered_with_how_to_say_it(entered: Entered) -> None:
+    queue, _ = entered
+    call = queue.task(double).call(2)
+    with pytest.raises(BadOption, match=r"task='Call' cannot be used: .* as in submit\(task, 1, 2\)"):
+        await queue.submit(call)  # type: ignore[call-overload]
 
 
 async def test_what_does_not_fit_is_refused_before_anything_is_sent(entered: Entered) -> None:
@@ -423,8 +434,9 @@ async def test_a_refused_item_of_a_map_is_raised_in_its_turn(entered: Entered) -
 async def test_map_refuses_what_would_be_one_job_or_none(entered: Entered) -> None:
     queue, _ = entered
     task = queue.task(double)
-    with pytest.raises(BadOption, match="window"):
-        await anext(queue.map(task, [1], window=0))
+    for window in (0, 1.5, True):
+        with pytest.raises(BadOption, match="window"):
+            await anext(queue.map(task, [1], window=window))  # type: ignore[arg-type]
     with pytest.raises(BadOption, match="id="):
         await anext(queue.map(task.options(id="one"), [1]))
     with pytest.raises(BadOption, match="task='int'"):
@@ -540,6 +552,12 @@ async def test_find_refuses_a_state_that_there_is_not(entered: Entered) -> None:
     ):
         # Its number is reserved; nothing would ever be found.
         await anext(entered[0].find(state="suspended"))
+
+
+@pytest.mark.parametrize("limit", [-1, 1.5, True])
+async def test_find_refuses_a_limit_that_counts_nothing(entered: Entered, limit: Any) -> None:
+    with pytest.raises(BadOption, match="limit"):
+        await anext(entered[0].find(limit=limit))
 
 
 async def test_statistics_come_until_nobody_looks(entered: Entered) -> None:

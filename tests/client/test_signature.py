@@ -137,6 +137,12 @@ def test_a_refusal_says_what_is_missing_and_how_the_task_is_called() -> None:
     )
 
 
+def test_an_option_among_the_arguments_is_told_where_it_belongs() -> None:
+    signature = Signature.of(keyword_only, "shop.send")
+    with pytest.raises(BadArguments, match=r"; delay is an option, given by task.options\(delay=...\)$"):
+        signature.bind((1,), {"b": 2, "delay": 3})
+
+
 def test_defaults_are_those_of_the_version_that_runs() -> None:
     assert round_trip(positional_only, 1, 2) == ((1, 2), {})
 

@@ -84,7 +84,7 @@ def test_a_wrong_address_is_refused_with_what_is_wrong(url: str, reason: str) ->
 
 def test_an_address_that_is_no_text_is_refused() -> None:
     wrong: Any = 7411
-    with pytest.raises(BadUrl, match="it is a int, not a string"):
+    with pytest.raises(BadUrl, match="it must be text, not int"):
         parse_address(wrong)
 
 

@@ -307,6 +307,11 @@ def test_what_no_worker_can_be_is_refused_at_once(
         Worker(queue, **options)
 
 
+def test_a_worker_is_of_a_queue_and_not_of_its_url() -> None:
+    with pytest.raises(BadOption, match="it must be a Queue"):
+        Worker("tcp://127.0.0.1:7411")  # type: ignore[arg-type]
+
+
 def test_a_secret_of_another_length_is_refused() -> None:
     with pytest.raises(BadOption, match="secret"):
         Wiring(secret=b"short")
