@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from aioqueue.core.effects import ArchiveJob, DeliverJob, Effect
+from aioqueue.core.effects import ArchiveJob, DeliverJob, Effect, ReviveJob
 from aioqueue.core.places import length_in, unpack_place
 from aioqueue.core.state import Job
 from aioqueue.errors import JournalDamaged
@@ -120,6 +120,9 @@ class Bodies:
                 self._end(effect)
                 if not owed:
                     self._unread.pop(effect.finished.id, None)
+            elif type(effect) is ReviveJob:
+                # The requeue is durable, so that end is not archived any more; nothing may be kept for it.
+                self._unread.pop(effect.id, None)
 
     def _end(self, effect: ArchiveJob) -> None:
         finished = effect.finished

@@ -94,6 +94,8 @@ class Overlay:
         return len(finished.body) + len(finished.args) + self._bodies.unread_bytes(finished)
 
     def _add(self, finished: FinishedJob) -> None:
+        # There is one already where a client says an id anew that it should not: the weight of that goes with it.
+        self._drop(self._finished.get(finished.id))
         self._finished[finished.id] = finished
         self._bytes += self._size(finished)
         if self._pins and finished.id in self._pins:

@@ -268,11 +268,10 @@ class Peer:
         wanted = [(index, item.job) for index, item in enumerate(message.items) if item.flags & _WANT_RESULT]
         # Who wants the results of all waits for those.
         self.send(answer, lazily=not outcomes and len(wanted) == len(message.items))
-        waiters = self._broker.waiters
         before: list[bytes] = []
         for index, job_id in wanted:
             if not outcomes or outcomes[index] is m.Outcome.ACCEPTED:
-                waiters.add(job_id, self)
+                self._await(job_id)
             elif outcomes[index] is m.Outcome.EXISTS:
                 before.append(job_id)
         if before:
@@ -282,6 +281,11 @@ class Peer:
 
     def wait(self, message: m.Wait) -> None:
         self._post(Query(lambda: self._ends(message.jobs)), Peer._waiting, message)
+
+    def _await(self, job_id: bytes) -> None:
+        # One that left before its answer could is told nothing, and would be held until the job ends.
+        if not self.gone.is_set():
+            self._broker.waiters.add(job_id, self)
 
     def _ends(self, jobs: Iterable[bytes]) -> tuple[list[bytes], list[m.EndedItem], list[bytes]]:
         """Of these jobs: those that live, the ends that are in sight, and those the archive must be asked for."""
@@ -308,7 +312,7 @@ class Peer:
             return
         wait, ended, missing = reply
         for job_id in wait:
-            self._broker.waiters.add(job_id, self)
+            self._await(job_id)
         if ended:
             self._broker.send_ends(self, ended)
         if missing:

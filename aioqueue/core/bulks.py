@@ -29,6 +29,8 @@ def stage_bulk(state: State, command: c.StageBulk, now: Now, bodies: BodyArea) -
     if bulk is None:
         _check_begins(state, command)
     parts, first = (0, 0) if bulk is None else (bulk.staged, bulk.total)
+    if bulk is not None and bulk.phase is BulkPhase.COMMITTED and command.part >= parts:
+        raise BadOption(option="part", value=command.part, reason="nothing is added to a bulk that was committed")
     if command.part > parts:
         raise BulkUnknown(bulk=command.bulk.hex())
     heard = e.BulkHeard(command.bulk, now.mono_ms)
@@ -78,7 +80,8 @@ def _check_new(state: State, items: list[c.NewJob]) -> None:
     seen: set[bytes] = set()
     size = 0
     for item in items:
-        if item.known is not c.Known.FRESH or item.id in state.jobs or item.id in seen:
+        known = item.id in state.jobs or item.id in state.just_finished
+        if known or item.known is not c.Known.FRESH or item.id in seen:
             reason = "a job of a bulk must have a generated id that is said for the first time"
             raise BadOption(option="job", value=item.id.hex(), reason=reason)
         seen.add(item.id)
@@ -124,19 +127,25 @@ def decide_freed(state: State, now: Now) -> e.BulkFreed | None:
     return free_bulk(state, min(state.closing.values(), key=lambda bulk: (bulk.closed_at, bulk.id)), now)
 
 
-def decide_forgotten(state: State, now: Now) -> list[e.BulkFreed]:
-    """The beginning of the end of each bulk whose client is gone."""
-    return [
-        free_bulk(state, bulk, now)
+def decide_forgotten(state: State, now: Now, waiting: Iterable[c.Command | object]) -> list[e.BulkFreed]:
+    """The beginning of the end of each bulk whose client is gone; of one whose `waiting` commands stand in line it is
+    not.
+    """
+    late = [
+        bulk
         for bulk in state.bulks.values()
         if bulk.phase is BulkPhase.OPEN and bulk.heard_ms + BULK_OPEN_MS <= now.mono_ms
     ]
+    heard = {getattr(command, "bulk", None) for command in waiting} if late else ()
+    return [free_bulk(state, bulk, now) for bulk in late if bulk.id not in heard]
 
 
 def free_bulk(state: State, bulk: Bulk, now: Now) -> e.BulkFreed:
     """The next jobs of a bulk that was committed, or that never will be, become what they are to be."""
     ids = list(islice(bulk.waiting(), BULK_FREED_MAX))
-    waiting = [job for job_id in ids if (job := state.jobs.get(job_id)) is not None and job.state is _BLOCKED]
+    # An id that was over, and was said anew, stands here twice: the broker must not fall over such a client.
+    jobs = map(state.jobs.get, dict.fromkeys(ids))
+    waiting = [job for job in jobs if job is not None and job.state is _BLOCKED]
     if bulk.phase is not BulkPhase.COMMITTED:
         return e.BulkFreed(bulk.id, len(ids), state.next_seq, cancelled=_ids(waiting))
     ready = [job for job in waiting if job.due_ms <= now.wall_ms]

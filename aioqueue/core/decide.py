@@ -71,10 +71,10 @@ def _submit(state: State, command: c.SubmitJobs, now: Now, bodies: BodyArea) -> 
     room_jobs, room_bytes = state.admission.room(len(living))
     refused: Refused | None = None
     added = 0
-    wall_ms, lay = now.wall_ms, bodies.add
+    wall_ms, lay, over = now.wall_ms, bodies.add, state.just_finished
     for item in items:
         job_id = item.id
-        if job_id in living or item.known is _FINISHED or job_id in seen:
+        if job_id in living or item.known is _FINISHED or job_id in seen or job_id in over:
             outcomes.append(_EXISTS)
             continue
         body, packed_spec, extra = item.body, item.packed_spec, item.extra
@@ -201,7 +201,8 @@ def _requeue(state: State, command: c.RequeueJob, now: Now, bodies: BodyArea) ->
         if 0 < command.generation <= job.generation:
             return Decision([], job.generation)
         raise NotRetryable(job=id_text(job.id), state=job.state.label)
-    if job is None and (not command.looked or command.id in state.just_finished):
+    # As long as children of its last life are being told to end, those of the next would be told so too.
+    if job is None and (not command.looked or command.id in state.just_finished or command.id in state.doomed):
         raise c.NeedsLookup(command.id)
     found = command.found
     if job is not None or found is None or found.namespace != command.namespace:

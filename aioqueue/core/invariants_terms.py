@@ -98,7 +98,7 @@ class Bounds:
         if not terms.inherits:
             return
         parent = self._lives.get(terms.parent)
-        if parent is None or parent.state not in _FERTILE or parent.line[0] != line[0]:
+        if parent is None or terms.parent == event.id or parent.state not in _FERTILE or parent.line[0] != line[0]:
             self._doomed.add(event.id)
         elif 0 < self.of(terms.parent).deadline_ms < (terms.deadline_ms or 2**63):
             self._boundless.add(event.id)

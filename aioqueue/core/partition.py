@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Container, Iterable, Sequence
-from itertools import chain
+from itertools import chain, tee
 from typing import Any, Final, NamedTuple
 
 from aioqueue.clock import Now
@@ -86,7 +86,7 @@ class Partition:
         """Decide and apply a batch that will be `position` in the journal.
 
         `held` are the ids of the jobs whose arguments are at hand, None for all of them. `behind` are more commands
-        that wait, and are not for this batch: a session whose word stands in line is not silent.
+        that wait, and are not for this batch: a session or a bulk whose word stands in line is not silent.
         """
         batch = _Batch(self.state, Moment(position, now.wall_ms))
         self.state.just_finished.clear()
@@ -147,12 +147,14 @@ class Partition:
         return False
 
     def _end_silent(self, batch: _Batch, now: Now, waiting: Iterable[c.Command | object]) -> bool:
-        for ended in decide_expired(self.state, now, self.session_ttl_ms, waiting):
+        # A long line is only looked through where somebody seems silent.
+        of_sessions, of_bulks = tee(waiting)
+        for ended in decide_expired(self.state, now, self.session_ttl_ms, of_sessions):
             batch.add_all(ended)
             # One worker may hold a hundred thousand runs, and a network's failure silences all workers at once.
             if batch.full:
                 return True
-        for forgotten in decide_forgotten(self.state, now):
+        for forgotten in decide_forgotten(self.state, now, of_bulks):
             batch.add(forgotten, None)
         self._expiry_due_ms = now.mono_ms + self._expiry_step_ms
         return False

@@ -9,7 +9,7 @@ from zlib import crc32
 import pytest
 
 from aioqueue.broker.bodies import Bodies
-from aioqueue.core.effects import ArchiveJob, DeliverJob
+from aioqueue.core.effects import ArchiveJob, DeliverJob, ReviveJob
 from aioqueue.core.places import pack_place
 from aioqueue.core.state import Job, State
 from aioqueue.errors import JournalDamaged
@@ -58,6 +58,16 @@ def bodies_of(shelf: Shelf, bytes_max: int = NO_MEMORY) -> Bodies:
 
 def none() -> Iterator[Job]:
     return iter(())
+
+
+async def test_an_end_that_was_requeued_before_a_restart_keeps_nothing_from_a_trim(shelf: Shelf) -> None:
+    bodies = bodies_of(shelf)
+    job = shelf.job(1, 1, b"arguments")
+    end = ArchiveJob(finished(1, JobState.DEAD, id=job.id), job.home, job.place)
+    bodies.take_replayed({}, [end], owed=True)
+    assert bodies.oldest_needed() == 1
+    bodies.take_replayed({}, [ReviveJob(job.id, 1)], owed=True)
+    assert bodies.oldest_needed() is None
 
 
 async def test_beyond_the_bound_the_oldest_go_and_are_read_back(shelf: Shelf) -> None:

@@ -70,6 +70,21 @@ async def test_the_engine_waits_while_too_many_bytes_are_not_archived(
     assert await has_room(overlay)
 
 
+async def test_an_end_that_takes_the_place_of_another_weighs_what_it_weighs_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("aioqueue.broker.overlay.OVERLAY_BYTES_MAX", 1_000)
+    overlay = Overlay(MemoryArchive(), ManualClock())
+    for position in (1, 2):
+        overlay.take([ArchiveJob(finished(1, body=b"r" * 900, position=position))])
+        overlay.release(position)
+    assert await has_room(overlay)
+    await overlay.write()
+    overlay.take([ArchiveJob(finished(2, body=b"r" * 900, position=3))])
+    overlay.release(3)
+    assert await has_room(overlay)
+
+
 async def test_the_engine_waits_while_too_many_runs_are_not_archived(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aioqueue.broker.overlay.OVERLAY_JOBS_MAX", 2)
     overlay = Overlay(MemoryArchive(), ManualClock())

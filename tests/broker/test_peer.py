@@ -26,6 +26,7 @@ from aioqueue.protocol.extras import Key, number_in, packed
 from aioqueue.transport.memory import memory_pair
 from aioqueue.transport.stream import Stream
 from tests.broker.conftest import RESULT, House, Script, item, running
+from tests.support.patience import eventually
 
 
 async def end_of(script: Script) -> str:
@@ -199,6 +200,29 @@ async def test_a_waiter_that_left_is_forgotten(house: House) -> None:
         worker.say(m.Capacity(1, ["default"]))
         (run,) = await worker.runs()
         assert (await worker.settle(m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT))).answers == []
+        assert len(at.broker.waiters) == 0
+
+
+async def test_a_waiter_that_left_before_its_answer_is_forgotten(house: House) -> None:
+    faults = Faults()
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    async def delay() -> None:
+        begun.set()
+        await gate.wait()
+
+    async with running(house, faults) as at:
+        client, other = await at.peer(), await at.peer()
+        job = item()
+        await client.submit(job)
+        faults.delay = delay
+        client.say(m.Submit(client.ask(), [item(flags=int(m.SubmitFlag.WANT_RESULT))]), m.Wait([job.job]))
+        await begun.wait()
+        await client.connection.aclose()
+        await eventually(lambda: len(at.broker.crowd) == 1)
+        faults.delay = None
+        gate.set()
+        await other.submit(item())
         assert len(at.broker.waiters) == 0
 
 

@@ -169,6 +169,39 @@ def test_a_part_that_is_said_again_is_heard_of_its_bulk(scene: Scene) -> None:
     assert states(scene, 1) == [JobState.BLOCKED]
 
 
+def test_a_bulk_whose_next_part_stands_in_line_is_not_silent(scene: Scene) -> None:
+    stage(scene, 0, new_job(1))
+    scene.clock.advance(BULK_OPEN_MS)
+    waiting = [c.StageBulk(BULK, NAMESPACE, 1, [new_job(2)])]
+    scene.partition.step([], scene.clock.now(), scene.position + 1, behind=waiting)
+    assert states(scene, 1) == [JobState.BLOCKED]
+
+
+def test_nothing_is_added_to_a_bulk_that_was_committed(scene: Scene) -> None:
+    stage(scene, 0, new_job(1))
+    step = scene.step(
+        c.CommitBulk(BULK, NAMESPACE, 1, job_id(1)),
+        *(c.StageBulk(BULK, NAMESPACE, part, [new_job(2 + part)]) for part in (0, 1, 2)),
+    )
+    assert step.replies[:2] == [None, 1]
+    assert all(isinstance(reply, BadOption) for reply in step.replies[2:])
+    settle_down(scene)
+    assert states(scene, 1, 2, 3, 4) == [JobState.READY, None, None, None]
+
+
+def test_a_client_that_stages_an_id_twice_breaks_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It broke I14 itself.
+    scene.judging = False
+    monkeypatch.setattr(scene.history, "observe", lambda *batch: [])
+    for part in (0, 1):
+        stage(scene, part, new_job(1))
+        scene.ask(c.CancelJob(job_id(1), NAMESPACE))
+    stage(scene, 2, new_job(1), new_job(2))
+    scene.ask(c.DropBulk(BULK, NAMESPACE))
+    settle_down(scene)
+    assert states(scene, 1, 2) == [None, None]
+
+
 def test_a_bulk_is_open_longer_by_the_time_in_which_the_broker_stood_still(scene: Scene) -> None:
     stage(scene, 0, new_job(1))
     scene.pass_ms(1_000)

@@ -86,6 +86,15 @@ def test_a_job_that_ended_in_the_same_batch_is_looked_up_again(scene: Scene) -> 
     assert isinstance(step.replies[1], c.NeedsLookup)
 
 
+def test_a_fresh_job_whose_id_ended_in_the_same_batch_exists(scene: Scene) -> None:
+    session = scene.worker()
+    scene.submit(new_job(1))
+    run = c.EndRun(job_id(1), scene.held[session][job_id(1)], c.RunEnd.SUCCEEDED, b"result")
+    step = scene.step(c.SettleRuns(session, [run]), c.SubmitJobs([new_job(1)]))
+    assert step.replies[1] == [c.SubmitOutcome.EXISTS]
+    assert scene.job(1) is None
+
+
 def test_a_fresh_job_that_waited_for_a_look_at_its_neighbour_is_looked_up_too(scene: Scene) -> None:
     parked = c.SubmitJobs([new_job(1, known=c.Known.UNKNOWN), new_job(2)])
     reply = scene.step(parked).replies[0]

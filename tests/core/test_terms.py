@@ -330,6 +330,13 @@ def test_a_child_that_comes_when_its_parent_is_over_is_cancelled_at_once(scene: 
     assert end_of(scene, 2) == (CANCELLED, "its parent was over")
 
 
+def test_a_job_that_names_itself_as_its_parent_has_none(scene: Scene) -> None:
+    scene.submit(child(1, 1), new_job(2, parent=job_id(2)))
+    assert end_of(scene, 1) == (CANCELLED, "its parent was over")
+    session = scene.worker(slots=2)
+    assert scene.settle(session, 2) is c.SettleOutcome.OK
+
+
 def test_a_parent_of_another_namespace_is_none(scene: Scene) -> None:
     scene.submit(new_job(1))
     other = child(2)
@@ -364,6 +371,18 @@ def test_very_many_children_end_a_part_at_a_time_and_none_of_them_begins(scene: 
         step = scene.step()
     assert len(scene.archive) == many + 1
     assert list(scene.held) == [session]
+
+
+def test_children_of_a_requeued_parent_do_not_end_with_its_last_life(scene: Scene) -> None:
+    scene.judging = False
+    scene.submit(new_job(1))
+    scene.submit(*(child(number) for number in range(2, 2 * BATCH_EVENTS_TARGET)))
+    cancel(scene, 1)
+    scene.ask(c.RequeueJob(job_id(1), NAMESPACE))
+    scene.submit(child(2 * BATCH_EVENTS_TARGET))
+    while scene.step().more:
+        pass
+    assert [job.id for job in scene.partition.state.jobs.values()] == [job_id(1), job_id(2 * BATCH_EVENTS_TARGET)]
 
 
 def test_what_bounds_a_job_is_carried_with_it(scene: Scene) -> None:
