@@ -37,6 +37,16 @@ class Context:
     `task` and `queue` are names; `attempt` is 1 plus the failures so far; `crashes` counts the processes that died
     under this job, apart from failures; `headers` are those of the submit; `deadline_ms` is the job's, UTC, by the
     broker's clock, and 0 for none.
+
+    Example::
+
+        @queue.task
+        async def fetch(context: Context, url: str) -> str:
+            context.log.info("attempt %d of %s", context.attempt, context.job)
+            child = await context.submit(send, "ada@example.com")
+            return await child
+
+        assert await queue.run(fetch, "https://example.com") == "sent"
     """
 
     def __init__(

@@ -12,7 +12,15 @@ from aioqueue.model.views import Attempt, Block, Failure
 
 
 class JobInfo(msgspec.Struct, frozen=True):
-    """All that the broker knows of one job, at the moment it was asked. Times ending in `_ms` are UTC, 0 for not yet.
+    """All that the broker knows of one job, at the moment it was asked.
+
+    Times ending in `_ms` are milliseconds UTC, 0 for not yet or never; those ending in `_at` are the same as
+    `datetime`, or None.
+
+    Example::
+
+        info = await job.info()
+        print(info.state, info.submitted_at, info.runs, info.failure and info.failure.text)
 
     `failures` counts attempts that failed, `crashes` the processes that died under the job, `runs` how often it was
     started at all; `generation` rises with each `retry()`; `failure` is the last one. `blocked` is there while the

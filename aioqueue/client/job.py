@@ -74,6 +74,16 @@ class Job(Generic[R]):
     """A submitted job. `await job` gives the task's result, or raises how the job ended otherwise.
 
     Awaiting may be done again and by many. `key` is the id as 16 bytes, `id` as text.
+
+    Example::
+
+        job = await queue.submit(send, "ada@example.com")
+        try:
+            print(await job.result(timeout="10s"))
+        except JobFailed as error:
+            print(error.type, error.text, error.traceback)
+        same = await queue.get(job.id)  # in another program, too
+        assert (await same.info()).state == "succeeded"
     """
 
     __slots__ = ("_batch", "_ending", "_results", "_session", "key")

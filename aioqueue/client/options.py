@@ -41,6 +41,11 @@ class Retry:
     are durations: seconds, `timedelta`, or text such as `"10m"`. An exception is retried if it is one of `on` and none
     of `never`; any other one ends the job at once.
 
+    Example::
+
+        @queue.task(retry=Retry(attempts=10, base="2s", cap="10m", on=(OSError,), never=(FileNotFoundError,)))
+        async def upload(path: str) -> None: ...
+
     Raises `BadOption` for what cannot be used.
     """
 

@@ -71,6 +71,18 @@ class Queue(Declares):
     `memory:` and `sqlite:` and no for `tcp:`, a number is how many at once. `name` is how `aioqueue top` calls this
     client. `defaults` are options of its tasks that do not say otherwise.
 
+    Example::
+
+        queue = Queue("memory:", defaults={"retry": 3})
+
+        @queue.task
+        async def greet(name: str) -> str:
+            return f"Hello, {name}!"
+
+        async with queue:
+            job = await queue.submit(greet, "Ada")
+            assert await job == "Hello, Ada!"
+
     Raises `BadUrl`, `BadName` or `BadOption`.
     """
 
@@ -220,6 +232,11 @@ class Queue(Declares):
     async def submit(self, task: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Submit one job; returns when the broker has it durably. A task's name serves too, untyped.
 
+        Example::
+
+            job = await queue.submit(send, "ada@example.com")
+            later = await queue.submit(send.options(delay="10m", priority="high"), "ada@example.com")
+
         A broker that cannot be reached is waited for, and a submit under way across its restart is accepted exactly
         once. Raises `BadArguments`, `NotSerializable` or `PayloadTooLarge` before anything is sent; `QueueFull` and
         other refusals of the broker; `OutcomeUnknown` when no answer came for `RESEND_SECONDS`; `QueueClosed`.
@@ -255,6 +272,10 @@ class Queue(Declares):
     ) -> Sequence[Job[Any]]:
         """Submit all of the calls or none; the jobs are in their order. Returns when the broker has them durably.
 
+        Example::
+
+            jobs = await queue.submit_many(send.call(address) for address in ["ada@a.b", "grace@a.b"])
+
         There may be millions: they are taken from `calls`, an iterable or an async one, as fast as the broker takes
         them, and never held all at once; `progress` is called with how many it has on its disk. None of them runs
         before the last has arrived. With `atomic=False` each is accepted when it arrives, and may run at once.
@@ -284,7 +305,10 @@ class Queue(Declares):
     @overload
     async def run(self, task: str | NamedTask, /, *args: Any, **kwargs: Any) -> Any: ...
     async def run(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Submit one job and wait for its result. Raises what `submit` and `Job.result` raise."""
+        """Submit one job and wait for its result: `await queue.run(send, "ada@example.com")`.
+
+        Raises what `submit` and `Job.result` raise.
+        """
         task = self._find_task(task)
         if task.plan(self.namespace).own_id:
             # Others may wait for this very job, whatever becomes of this submit.
@@ -295,6 +319,11 @@ class Queue(Declares):
 
     async def map(self, task: Task[[T], R], items: Iterable[T], *, window: int = 100) -> AsyncGenerator[R, None]:
         """The results of `task(item)` in the order of the items, with at most `window` jobs under way.
+
+        Example::
+
+            async for sent in queue.map(send, ["ada@a.b", "grace@a.b"], window=10):
+                print(sent)
 
         A job that did not succeed raises here what `Job.result` would; the others under way are left alone, as they
         are when the iterator is closed.
@@ -387,6 +416,11 @@ class Queue(Declares):
     ) -> AsyncGenerator[JobInfo, None]:
         """Jobs in these states (`ready`, `dead`, …), of this lane and of this task, newest first, at most `limit`.
 
+        Example::
+
+            async for info in queue.find(state=["dead", "expired"], since="2h", limit=10):
+                print(info.id, info.task, info.failure)
+
         `since` and `until` (a `datetime` with a time zone, ISO 8601 text, or how long ago, such as `"2h"`) are about
         the moment that the list is ordered by: the submit of a living job, the end of a finished one. `id` is how the
         id begins. `error` stands in the last failure as it is listed, `Type: text`, in this very case.
@@ -407,7 +441,14 @@ class Queue(Declares):
                     yield friendly(info)
 
     async def statistics(self) -> AsyncGenerator[Statistics, None]:
-        """What the broker does, about once a second, as long as it is iterated. Outlives a restart of the broker."""
+        """What the broker does, about once a second, as long as it is iterated. Outlives a restart of the broker.
+
+        Example::
+
+            async for now in queue.statistics():
+                print({lane.queue: lane.ready for lane in now.queues})
+                break
+        """
         watchers = self.session().watchers
         watcher = watchers.add()
         try:

@@ -41,6 +41,15 @@ class Task(Generic[P, R_co]):
     `fn` is the function itself, `is_async` whether it is a coroutine function, `executor` where a worker runs it.
     `retry` is what the worker judges its exceptions by.
 
+    Example::
+
+        @queue.task(name="shop.resize", timeout="30s", retry=3)
+        async def resize(path: str, width: int = 320) -> str:
+            return f"{path}@{width}"
+
+        assert await resize("cat.png") == "cat.png@320"  # runs here
+        assert await queue.run(resize, "cat.png", width=64) == "cat.png@64"  # runs in a worker
+
     Raises `BadOption` or `BadName` for what cannot be a task or its options, `Unstoppable` for a plain function with
     a timeout, and `BadAnnotation` for types that no bytes can be told apart as.
     """
@@ -71,6 +80,11 @@ class Task(Generic[P, R_co]):
     def options(self, **options: Unpack[SubmitOptions]) -> Task[P, R_co]:
         """The same task with other options, for one submit or more; the registered task is not changed.
 
+        Example::
+
+            soon = send.options(delay="10m", priority="high", id="welcome-42", headers={"trace": "a1"})
+            await queue.submit(soon, "ada@example.com")
+
         Raises `BadOption`, `BadName` or `Unstoppable`.
         """
         changed: Task[P, R_co] = object.__new__(Task)
@@ -79,7 +93,10 @@ class Task(Generic[P, R_co]):
         return changed
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
-        """A submit as a value, for `submit_many`. Raises `BadArguments` where a call would raise `TypeError`."""
+        """A submit as a value, for `submit_many`: `send.call("ada@example.com")`.
+
+        Raises `BadArguments` where a call would raise `TypeError`.
+        """
         self.signature.bind(args, kwargs)
         return Call(self, args, kwargs)
 

@@ -49,6 +49,11 @@ OnPartition = Literal["run", "stop"]
 class Worker:
     """Runs the jobs of a queue's tasks in this program: `async with Worker(queue)`, or `await worker.run()`.
 
+    Example::
+
+        async with Worker(queue, queues=("default", "mail"), concurrency=10, grace="30s"):
+            print(await queue.run(send, "ada@example.com"))
+
     `queues` are the lanes it takes jobs from, None for those of all tasks declared. `concurrency` is how many jobs run
     at once, `threads` how many plain functions (as many as `concurrency`, at most 1,000), `job_processes` how many
     tasks of `executor="process"` (as many as there are processors); more of them wait for a process.
