@@ -291,6 +291,6 @@ async def test_a_start_tells_how_far_it_is_and_what_it_found(
             recovered = at.broker.recovered
     lines = [record.getMessage() for record in caplog.records if "recover" in record.name]
     assert "recovering" in lines[0]
-    assert "3 jobs live so far" in lines[0]
-    assert "3 jobs, 0 sessions with leases, from 1 batches with 3 events at positions 1 to 3" in lines[-1]
+    assert "3 jobs alive so far" in lines[0]
+    assert "3 jobs, sessions with leases: 0; positions 1 to 3, with 3 events" in lines[-1]
     assert (recovered.batches, recovered.events, recovered.position) == (1, 3, 3)
