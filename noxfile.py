@@ -95,9 +95,10 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documents are spelled right."""
+    """The documents are spelled right, lead somewhere, and their examples run."""
     install(session)
     session.run("codespell", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs")
+    session.run("python", "-m", "pytest", "tests/docs", *session.posargs)
 
 
 @nox.session
