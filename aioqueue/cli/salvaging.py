@@ -62,13 +62,13 @@ class SalvageReport(msgspec.Struct):
     ok: bool = True
 
 
-async def salvage_and_tell(path: str, destination: str, *, json: bool, clock: Clock | None = None) -> int:
+async def salvage_and_tell(path: str, destination: str, *, json: bool) -> int:
     """Salvage and print; the exit code: 0 if nothing was lost.
 
     Raises `AlreadyThere`, `BadOption` where the folder is missing, what `remains` raises, and `JournalError` or
     `ArchiveFailed` if `destination` cannot be made.
     """
-    report = await salvage(path, destination, clock or SystemClock())
+    report = await salvage(path, destination, SystemClock())
     out(json_text(document(report), indent=2) if json else "\n".join(_lines(report)))
     if report.ok:
         return DONE

@@ -35,6 +35,7 @@ _SECTION_LINES: Final = 3
 _ROWS_MIN: Final = 4
 _QUEUES_A_WORKER_SHOWN: Final = 3
 _NAME_WIDTH: Final = 40
+_BAR_CHARACTERS: Final = 10
 _ERROR_WIDTH: Final = 200
 
 
@@ -250,9 +251,9 @@ def _count(number: int, style: str) -> Text:
     return Text(count(number), style=style if number else "dim")
 
 
-def _bar(running: int, slots: int, width: int = 10) -> Text:
-    filled = min(width, -(-running * width // slots)) if slots else 0
-    return Text("━" * filled, style="green").append("━" * (width - filled), style="bright_black")
+def _bar(running: int, slots: int) -> Text:
+    filled = min(_BAR_CHARACTERS, -(-running * _BAR_CHARACTERS // slots)) if slots else 0
+    return Text("━" * filled, style="green").append("━" * (_BAR_CHARACTERS - filled), style="bright_black")
 
 
 def _number(number: int, noun: str) -> str:
