@@ -24,6 +24,8 @@ TEXT_CHARACTERS_MAX: Final = 4_096
 
 # --- the wire -----------------------------------------------------------------------------------------------------
 
+# SQLite holds no larger number.
+NUMBER_MAX: Final = 2**63 - 1
 # One frame is held whole in memory on both sides.
 FRAME_BYTES_MAX: Final = 4 * MIB
 # Before HELLO a peer is a stranger, and a stranger gets little memory.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from aioqueue.limits import NUMBER_MAX
 from aioqueue.model.views import Block
 from aioqueue.protocol.messages import Beat
 
@@ -57,4 +58,5 @@ class Beats:
         if heard is None or heard.beat.blocked is None:
             return None
         block = heard.beat.blocked
-        return Block(block.job, block.task, block.place, block.for_ms + max(0, now_ms - heard.at_ms))
+        for_ms = min(NUMBER_MAX, block.for_ms + max(0, now_ms - heard.at_ms))
+        return Block(block.job, block.task, block.place, for_ms)

@@ -207,7 +207,7 @@ def upcoming(state: State, jobs_max: int) -> Iterator[Job]:
     for pool in state.pools.values():
         lines: list[Iterator[Job]] = [queue.lane.upcoming(jobs_max) for queue in pool.queues]
         lines += [islice(queue.suspects.in_order(), jobs_max) for queue in pool.queues if queue.suspects]
-        yield from islice(merge(*lines, key=turn) if len(lines) > 1 else lines[0], jobs_max)
+        yield from islice(merge(*lines, key=turn) if len(lines) != 1 else lines[0], jobs_max)
 
 
 def decide_due(state: State, now: Now) -> e.JobDue | None:

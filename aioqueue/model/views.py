@@ -15,6 +15,7 @@ from aioqueue.limits import (
     ITEMS_A_FRAME_MAX,
     JOB_ID_BYTES,
     NAME_CHARACTERS_MAX,
+    NUMBER_MAX,
     PLACE_CHARACTERS_MAX,
     QUEUES_A_WORKER_MAX,
 )
@@ -81,7 +82,7 @@ class Block(msgspec.Struct, frozen=True, array_like=True):
     job: Annotated[bytes, Meta(max_length=JOB_ID_BYTES)]
     task: Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
     place: Annotated[str, Meta(max_length=PLACE_CHARACTERS_MAX)]
-    for_ms: Annotated[int, Meta(ge=0)]
+    for_ms: Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 
 
 class JobInfo(msgspec.Struct, frozen=True, array_like=True):

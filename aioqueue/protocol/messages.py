@@ -29,6 +29,7 @@ from aioqueue.limits import (
     ITEMS_A_FRAME_MAX,
     JOB_ID_BYTES,
     NAME_CHARACTERS_MAX,
+    NUMBER_MAX,
     OWN_ID_CHARACTERS_MAX,
     PAGE_JOBS_MAX,
     QUEUES_A_WORKER_MAX,
@@ -53,7 +54,7 @@ Name = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
 Text = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)]
 # What few jobs have costs the others no field: its key is a small number, its value packed msgpack (`extras`).
 Extra = Annotated[dict[int, Annotated[bytes, Meta(max_length=SPEC_BYTES_MAX)]], Meta(max_length=_SHORT)]
-Number = Annotated[int, Meta(ge=0)]
+Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 Runs = Annotated[list[Run], Meta(max_length=ITEMS_A_FRAME_MAX)]
 # An error's numbers and names; plain values only, so that a refusal cannot smuggle a tree of objects.
 Fields = Annotated[dict[str, str | int | float | bool | None], Meta(max_length=_SHORT)]

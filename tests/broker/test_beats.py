@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from aioqueue.broker.beats import Beats
+from aioqueue.limits import NUMBER_MAX
 from aioqueue.model.views import Block, Statistics
 from aioqueue.protocol import messages as m
 from tests.broker.conftest import House, Running, Script, item, running
@@ -25,6 +26,22 @@ def test_a_beat_without_a_block_ends_it_and_nothing_is_known_of_others() -> None
     beats.take(4, m.Beat(2), 51_000)
     assert (beats.blocked(4, 51_000), beats.lag_ms(4)) == (None, 2)
     assert (beats.blocked(5, 51_000), beats.lag_ms(5)) == (None, 0)
+
+
+async def test_the_largest_numbers_that_a_beat_can_have_are_told_and_larger_ones_are_none(house: House) -> None:
+    secret = os.urandom(16)
+    async with running(house) as at:
+        await at.worker(1, secret=secret)
+        beating = await at.peer(m.Role.HEARTBEAT, secret)
+        beating.say(m.Beat(NUMBER_MAX, Block(b"", "", "app.py:1", NUMBER_MAX), NUMBER_MAX), m.Ping(1))
+        await beating.hear(m.Pong)
+        (worker,) = (await seen_by(at)).workers
+        assert worker.blocked is not None
+        assert worker.blocked.for_ms == NUMBER_MAX
+        assert worker.lag_ms == worker.deaf == NUMBER_MAX
+        beating.say(m.Beat(0, Block(b"", "", "app.py:1", NUMBER_MAX + 1)))
+        assert (await beating.hear(m.Refusal)).code == "malformed_frame"
+        assert (await seen_by(at)).sessions
 
 
 def test_what_was_forgotten_is_not_told() -> None:

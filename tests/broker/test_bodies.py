@@ -226,6 +226,14 @@ async def test_a_backlog_that_is_not_in_memory_is_delivered_in_its_order_with_it
         assert [(run.job, run.args) for run in runs] == [(job.job, job.args) for job in jobs]
 
 
+async def test_a_worker_that_names_no_queue_is_passed_by_when_arguments_are_read_ahead(house: House) -> None:
+    async with running(house, body_cache_bytes=NO_MEMORY) as at:
+        client = await at.peer()
+        (await at.peer(m.Role.WORKER)).say(m.Capacity(1, []))
+        await client.submit(item(), item())
+        assert await (await at.worker(1)).runs()
+
+
 async def test_a_job_that_is_given_back_is_delivered_again_with_its_arguments(house: House) -> None:
     async with running(house, body_cache_bytes=NO_MEMORY) as at:
         [job] = await backlog(at, 1)

@@ -9,6 +9,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect
 
+from aioqueue.limits import NUMBER_MAX
+
 _PLAIN: Final[dict[type[inspect.Type], str]] = {
     inspect.BoolType: "bool", inspect.FloatType: "float", inspect.NoneType: "nil",
 }  # fmt: skip
@@ -18,7 +20,7 @@ def type_text(kind: inspect.Type) -> str:
     """A declared type, as the reference writes it."""
     match kind:
         case inspect.IntType(ge=least, le=most):
-            return "int" if least is None else "uint" if most is None else f"uint ≤ {most}"
+            return "int" if least is None else "uint" if most == NUMBER_MAX else f"uint ≤ {most}"
         case inspect.StrType(max_length=most):
             return "str" if most is None else f"str ≤ {most}"
         case inspect.BytesType(min_length=least, max_length=most):
