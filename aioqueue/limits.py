@@ -236,6 +236,8 @@ CHECK_PROBLEMS_MAX: Final = 100
 
 KEEP_SUCCEEDED_MS: Final = 86_400_000
 KEEP_DEAD_MS: Final = 30 * 86_400_000
+# A bulk that was dropped may have a million jobs, and nobody was promised one of them; for whoever looks into it.
+KEEP_DROPPED_MS: Final = 3_600_000
 # What all jobs and their runs may have of the disk.
 ARCHIVE_BYTES_MAX: Final = 10 * 1024 * MIB
 # Less than one bulk would be forgotten as fast as it is written.

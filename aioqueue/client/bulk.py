@@ -138,13 +138,13 @@ class BulkSubmit:
             self._refresh_ids()
             if isinstance(calls, AsyncIterable):
                 async for call in calls:
-                    item = self._item(call)
+                    item = self._item_of(call)
                     if self._is_full(item):
                         await self._send_parts()
                     self._gather(call, item)
             else:
                 for call in calls:
-                    item = self._item(call)
+                    item = self._item_of(call)
                     if self._is_full(item):
                         await self._send_parts()
                     self._gather(call, item)
@@ -153,6 +153,14 @@ class BulkSubmit:
             self._give_up(error)
             raise
         return self._jobs
+
+    def _item_of(self, call: Call[Any]) -> SubmitItem:
+        try:
+            return self._item(call)
+        except AioqueueError as error:
+            # Of a hundred thousand calls one is wrong, and nothing else says which.
+            error.add_note(f"it is call {len(self._jobs):,} of the submit_many, counted from 0")
+            raise
 
     def _is_full(self, item: SubmitItem) -> bool:
         """Whether what is gathered goes before this one. All that one atomic frame can hold is gathered first."""

@@ -385,6 +385,7 @@ def _bulk_committed(state: State, event: e.BulkCommitted, body: bytes | None, at
 
 def _bulk_freed(state: State, event: e.BulkFreed, body: bytes | None, at: Moment) -> None:
     for job in staging.free(state, event, at.position):
+        job.spec = staging.kept_shortly(job.spec)
         _end_waiting(state, job, _CANCELLED, staging.BULK_DROPPED, at)
         _doom(state, job.id, _PARENT_CANCELLED)
 

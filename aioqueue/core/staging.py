@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from itertools import takewhile
 
+from msgspec.structs import replace
+
 from aioqueue.core import events as e
 from aioqueue.core.machine import LEGAL, IllegalChange
-from aioqueue.core.state import Bulk, Job, Part, State
+from aioqueue.core.state import Bulk, Job, Part, SharedSpec, State
+from aioqueue.limits import KEEP_DROPPED_MS
 from aioqueue.model.ids import ids_in
 from aioqueue.model.states import BulkPhase, JobState
 
@@ -104,6 +107,13 @@ def carry_part(state: State, event: e.BulkCarried, home: int) -> None:
     else:
         raise IllegalChange(f"bulk {event.bulk.hex()} is carried with a part at {event.first} that it does not have")
     state.homes.add(home)
+
+
+def kept_shortly(spec: SharedSpec) -> SharedSpec:
+    """The spec of a job whose bulk was dropped, for its end; packed it is as it was, should the job be tried again."""
+    if 0 <= spec.keep_ms <= KEEP_DROPPED_MS:
+        return spec
+    return replace(spec, keep_ms=KEEP_DROPPED_MS)
 
 
 def is_whole(bulk: Bulk) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from aioqueue import BulkTooLarge, BulkUnknown, Call, Jobs, Queue, QueueFull
 from aioqueue.client.bulk import _PARTS_UNDER_WAY
-from aioqueue.errors import BadOption, BrokerUnavailable
+from aioqueue.errors import BadOption, BrokerUnavailable, NotSerializable
 from aioqueue.limits import ATOMIC_BYTES_MAX, ATOMIC_JOBS_MAX, BODY_BYTES_MAX, BULK_PART_JOBS_MAX, FRAME_BYTES_TARGET
 from aioqueue.model.states import JobState
 from aioqueue.protocol import messages as m
@@ -201,6 +201,15 @@ async def test_a_refused_item_of_a_part_says_how_many_were_submitted_before(ente
     with pytest.raises(QueueFull) as caught:
         await submitting
     assert f"{BULK_PART_JOBS_MAX} of the jobs before" in caught.value.__notes__[0]
+
+
+async def test_of_many_calls_the_one_that_cannot_be_sent_is_named_by_its_number(entered: Entered) -> None:
+    queue, _ = entered
+    task = queue.task(double)
+    calls: list[Any] = [task.call(1), task.call(2), task.call(object())]  # type: ignore[arg-type]
+    with pytest.raises(NotSerializable) as caught:
+        await queue.submit_many(calls)
+    assert caught.value.__notes__ == ["it is call 2 of the submit_many, counted from 0"]
 
 
 async def test_jobs_of_a_stream_are_a_sequence_and_are_asked_for_together(entered: Entered) -> None:

@@ -14,7 +14,7 @@ from aioqueue.core.machine import IllegalChange
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events
 from aioqueue.errors import BadOption, BulkUnknown, JobNotFound, QueueFull, TooManyBulks
-from aioqueue.limits import BULK_FREED_MAX, BULK_OPEN_MS, BULKS_MAX, HOME_POSITIONS
+from aioqueue.limits import BULK_FREED_MAX, BULK_OPEN_MS, BULKS_MAX, HOME_POSITIONS, KEEP_DROPPED_MS
 from aioqueue.model.states import BulkPhase, JobState
 from tests.support.scene import NAMESPACE, Scene, job_id, kinds, new_job
 
@@ -132,6 +132,14 @@ def test_a_bulk_that_is_dropped_is_cancelled_whole(scene: Scene) -> None:
     assert scene.held == {}
     with pytest.raises(BulkUnknown):
         stage(scene, 1, new_job(9_999))
+
+
+@pytest.mark.parametrize(("asked_ms", "kept_ms"), [(-1, KEEP_DROPPED_MS), (10**9, KEEP_DROPPED_MS), (5, 5)])
+def test_the_jobs_of_a_bulk_that_was_dropped_are_not_kept_for_long(scene: Scene, asked_ms: int, kept_ms: int) -> None:
+    stage(scene, 0, new_job(1, keep_ms=asked_ms))
+    scene.ask(c.DropBulk(BULK, NAMESPACE))
+    settle_down(scene)
+    assert scene.archive[job_id(1)].keep_ms == kept_ms
 
 
 def test_a_bulk_that_is_committed_or_of_another_namespace_is_not_dropped(scene: Scene) -> None:

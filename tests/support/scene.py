@@ -46,10 +46,11 @@ def new_job(
     due_ms: int = 0,
     known: c.Known = c.Known.FRESH,
     body: bytes | None = None,
+    keep_ms: int = -1,
     **terms: Any,
 ) -> c.NewJob:
     """Job `number`, to be submitted; what is left over are its terms."""
-    spec = Spec(NAMESPACE, queue, "task", priority, retry=retry or RetryPolicy())
+    spec = Spec(NAMESPACE, queue, "task", priority, keep_ms=keep_ms, retry=retry or RetryPolicy())
     body = b"args %d" % number if body is None else body
     return c.NewJob(
         job_id(number, queue), spec, pack_spec(spec), body, delay_ms, due_ms, None, known,
