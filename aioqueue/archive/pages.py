@@ -121,12 +121,17 @@ def _conditions(where: JobFilter) -> tuple[str, tuple[Any, ...]]:
     """What SQLite may ask of an entry by itself, so that few rows are read for nothing: SQL and its parameters.
 
     Type and text of a failure stand apart in its packed form. So a needle may lie in one of them, or begin in the one
-    and end in the other; the longest piece between two colons stands in the row in any case.
+    and end in the other, or in the middle of what joins them; the longest piece between two joints stands in the row in
+    any case.
     """
     values: tuple[Any, ...] = print_wanted(where)
     if not where.error or where.error in _CRASHED_LINE:
         return " AND names & ? = ?", values
-    return " AND names & ? = ? AND instr(row, ?) > 0", (*values, max(where.error.split(": "), key=len).encode())
+    return " AND names & ? = ? AND instr(row, ?) > 0", (*values, _longest_piece(where.error).encode())
+
+
+def _longest_piece(error: str) -> str:
+    return max(error.removeprefix(" ").removesuffix(":").split(": "), key=len)
 
 
 @lru_cache(maxsize=32)

@@ -415,6 +415,10 @@ class Peer:
 
     def find_jobs(self, message: m.FindJobs) -> None:
         states = tuple(JobState(number) for number in message.states if number in _STATES)
+        if message.states and not states:
+            # No job here is what only a later version knows.
+            self._post(Query(lambda: m.JobPage(message.request, [], b"")), Peer._send_reply, None)
+            return
         limit = max(1, min(message.limit, PAGE_RUNS_JOBS_MAX if message.runs else PAGE_JOBS_MAX))
         listings = self._broker.listings
 

@@ -114,13 +114,15 @@ def id_bytes(text: str) -> bytes:
         return uuid.UUID(text).bytes
     except (ValueError, AttributeError, TypeError):
         found = JobNotFound(job=repr(text))
-    if not isinstance(text, str) or not _digits_of(text):
+    if not _digits_of(text):
         raise found
     hint = f"it is the beginning of an id, and `aioqueue ls --id {text}` or `queue.find(id={text!r})` finds the whole"
     raise JobNotFound(f"{found}; {hint}", **found.fields)
 
 
-def _digits_of(prefix: str) -> str:
+def _digits_of(prefix: object) -> str:
     """The hexadecimal digits of what may be the beginning of an id; empty if none begins so."""
+    if not isinstance(prefix, str):
+        return ""
     digits = prefix.replace("-", "").lower()
     return digits if len(digits) <= 2 * JOB_ID_BYTES and set(digits) <= _DIGITS else ""

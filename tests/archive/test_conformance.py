@@ -240,6 +240,13 @@ async def test_a_filter_of_names_and_states_finds_exactly_those(archive: Archive
         assert await all_pages(archive, where, 1_000) == wanted
 
 
+@pytest.mark.parametrize("needle", ["ValueError:", "Error: n", ":", ": ", " ", " no", " stock", "ValueError: no stock"])
+async def test_any_part_of_the_line_of_an_error_finds_it(archive: Archive, needle: str) -> None:
+    job = finished(1, JobState.DEAD, body=STOCK)
+    await archive.write([job], [], [], 1)
+    assert await all_pages(archive, JobFilter("default", error=needle), 3) == [job]
+
+
 DISK = pack_failure(Failure("OSError", "disk full: /tmp", "a traceback with stock in it"))
 STOCK = pack_failure(Failure("ValueError", "no stock"))
 

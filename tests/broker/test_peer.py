@@ -486,6 +486,8 @@ async def test_pages_give_every_job_once_the_living_before_the_finished(house: H
         assert states.index("succeeded") == len(states) - states.count("succeeded")
         client.say(m.FindJobs(client.ask(), states=[JobState.DEAD]))
         assert (await client.hear(m.JobPage)).jobs == []
+        client.say(m.FindJobs(client.ask(), states=[99]))
+        assert (await client.hear(m.JobPage)).jobs == []
         client.say(m.FindJobs(client.ask(), after=b"?"))
         assert (await client.hear(m.Refusal)).code == "bad_option"
 

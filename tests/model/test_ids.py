@@ -15,6 +15,7 @@ from aioqueue.errors import BadOption, JobNotFound
 from aioqueue.model.ids import (
     generated_id,
     id_bytes,
+    id_range,
     id_text,
     is_own_id,
     own_id,
@@ -149,6 +150,12 @@ def test_a_printed_id_reads_back(job_id: bytes) -> None:
 def test_what_is_no_id_is_no_job(text: object) -> None:
     with pytest.raises(JobNotFound):
         id_bytes(text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("prefix", ["", "zz", "0" * 33, 5])
+def test_what_no_id_begins_with_is_refused_in_a_search(prefix: object) -> None:
+    with pytest.raises(BadOption, match="it must be the beginning of a job's id"):
+        id_range(prefix)  # type: ignore[arg-type]
 
 
 def test_the_beginning_of_an_id_is_told_how_the_whole_is_found() -> None:
