@@ -12,6 +12,8 @@ from aioqueue.cli.collector import JOBS_UNFROZEN_MAX, Frost, uncollected
 
 @pytest.fixture(autouse=True)
 def thawed() -> Iterator[None]:
+    # Another test of this process may have started a broker in it.
+    gc.unfreeze()
     yield
     gc.enable()
     gc.unfreeze()

@@ -56,9 +56,12 @@ def test_a_signal_to_the_first_process_stops_the_command_in_good_order(
 def test_orphans_are_reaped_and_an_end_by_a_signal_is_told(contained: subprocess.Popen[str]) -> None:
     first = first_of(contained)
     (command,) = first.children()
-    enter = ["nsenter", "--target", str(first.pid), "--pid", "sh", "-c", "sleep 0.3 & sleep 0.2 &"]
+    enter = ["nsenter", "--target", str(first.pid), "--pid", "sh", "-c", "sleep 1000 & sleep 1000 &"]
     subprocess.run(enter, check=True, timeout=PATIENCE_SECONDS)
-    assert len(first.children()) > 1
+    orphans = [child for child in first.children() if child != command]
+    assert len(orphans) == 2
+    for orphan in orphans:
+        orphan.kill()
     while first.children() != [command]:
         time.sleep(0.01)
     command.kill()

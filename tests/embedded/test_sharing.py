@@ -215,12 +215,12 @@ async def test_a_queue_beside_serve_is_its_guest_and_never_takes_its_journal(app
 
 @pytest.mark.slow
 async def test_a_guest_whose_event_loop_is_blocked_for_three_ttl_runs_its_job_once(app: App) -> None:
-    broker = BrokerProgram(app.folder, session_ttl="0.5s")
+    broker = BrokerProgram(app.folder, session_ttl="1s")
     await broker.start()
     try:
         guest = await app.add(lanes=0)
         async with Queue(broker.url) as queue:
-            assert await queue.run("block", 1.5) == guest.process.pid
+            assert await queue.run("block", 3.0) == guest.process.pid
         starts = [mark for mark in read_marks(marks_of(app.folder)) if mark.what == "start"]
         assert len(starts) == 1
     finally:
