@@ -36,8 +36,9 @@ def test_figures_come_as_json_in_the_order_they_were_asked_for_and_no_file_is_le
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_thousand_idle_connections_cost_little_memory_each(tmp_path: Path) -> None:
-    ended = run("bench", "connections", "--connections", "1000", "--json", cwd=tmp_path)
+def test_many_idle_connections_cost_little_memory_each(tmp_path: Path) -> None:
+    # As many as go under the limit of open files that most shells have, 1024.
+    ended = run("bench", "connections", "--connections", "900", "--json", cwd=tmp_path)
     assert ended.code == 0, ended.err
     [memory, each] = json.loads(ended.out)
     assert memory["holds"]

@@ -55,7 +55,8 @@ def test_the_journal_is_whole_and_knows_every_job_when_all_processes_are_gone(do
     journal = document["journal"]
     assert run("check", journal, "--json", cwd=Path(journal).parent).json["ok"]
     jobs = run("ls", "--url", f"sqlite:{journal}", "--json", "--limit", "0", cwd=Path(journal).parent).json
-    assert {job["id"] for job in jobs} == {file["job"] for file in document["files"]}
+    # And those of another demo, where one was made here before.
+    assert {job["id"] for job in jobs} >= {file["job"] for file in document["files"]}
     assert {job["state"] for job in jobs} == {"succeeded"}
     assert not any(psutil.pid_exists(process) for process in document["processes"])
 

@@ -20,7 +20,7 @@ class Terminal:
 
     def __init__(self, folder: Path) -> None:
         self._base = ["tmux", "-S", str(folder / "tmux.sock"), "-f", "/dev/null"]
-        self._env = {**environment(), "TERM": "xterm-256color"}
+        self._env = {**environment(), "TERM": "xterm-256color", "SHELL": "/bin/sh"}
 
     def tmux(self, *words: str) -> str:
         return subprocess.run([*self._base, *words], env=self._env, capture_output=True, text=True, check=True).stdout
@@ -58,7 +58,8 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 def top(url: str) -> str:
     # Afterwards the shell shows how it ended, and that the terminal echoes and reads lines again.
-    return f"{shlex.join([*COMMAND, 'top', '--url', url])}; echo left with $?; stty -a | grep -o ' echo '; cat"
+    # Some shells leave a list of commands when one was interrupted.
+    return f"trap : INT; {shlex.join([*COMMAND, 'top', '--url', url])}; echo left with $?; stty -a | grep -o ' echo '; cat"
 
 
 def test_queues_with_their_numbers_are_shown_and_q_leaves(served: Served, terminal: Terminal) -> None:
