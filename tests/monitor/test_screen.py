@@ -59,7 +59,8 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 def top(url: str) -> str:
     # Afterwards the shell shows how it ended, and that the terminal echoes and reads lines again.
     # Some shells leave a list of commands when one was interrupted.
-    return f"trap : INT; {shlex.join([*COMMAND, 'top', '--url', url])}; echo left with $?; stty -a | grep -o ' echo '; cat"
+    words = shlex.join([*COMMAND, "top", "--url", url])
+    return f"trap : INT; {words}; echo left with $?; stty -a | grep -o ' echo '; cat"
 
 
 def test_queues_with_their_numbers_are_shown_and_q_leaves(served: Served, terminal: Terminal) -> None:
