@@ -35,7 +35,7 @@ from aioqueue.broker.line import Query
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.pages import Listings
 from aioqueue.broker.peer import Peer, check_witness
-from aioqueue.broker.recovery import Recovered, recover
+from aioqueue.broker.recovery import Recovered, Recovery
 from aioqueue.broker.silence import Silences
 from aioqueue.broker.span import LogSpan
 from aioqueue.broker.statistics import Statistician
@@ -143,7 +143,7 @@ class Broker:
         body_cache_bytes: int | None = BODY_CACHE_BYTES,
         bounds: JournalBounds | None = USUAL_BOUNDS,
     ) -> AsyncIterator[Broker]:
-        """Lead the journal, recover, and run until the block is left; both files are closed then.
+        """Recover, lead the journal, and run until the block is left; both files are closed then.
 
         `body_cache_bytes` bounds what is held of the arguments of living jobs, None where the journal forgets them.
         The journal is kept within `bounds`; None never trims it.
@@ -151,17 +151,19 @@ class Broker:
         """
         try:
             if disk is not None:
-                # Before the first append, which a reserve that was left behind may have to make room for.
+                # Before anything is written, which a reserve that was left behind may have to make room for.
                 await anyio.to_thread.run_sync(disk.look)
-            leadership = await journal.lead(owner, clock.now().wall_ms)
-            archive = await open_archive(leadership.journal_id)
+            archive = await open_archive(journal.journal_id)
             try:
                 partition = Partition(session_ttl_ms, limits)
                 bodies = Bodies(journal, body_cache_bytes, path)
                 overlay = Overlay(archive, clock, bodies)
                 span = LogSpan((bounds or USUAL_BOUNDS).log_bytes)
-                tail = leadership.position
-                recovered = await recover(journal, archive, overlay, bodies, partition, span, tail, path, clock)
+                recovery = Recovery(journal, archive, overlay, bodies, partition, span, path, clock)
+                # Nothing is written to a journal that cannot be replayed: what is left of it is for salvage.
+                await recovery.replay()
+                leadership = await journal.lead(owner, clock.now().wall_ms)
+                recovered = await recovery.finish(leadership.position)
                 broker = cls((partition, journal, leadership), archive, overlay, bodies, clock, path)
                 broker.recovered = recovered
                 broker.engine.span = span

@@ -64,65 +64,83 @@ class _Progress:
                 self.took_ms / 1000,
             )  # fmt: skip
 
-    def end(self, first: int) -> Recovered:
-        """All of it was replayed, from the batch at `first` on."""
+    def end(self, first: int, tail: int) -> Recovered:
+        """All of it was replayed, from the batch at `first` up to `tail`."""
         state, took_ms = self._partition.state, self.took_ms
         log.info(
             "recovered %s in %.1f s: %s, sessions with leases: %d; positions %d to %d, with %d events",
-            self._path, took_ms / 1000, count_text(len(state.jobs), "job"), len(state.sessions), first, self._tail,
+            self._path, took_ms / 1000, count_text(len(state.jobs), "job"), len(state.sessions), first, tail,
             self.events,
         )  # fmt: skip
-        return Recovered(self.batches, self.events, self._tail, took_ms)
+        return Recovered(self.batches, self.events, tail, took_ms)
 
 
-async def recover(
-    journal: Journal,
-    archive: Archive,
-    overlay: Overlay,
-    bodies: Bodies,
-    partition: Partition,
-    span: LogSpan,
-    tail: int,
-    path: str,
-    clock: Clock,
-) -> Recovered:
-    """Replay the journal's log, which ends at `tail`, into an empty partition.
+class Recovery:
+    """Replays the journal's log into an empty partition: all of it, and, once it is led, what came behind that.
 
     Effects of batches that the archive has are dropped, those behind its synced position go to the overlay again; runs
-    to deliver and ends to tell are not repeated, for no connection outlived the process. Raises `JournalDamaged` or
-    `JournalNewer` for what cannot be replayed, and `HistoryLost` where the archive knows of positions that the journal
-    does not have, or the other way round.
+    to deliver and ends to tell are not repeated, for no connection outlived the process.
     """
-    if archive.synced > tail:
-        raise HistoryLost(path=path, reason=f"the archive has position {archive.synced}, the journal ends at {tail}")
-    progress = _Progress(path, tail, partition, clock)
-    first = 0
-    async for batch in journal.read(0):
-        first = first or batch.position
-        if not span.log_bytes:
-            partition.start_at(batch.position)
-        span.add(batch.position, HEADER_BYTES + len(batch.events) + len(batch.bodies))
-        if batch.kind is not BatchKind.EVENTS:
-            continue
-        decoded = decode_events(batch.events, path)
-        try:
-            owed = partition.replay(decoded, batch.bodies, batch.position, batch.wall_ms)
-        except (IllegalChange, ValueError, KeyError) as error:
-            raise JournalDamaged(path=path, where=f"batch {batch.position}", reason=str(error)) from None
-        progress.add(batch.position, len(decoded))
-        is_owed = batch.position > archive.synced
-        bodies.take_replayed(owed.arguments, owed.effects, owed=is_owed)
-        if is_owed:
-            overlay.take(owed.effects)
-            overlay.release(batch.position)
-            await overlay.room_for_replay()
-    overlay.release(tail)
-    state = partition.state
-    if state.partial:
-        reason = f"the log begins at batch {state.base}, and no batch says that it may"
-        raise JournalDamaged(path=path, where="its base", reason=reason)
-    _check_archive(archive, partition.archived_up_to, path)
-    return progress.end(first)
+
+    def __init__(
+        self, journal: Journal, archive: Archive, overlay: Overlay, bodies: Bodies, partition: Partition, span: LogSpan,
+        path: str, clock: Clock,
+    ) -> None:  # fmt: skip
+        self._journal = journal
+        self._archive = archive
+        self._overlay = overlay
+        self._bodies = bodies
+        self._partition = partition
+        self._span = span
+        self._path = path
+        self._progress = _Progress(path, journal.tail, partition, clock)
+        self._first = self._last = 0
+
+    async def replay(self) -> None:
+        """Read what there is, and write nothing to the journal.
+
+        Raises `JournalDamaged` or `JournalNewer` for what cannot be replayed, and `HistoryLost` where the archive knows
+        of positions that the journal does not have, or the other way round.
+        """
+        archive, tail = self._archive, self._journal.tail
+        if archive.synced > tail:
+            reason = f"the archive has position {archive.synced}, the journal ends at {tail}"
+            raise HistoryLost(path=self._path, reason=reason)
+        await self._read_on()
+        state = self._partition.state
+        if state.partial:
+            reason = f"the log begins at batch {state.base}, and no batch says that it may"
+            raise JournalDamaged(path=self._path, where="its base", reason=reason)
+        _check_archive(archive, self._partition.archived_up_to, self._path)
+
+    async def finish(self, tail: int) -> Recovered:
+        """The journal is led, and its epoch's own record is at `tail`."""
+        await self._read_on()
+        self._overlay.release(tail)
+        return self._progress.end(self._first, tail)
+
+    async def _read_on(self) -> None:
+        overlay, partition = self._overlay, self._partition
+        async for batch in self._journal.read(self._last):
+            self._first = self._first or batch.position
+            self._last = batch.position
+            if not self._span.log_bytes:
+                partition.start_at(batch.position)
+            self._span.add(batch.position, HEADER_BYTES + len(batch.events) + len(batch.bodies))
+            if batch.kind is not BatchKind.EVENTS:
+                continue
+            decoded = decode_events(batch.events, self._path)
+            try:
+                owed = partition.replay(decoded, batch.bodies, batch.position, batch.wall_ms)
+            except (IllegalChange, ValueError, KeyError) as error:
+                raise JournalDamaged(path=self._path, where=f"batch {batch.position}", reason=str(error)) from None
+            self._progress.add(batch.position, len(decoded))
+            is_owed = batch.position > self._archive.synced
+            self._bodies.take_replayed(owed.arguments, owed.effects, owed=is_owed)
+            if is_owed:
+                overlay.take(owed.effects)
+                overlay.release(batch.position)
+                await overlay.room_for_replay()
 
 
 def _check_archive(archive: Archive, needed: int, path: str) -> None:

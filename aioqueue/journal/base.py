@@ -1,4 +1,4 @@
-"""The seam between the broker and the bytes at rest: eight calls, and what they promise.
+"""The seam between the broker and the bytes at rest: eight calls, two facts, and what they promise.
 
 One instance is one partition. Errors are facts, or say that they are not:
 
@@ -38,6 +38,16 @@ class Extent(NamedTuple):
 
 class Journal(Protocol):
     """An append-only list of batches, positions 1, 2, 3, ... without gaps."""
+
+    @property
+    def journal_id(self) -> bytes:
+        """Which journal it is: its archive carries the same id, and no other journal has it."""
+        ...
+
+    @property
+    def tail(self) -> int:
+        """The last position that this instance knows to be durable; 0 for none."""
+        ...
 
     async def lead(self, owner: str, wall_ms: int) -> Leadership:
         """Take the next epoch by appending its record; every older epoch is fenced for ever.

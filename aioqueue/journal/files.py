@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -55,6 +56,10 @@ def look(path: str) -> bool:
     `HistoryLost` if the file is gone and its write-ahead log is not: a new file there would swallow it.
     """
     try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            # To open a pipe would wait for who writes to it.
+            raise NotAJournal(path=path, what="journal", reason="it is no regular file")
         with open(path, "rb") as file:
             header = file.read(_HEADER_BYTES)
     except FileNotFoundError:

@@ -82,6 +82,16 @@ class MemoryJournal:
         self._store = store
         self._handle = Handle(NAME, store.journal_id)
 
+    @property
+    def journal_id(self) -> bytes:
+        """See `Journal.journal_id`."""
+        return self._handle.journal_id
+
+    @property
+    def tail(self) -> int:
+        """See `Journal.tail`."""
+        return self._current().tail
+
     async def lead(self, owner: str, wall_ms: int) -> Leadership:
         """See `Journal.lead`."""
         handle = self._current()

@@ -79,6 +79,16 @@ class SqliteJournal:
             raise
 
     @property
+    def journal_id(self) -> bytes:
+        """See `Journal.journal_id`."""
+        return self._handle.journal_id
+
+    @property
+    def tail(self) -> int:
+        """See `Journal.tail`."""
+        return self._handle.tail
+
+    @property
     def path(self) -> str:
         """The file's real path."""
         return self._connection.path

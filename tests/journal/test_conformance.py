@@ -50,7 +50,10 @@ async def test_batches_and_epochs_go_on_after_reopening(site, fill, collect):
     await fill(journal, 3)
     await journal.aclose()
     journal = await site.open()
+    # Who reads what is there before it leads must know where it ends.
+    journal_id, tail = journal.journal_id, journal.tail
     leadership = await journal.lead("second", 7)
+    assert (journal_id, tail, journal.tail) == (leadership.journal_id, 4, 5)
     assert (leadership.epoch, leadership.position) == (2, 5)
     position = await journal.append(leadership.chain.encode(8, b"after"), leadership.position)
     assert position == 6

@@ -215,11 +215,12 @@ async def test_a_newer_last_batch_is_refused_byte_for_byte(place, fill, tmp_path
     ("make", "words"),
     [
         (lambda path: path.mkdir(), "it is a directory"),
+        (os.mkfifo, "it is no regular file"),
         (lambda path: path.write_bytes(b"hello"), "some other kind of file"),
         (lambda path: path.write_bytes(b"x" * 5_000), "some other kind of file"),
         (lambda path: rewrite(path, "CREATE TABLE theirs (x)"), "another program's SQLite file"),
     ],
-    ids=["directory", "short", "text", "sqlite"],
+    ids=["directory", "pipe", "short", "text", "sqlite"],
 )
 async def test_what_is_no_journal_is_refused_and_left_alone(tmp_path, make, words):
     path = tmp_path / "journal"

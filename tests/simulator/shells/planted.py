@@ -95,12 +95,12 @@ def a_row_is_out_of_sight_while_it_is_archived(patch: pytest.MonkeyPatch) -> Non
 
 @bug("I2", 5)
 def ends_that_were_not_archived_are_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
-    real = broker_module.recover
+    real = broker_module.Recovery
 
-    async def recover(journal: Any, archive: Any, overlay: Overlay, *rest: Any) -> Any:
-        return await real(journal, archive, Overlay(archive, overlay._clock), *rest)
+    def recovery(journal: Any, archive: Any, overlay: Overlay, *rest: Any) -> Any:
+        return real(journal, archive, Overlay(archive, overlay._clock), *rest)
 
-    patch.setattr(broker_module, "recover", recover)
+    patch.setattr(broker_module, "Recovery", recovery)
 
 
 # --- the broker's connections -------------------------------------------------------------------------------------
