@@ -81,10 +81,15 @@ class DiskWatch:
         self.low: DiskLow | None = None
         self._paths = (path, *others)
         self._read = free
+        # Which file the broker has open, whatever stands at that path by now; and whether it is another one.
+        self._journal = os.path.realpath(path)
+        self._identity: tuple[int, int] | None = None
+        self._gone = False
         self._reserve = Reserve(path + RESERVE_SUFFIX, needed // _RESERVED)
 
     def look(self) -> bool:
         """Look at the disk; whether the door has to be opened or shut."""
+        self._look_for_journal()
         try:
             self.free = self._read(self._paths)
         except OSError as error:
@@ -99,6 +104,22 @@ class DiskWatch:
             log.warning("%s", self.low)
         self._keep_reserve()
         return was_low != (self.low is not None)
+
+    def _look_for_journal(self) -> None:
+        """Say it if the journal's file is not where it was: what has no name is gone when its last user ends."""
+        try:
+            found = os.stat(self._journal)
+        except OSError:
+            found = None
+        identity = (found.st_dev, found.st_ino) if found is not None else None
+        if self._identity is None:
+            self._identity = identity
+        elif identity != self._identity and not self._gone:
+            self._gone = True
+            log.error(
+                "%s was removed or replaced while this broker writes to it: all that it holds is lost when it ends; "
+                "save it at once with `aioqueue backup DEST`", self.path,
+            )  # fmt: skip
 
     def _keep_reserve(self) -> None:
         reserve = self._reserve

@@ -145,3 +145,22 @@ def test_on_a_disk_that_really_is_full_settles_go_on_and_jobs_come_in_when_it_is
     ended = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
 
     assert ended.stdout == "all is well\n", ended.stderr
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_journal_that_is_taken_away_under_its_broker_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, replaced: bool
+) -> None:
+    path = tmp_path / "jobs.db"
+    path.touch()
+    disk = DiskWatch(str(path), 1)
+    disk.look()
+    disk.look()
+    assert "removed" not in caplog.text
+    path.rename(tmp_path / "elsewhere")
+    if replaced:
+        path.touch()
+    disk.look()
+    disk.look()
+    assert caplog.text.count("was removed or replaced while this broker writes to it") == 1
+    disk.close()

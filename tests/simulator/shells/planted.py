@@ -122,7 +122,7 @@ def a_run_that_was_lost_on_its_way_is_not_given_back(patch: pytest.MonkeyPatch) 
     patch.setitem(peer_module._DISPATCH, m.Resume, resume)
 
 
-@bug("liveness", 28)
+@bug("liveness", 209)
 def the_older_connection_of_a_session_keeps_its_seat(patch: pytest.MonkeyPatch) -> None:
     real = Broker.seat
 
@@ -202,7 +202,7 @@ def a_submit_counts_as_accepted_when_its_connection_is_lost(patch: pytest.Monkey
     patch.setattr(Submitter, "connected", connected)
 
 
-@bug("liveness", 1)
+@bug("liveness", 9)
 def nobody_asks_for_the_ends_again_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Endings, "ask_all", lambda self, unanswered: None)
 
@@ -242,7 +242,7 @@ def ends_that_were_sent_and_not_answered_are_dropped_with_the_connection(patch: 
     patch.setattr(SettleBox, "resume", resume)
 
 
-@bug("I8", 3)
+@bug("I8", 1)
 def a_run_that_is_held_is_offered_again_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
     real = Session._welcomed
 
@@ -319,7 +319,7 @@ def a_task_is_not_told_its_deadline(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(calls, "deadline_of", lambda item: 0)
 
 
-@bug("liveness", 24)
+@bug("liveness", 45)
 def the_door_stays_shut_when_there_is_room_again(patch: pytest.MonkeyPatch) -> None:
     real = DiskWatch.look
     patch.setattr(DiskWatch, "look", lambda self: real(self) and self.low is not None)
