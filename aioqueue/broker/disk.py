@@ -118,7 +118,7 @@ class DiskWatch:
             self._gone = True
             log.error(
                 "%s was removed or replaced while this broker writes to it: all that it holds is lost when it ends; "
-                "save it at once with `aioqueue backup DEST`", self.path,
+                "`aioqueue backup DEST` may still save it", self.path,
             )  # fmt: skip
 
     def _keep_reserve(self) -> None:
