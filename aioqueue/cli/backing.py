@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -85,7 +86,6 @@ async def backup_and_tell(queue: Queue, destination: str, *, json: bool) -> int:
         path = os.path.join(folder, os.path.basename(target))
         report = await _receive(queue, path)
         await _verify(report, path)
-        _refuse_taken(target)
         report.path, report.bytes = target, _put_in_place(path, target)
     out(json_text(document(report), indent=2) if json else "\n".join(_lines(report)))
     if not report.left_out:
@@ -101,12 +101,28 @@ def _refuse_taken(target: str) -> None:
 
 
 def _put_in_place(path: str, target: str) -> int:
-    """Rename what stands at `path`, and tell how large it is. The journal last: without it the others are nobody's."""
+    """Rename what stands at `path`, and tell how large it is. The journal last: without it the others are nobody's.
+
+    `AlreadyThere` where something came to stand meanwhile. Of two backups that end at once one has the place, not each
+    a part of it: whoever makes the mark.
+    """
+    _refuse_taken(target)
+    try:
+        os.close(os.open(target + MARK_SUFFIX, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))
+    except FileExistsError:
+        raise AlreadyThere(path=target + MARK_SUFFIX) from None
     size = 0
-    for suffix in (MARK_SUFFIX, _ARCHIVE, ""):
-        size += os.path.getsize(path + suffix)
-        os.rename(path + suffix, target + suffix)
-    sync_directory(target)
+    placed = [target + MARK_SUFFIX]
+    try:
+        for suffix in (MARK_SUFFIX, _ARCHIVE, ""):
+            size += os.path.getsize(path + suffix)
+            os.rename(path + suffix, target + suffix)
+            placed.append(target + suffix)
+        sync_directory(target)
+    except OSError:
+        for each in placed:
+            Path(each).unlink(missing_ok=True)
+        raise
     return size
 
 

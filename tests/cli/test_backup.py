@@ -177,7 +177,25 @@ def test_a_disk_that_is_full_is_one_sentence_and_nothing_is_left(
 
     monkeypatch.setattr("aioqueue.cli.backing.sync_directory", full)
     assert "No space left on device" in at_shop.run("backup", str(tmp_path / "copy.db")).refused()
-    assert [name for name in os.listdir(tmp_path) if "unfinished" in name] == []
+    assert not list(tmp_path.glob("copy.db*"))
+
+
+def test_of_two_backups_that_end_at_once_one_has_the_place_and_the_other_leaves_it(
+    at_shop: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, asked = tmp_path / "copy.db", 0
+
+    def taken_by_another(target: str) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            # What it begins with, just when nothing stood there.
+            Path(f"{target}.mark").write_text("of another")
+
+    monkeypatch.setattr("aioqueue.cli.backing._refuse_taken", taken_by_another)
+    assert f"{path}.mark exists already" in at_shop.run("backup", str(path)).refused()
+    assert [each.name for each in tmp_path.glob("copy.db*")] == ["copy.db.mark"]
+    assert Path(f"{path}.mark").read_text() == "of another"
 
 
 def test_damage_in_what_was_copied_is_told_and_nothing_is_left(
