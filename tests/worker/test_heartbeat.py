@@ -19,6 +19,12 @@ BLOCK = Block(b"j" * 16, "shop.send", "shop.py:7 in send", 1_200)
 Beating = Callable[..., Heartbeat]
 
 
+@pytest.fixture(autouse=True)
+def no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that feels no pulse for a while has no loop that stands still."""
+    monkeypatch.setattr("aioqueue.worker.pulse.SILENT_MS", 3_600_000)
+
+
 @pytest.fixture
 def beating(broker: FakeBroker) -> Iterator[Beating]:
     made: list[Heartbeat] = []

@@ -179,7 +179,10 @@ def busy(supervised: Supervised, run_of: RunOf, tmp_path: Path) -> Busy:
 
 def gone(pid: int) -> bool:
     """Whether a process has ended."""
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 async def test_a_child_works_while_its_supervisor_beats_for_it(supervised: Supervised, run_of: RunOf) -> None:
