@@ -13,6 +13,7 @@ from aioqueue.cli.options import (
     Json,
     Lane,
     Namespace,
+    OwnIdLane,
     Since,
     States,
     TaskName,
@@ -66,32 +67,37 @@ def export(
     run_short(export_jobs(queue_at(url, namespace), wanted, out))
 
 
-def show(job: JobIdArgument, url: Url = "", namespace: Namespace = "default", json: Json = False) -> None:
+def show(
+    job: JobIdArgument, queue: OwnIdLane = "", url: Url = "", namespace: Namespace = "default", json: Json = False
+) -> None:
     """Show one job. With its times, every run, last failure and traceback, and result."""
-    from aioqueue.cli.running import queue_at, run_short
+    from aioqueue.cli.running import Named, queue_at, run_short
     from aioqueue.cli.showing import show_job
 
-    run_short(show_job(queue_at(url, namespace), job, json=json))
+    run_short(show_job(queue_at(url, namespace), Named(job, queue), json=json))
 
 
 def cancel(
     job: JobIdArgument,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why.")] = "",
     wait: Annotated[str, typer.Option(metavar="TIME", help="How long to wait for a running one to stop.")] = "",
+    queue: OwnIdLane = "",
     url: Url = "",
     namespace: Namespace = "default",
     json: Json = False,
 ) -> None:
     """Keep a job from running, or stop it. Says `cancelled`, `stopping`, or `finished` for one that had ended."""
     from aioqueue.cli.deciding import cancel_job
-    from aioqueue.cli.running import queue_at, run_short
+    from aioqueue.cli.running import Named, queue_at, run_short
 
-    run_short(cancel_job(queue_at(url, namespace), job, reason, wait=wait, json=json))
+    run_short(cancel_job(queue_at(url, namespace), Named(job, queue), reason, wait=wait, json=json))
 
 
-def retry(job: JobIdArgument, url: Url = "", namespace: Namespace = "default", json: Json = False) -> None:
+def retry(
+    job: JobIdArgument, queue: OwnIdLane = "", url: Url = "", namespace: Namespace = "default", json: Json = False
+) -> None:
     """Submit a dead, cancelled or expired job once more."""
     from aioqueue.cli.deciding import retry_job
-    from aioqueue.cli.running import queue_at, run_short
+    from aioqueue.cli.running import Named, queue_at, run_short
 
-    run_short(retry_job(queue_at(url, namespace), job, json=json))
+    run_short(retry_job(queue_at(url, namespace), Named(job, queue), json=json))

@@ -36,6 +36,9 @@ States = Annotated[
     list[str] | None, typer.Option("--state", metavar="STATE", help="Only these states; may be given several times.")
 ]
 Lane = Annotated[str, typer.Option("--queue", metavar="NAME", help="Only this lane.")]
+OwnIdLane = Annotated[
+    str, typer.Option("--queue", metavar="NAME", help="ID is your own name for it, of a job in this lane.")
+]
 TaskName = Annotated[str, typer.Option("--task", metavar="NAME", help="Only this task.")]
 Since = Annotated[
     str, typer.Option(metavar="TIME", help="Only what was submitted, or ended, then or later: 2h (ago), or ISO 8601.")

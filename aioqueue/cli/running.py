@@ -7,9 +7,10 @@ import gc
 import logging
 import os
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from aioqueue.cli.options import DEFAULT_URL
+from aioqueue.client.job import Job
 from aioqueue.client.queue import Queue
 from aioqueue.errors import BadUrl, NotAJournal
 from aioqueue.transport.address import MemoryAddress, SqliteAddress, parse_address
@@ -50,6 +51,17 @@ def queue_at(url: str, namespace: str = "default", *, create: bool = False) -> Q
     queue = Queue(url or DEFAULT_URL, namespace=namespace, worker=False, name="aioqueue-cli")
     check_reachable(queue, create=create)
     return queue
+
+
+class Named(NamedTuple):
+    """A job as a command line names it: by its id, or with a lane by its caller's own id."""
+
+    id: str
+    lane: str = ""
+
+    async def found_in(self, queue: Queue) -> Job[Any]:
+        """The job. Raises what `Queue.get` raises."""
+        return await queue.get(self.id, queue=self.lane or None)
 
 
 def check_reachable(queue: Queue, *, create: bool) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from aioqueue.cli.outcome import out
+from aioqueue.cli.running import Named
 from aioqueue.client.info import JobInfo
 from aioqueue.client.queue import Queue
 from aioqueue.clock import SystemClock
@@ -22,10 +23,10 @@ _RESULT_SECONDS: Final = 10.0
 _HEADS: Final = ("RUN", "ATTEMPT", "STARTED", "WAITED", "TOOK", "OUTCOME", "WORKER", "ERROR")
 
 
-async def show_job(queue: Queue, job_id: str, *, json: bool) -> None:
+async def show_job(queue: Queue, named: Named, *, json: bool) -> None:
     """Print the job. Raises `JobNotFound` or `ResultExpired`."""
     async with queue:
-        job = await queue.get(job_id)
+        job = await named.found_in(queue)
         info = await job.info()
         runs = await job.history()
         known: dict[str, Any] = {}

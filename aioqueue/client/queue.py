@@ -393,12 +393,22 @@ class Queue(Declares):
 
     # --- looking ---
 
-    async def get(self, job_id: str) -> Job[Any]:
-        """The job of this id. Raises `JobNotFound`, or `ResultExpired` for one that ended long ago.
+    async def get(self, job_id: str, *, queue: str | None = None) -> Job[Any]:
+        """The job of this id. With `queue`, the one that was submitted to that lane under your own `id=`.
 
         Its result is read as the task of that name declared here says, or as plain values if there is none.
+
+        Raises `JobNotFound`, `ResultExpired` for one that ended long ago, and `BadName` or `BadOption` for a lane or an
+        id of your own that cannot be.
+
+        Example::
+
+            await queue.submit(send.options(id="invoice-42"), "ada@example.com")
+            job = await queue.get("invoice-42", queue="default")
+            assert await queue.get(job.id) == job
+
         """
-        key = id_bytes(job_id)
+        key = id_bytes(job_id) if queue is None else own_id(self.namespace, check_name("queue", queue), job_id)
         info = await self.session().questions.info(key)
         return Job(self.session, key, _results(self._find_task(info.task)))
 

@@ -108,15 +108,17 @@ def id_range(prefix: str) -> tuple[bytes, bytes]:
 def id_bytes(text: str) -> bytes:
     """The 16 bytes of a printed id; `JobNotFound` for what is none, for such a job cannot be known.
 
-    Of the beginning of one it says how to find the rest.
+    Of the beginning of one it says how to find the rest, and of other text how one's own id is found.
     """
     try:
         return uuid.UUID(text).bytes
     except (ValueError, AttributeError, TypeError):
         found = JobNotFound(job=repr(text))
-    if not _digits_of(text):
-        raise found
-    hint = f"it is the beginning of an id, and `aioqueue ls --id {text}` or `queue.find(id={text!r})` finds the whole"
+    hint = "a job's id is a UUID; for one of your own (`id=`) say `queue=` too, or --queue"
+    if _digits_of(text):
+        hint = (
+            f"it is the beginning of an id, and `aioqueue ls --id {text}` or `queue.find(id={text!r})` finds the whole"
+        )
     raise JobNotFound(f"{found}; {hint}", **found.fields)
 
 

@@ -175,7 +175,7 @@ async def connect(host: str, port: int) -> TcpStream:
     except TimeoutError:
         _unavailable(host, port, f"no answer within {CONNECT_SECONDS:g} s")
     except (OSError, UnicodeError) as error:
-        _unavailable(host, port, _reason(error))
+        _unavailable(host, port, reason_of(error))
     return stream
 
 
@@ -183,7 +183,7 @@ def _unavailable(host: str, port: int, reason: str) -> NoReturn:
     raise BrokerUnavailable(url=tcp_url(host, port), reason=reason) from None
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The system's own words for an error, without the numbers and tuples that asyncio puts around them."""
     if isinstance(error, socket.gaierror):
         return f"the host's name cannot be resolved ({error.strerror})"
@@ -254,7 +254,7 @@ async def listen(host: str, port: int) -> TcpListener:
             lambda: TcpStream(listener._accept), address, port, backlog=ACCEPT_BACKLOG
         )
     except (OSError, UnicodeError) as error:
-        raise PortTaken(host=host, port=port, reason=_reason(error), way_out=_way_out(error)) from None
+        raise PortTaken(host=host, port=port, reason=reason_of(error), way_out=_way_out(error)) from None
     name = listener._server.sockets[0].getsockname()
     listener.host, listener.port = name[0], name[1]
     return listener

@@ -20,7 +20,7 @@ from typing import Final, Self
 
 from aioqueue.client.link import reconnect_seconds, system_chance
 from aioqueue.clock import mono_ns
-from aioqueue.errors import AioqueueError, ConnectionLost, from_wire
+from aioqueue.errors import AioqueueError, BrokerUnavailable, ConnectionLost, from_wire
 from aioqueue.limits import CONNECT_SECONDS, FRAME_BYTES_MAX, HEARTBEATS_A_TTL, READ_BYTES
 from aioqueue.protocol.codec import Codec
 from aioqueue.protocol.conversation import Conversation, Side
@@ -38,6 +38,7 @@ from aioqueue.protocol.messages import (
     WorkerDied,
 )
 from aioqueue.transport.address import SqliteAddress, TcpAddress
+from aioqueue.transport.tcp import reason_of
 from aioqueue.transport.unix import socket_beside
 from aioqueue.worker.pulse import Pulse, Vitals
 
@@ -156,7 +157,7 @@ class Heartbeat:
                         return
                     if str(error) != told:
                         told = str(error)
-                        _log.warning("heartbeats do not reach %s: %s", self._url, told)
+                        _log.warning("heartbeats do not reach the broker: %s; trying again", told)
                 failures = 0 if self._proved else failures + 1
                 self._sleep(reconnect_seconds(failures, system_chance()))
         finally:
@@ -214,7 +215,10 @@ def _connected(address: TcpAddress | SqliteAddress) -> socket.socket:
     if isinstance(address, SqliteAddress):
         # To the owner of the journal, which may be this very process.
         return socket_beside(address.path)[0]
-    return socket.create_connection((address.host, address.port), timeout=CONNECT_SECONDS)
+    try:
+        return socket.create_connection((address.host, address.port), timeout=CONNECT_SECONDS)
+    except OSError as error:
+        raise BrokerUnavailable(url=str(address), reason=reason_of(error)) from None
 
 
 class _Wire:

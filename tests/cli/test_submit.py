@@ -62,6 +62,10 @@ def test_the_callers_own_id_is_one_job_however_often_it_is_submitted(at_shop: Sh
     listed = at_shop.run("ls", "--queue", "elsewhere", "--json").json
     expected = str(uuid.UUID(bytes=own_id("default", "elsewhere", "invoice-42")))
     assert [info["own_id"] for info in listed if info["id"] == expected] == ["invoice-42"]
+    assert at_shop.run("show", "invoice-42", "--queue", "elsewhere", "--json").json["id"] == expected
+    assert at_shop.run("cancel", "invoice-42", "--queue", "elsewhere").out == "cancelled\n"
+    assert at_shop.run("retry", "invoice-42", "--queue", "elsewhere").out == "submitted\n"
+    assert "for one of your own" in at_shop.run("show", "invoice-42").refused()
 
 
 def test_a_failed_job_exits_with_3_after_the_workers_traceback_and_one_sentence(at_shop: Shell) -> None:

@@ -486,6 +486,19 @@ async def test_a_job_that_was_found_is_awaited_like_any_other(entered: Entered) 
     assert await waiting == b"\x00"
 
 
+async def test_a_job_is_found_by_its_callers_own_id_in_its_lane(entered: Entered) -> None:
+    queue, peer = entered
+    getting = asyncio.ensure_future(queue.get("invoice-42", queue="mail"))
+    asked = await peer.expect(m.GetJob)
+    assert asked.job == own_id("default", "mail", "invoice-42")
+    peer.send(m.JobRecord(asked.request, INFO))
+    assert (await getting).key == asked.job
+    with pytest.raises(BadName):
+        await queue.get("invoice-42", queue="two words")
+    with pytest.raises(JobNotFound, match="for one of your own"):
+        await queue.get("invoice-42")
+
+
 async def test_a_job_that_is_not_known_is_not_found(entered: Entered) -> None:
     queue, peer = entered
     with pytest.raises(JobNotFound):

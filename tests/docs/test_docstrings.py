@@ -18,7 +18,7 @@ from aioqueue import Context, Job, JobFailed, JobInfo, Queue, Retry, Task, Worke
 _EXAMPLE = re.compile(r"Example::\n\n((?:(?:    .*)?\n)+)")
 EXPLAINED = [
     *(Queue, Task, Job, JobInfo, Context, Retry, Worker),
-    *(Queue.submit, Queue.submit_many, Queue.map, Queue.find, Queue.statistics, Task.options),
+    *(Queue.submit, Queue.submit_many, Queue.map, Queue.get, Queue.find, Queue.statistics, Task.options),
 ]
 
 
