@@ -457,7 +457,7 @@ class Peer:
                 told = await tell(message, found)
             except (Refused, JournalError) as error:
                 # A row that cannot be read is told to who asked for it; the archive's writer stops the broker itself.
-                told = t.refusal(message.request, error)
+                told = _trouble(message.request, error)
             # What was looked up beside the engine may not be durable yet: the answer stands in line behind it.
             self._post(Query(lambda: told), Peer._send_reply, None)
 
@@ -500,7 +500,7 @@ class Peer:
             data, last = await self.backup.part(message.part)
         except (Refused, JournalError) as error:
             self.end_backup()
-            self.send(t.refusal(message.request, error))
+            self.send(_trouble(message.request, error))
             return
         self.send(m.BackupPart(message.request, data, last))
         if last:
@@ -553,6 +553,13 @@ class Peer:
 
 def _nothing(asker: Any, question: Any, reply: Any) -> None:
     """Nobody waits for this answer."""
+
+
+def _trouble(request: int, error: Refused | JournalError) -> m.Refusal:
+    """What who asked is told. Files that cannot be read are also the affair of whoever runs the broker."""
+    if isinstance(error, JournalError):
+        log.error("%s", error)
+    return t.refusal(request, error)
 
 
 def _unknown(job_id: bytes) -> m.EndedItem:

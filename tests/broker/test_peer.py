@@ -567,8 +567,8 @@ async def test_a_page_of_jobs_with_the_longest_errors_fits_into_its_frame(house:
         assert len(whole.traceback) == 40_000
 
 
-async def test_a_row_that_cannot_be_read_is_told_to_who_asks_for_it_and_to_nobody_else(
-    house: House, monkeypatch: pytest.MonkeyPatch
+async def test_a_row_that_cannot_be_read_is_told_to_who_asks_for_it_and_in_the_log_and_to_nobody_else(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     good, bad = item(), item()
     get = house.archive.get
@@ -587,6 +587,7 @@ async def test_a_row_that_cannot_be_read_is_told_to_who_asks_for_it_and_to_nobod
         monkeypatch.setattr(house.archive, "get", damaged)
         client.say(m.GetJob(client.ask(), bad.job))
         assert (await client.hear(m.Refusal)).code == "archive_failed"
+        assert [record.levelname for record in caplog.records if "a row is damaged" in record.message] == ["ERROR"]
         client.say(m.Wait([bad.job, good.job]))
         told = [*(await client.hear(m.Ended)).items, *(await client.hear(m.Ended)).items]
         assert {(ended.job, ended.state, ended.code) for ended in told} == {
