@@ -76,6 +76,12 @@ def _without_worker(queue: Queue) -> Queue:
     return other
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker here may be kept waiting by its disk."""
+    monkeypatch.setattr("aioqueue.client.queue.CONNECT_SECONDS", 60.0)
+
+
 @pytest.fixture(params=["memory", "sqlite", "tcp"])
 async def app(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[App]:
     async with AsyncExitStack() as stack:
