@@ -259,6 +259,9 @@ COPY_BYTES: Final = 256 * KIB
 
 # Each holds some MiB, and the journal's old batches.
 BACKUPS_MAX: Final = 2
+# One of which no part was asked for in so long is given up, or the journal would never be cut again. The slowest disk
+# takes a part of COPY_BYTES in far less.
+BACKUP_IDLE_SECONDS: Final = 600.0
 
 # --- views --------------------------------------------------------------------------------------------------------
 

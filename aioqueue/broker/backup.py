@@ -17,7 +17,7 @@ from contextlib import aclosing
 from aioqueue.archive.base import Archive
 from aioqueue.errors import BackupFailed
 from aioqueue.journal.base import Journal
-from aioqueue.limits import COPY_BYTES, READ_RANGE_BYTES
+from aioqueue.limits import BACKUP_IDLE_SECONDS, COPY_BYTES, READ_RANGE_BYTES
 from aioqueue.protocol.backup import FORMAT, BackupBatch, BackupEnd, BackupHead, BackupRow, Record, pack_record
 
 
@@ -35,6 +35,7 @@ class Backup:
         self._rows = self._batches = 0
         self._part = 0
         self._busy = False
+        self._idle_looks = 0
         self._ended = False
         self._waiting = bytearray()
         self._add(BackupHead(FORMAT, journal_id, archive.synced))
@@ -52,10 +53,19 @@ class Backup:
                 await self._fill()
         finally:
             self._busy = False
+            self._idle_looks = 0
         self._part += 1
         data = bytes(self._waiting[:COPY_BYTES])
         del self._waiting[:COPY_BYTES]
         return data, self._ended and not self._waiting
+
+    def is_abandoned(self, look_seconds: float) -> bool:
+        """To be asked every `look_seconds`: whether its reader has asked for nothing for too long.
+
+        Looks are counted, not time: after a stop of this process its question is read first.
+        """
+        self._idle_looks += not self._busy
+        return self._idle_looks * look_seconds > BACKUP_IDLE_SECONDS
 
     def close(self) -> None:
         """Nobody reads on; the journal may be trimmed again."""

@@ -333,6 +333,9 @@ class Broker:
                 if not peer.listening:
                     # It is not to blame for its silence.
                     peer.heard(self.clock.now().mono_ms)
+                if peer.backup is not None and peer.backup.is_abandoned(LOOK_SECONDS):
+                    log.warning("%s: it asked for no more of its backup, which is given up", peer.connection.peer)
+                    peer.end_backup()
 
     async def _notice_silence(self) -> None:
         ttl_ms = self.engine.partition.session_ttl_ms

@@ -496,7 +496,7 @@ class Peer:
         """What leaves here is durable by itself: it needs no place in the engine's line."""
         try:
             if self.backup is None:
-                raise BackupFailed(reason="the connection that it was begun over was lost; begin it again")
+                raise BackupFailed(reason="the connection was lost, or asked for nothing for long; begin it again")
             data, last = await self.backup.part(message.part)
         except (Refused, JournalError) as error:
             self.end_backup()

@@ -194,7 +194,7 @@ def _check_sessions(state: State) -> list[str]:
 
 
 def _check_due(state: State) -> list[str]:
-    entries = {(due_ms, job_id) for due_ms, _, job_id in state.due.entries}
+    entries = {(due_ms, job_id) for due_ms, _, job_id in state.due}
     scheduled = [job for job in state.jobs.values() if job.state is JobState.SCHEDULED]
     found = [
         f"liveness: nothing will wake job {job.id.hex()}" for job in scheduled if (job.due_ms, job.id) not in entries

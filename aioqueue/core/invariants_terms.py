@@ -27,7 +27,7 @@ _FERTILE: Final = frozenset({JobState.BLOCKED, JobState.SCHEDULED, JobState.READ
 def check_terms(state: State, *, settled: bool) -> list[str]:
     """What the times and parents of a state break; `settled` as in `check_state`."""
     found: list[str] = []
-    entries = {(at_ms, job_id) for at_ms, _, job_id in state.ends.entries}
+    entries = {(at_ms, job_id) for at_ms, _, job_id in state.ends}
     children: dict[bytes, dict[bytes, None]] = {}
     families: dict[bytes, dict[bytes, None]] = {}
     for job in state.jobs.values():
@@ -58,10 +58,11 @@ def check_terms(state: State, *, settled: bool) -> list[str]:
 
 def check_heap(timers: Timers, promise: str) -> list[str]:
     """The entries stand in the order of a heap."""
-    entries = timers.entries
-    if any(entries[(index - 1) // 2] > entry for index, entry in enumerate(entries) if index):
-        return [f"{promise}: the times are out of order"]
-    return []
+    found: list[str] = []
+    for heap in (timers.entries, timers.older):
+        if any(heap[(index - 1) // 2] > entry for index, entry in enumerate(heap) if index):
+            found.append(f"{promise}: the times are out of order")
+    return found
 
 
 class Bounds:

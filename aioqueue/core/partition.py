@@ -131,7 +131,7 @@ class Partition:
             batch.add(freed, None)
         # What is over before what begins: a job may be both.
         for timers, decide_next in ((state.ends, decide_end), (state.due, decide_due)):
-            while timers.entries and (due := decide_next(state, now)) is not None:
+            while timers and (due := decide_next(state, now)) is not None:
                 if len(batch.events) >= _PART:
                     return True
                 batch.add(due, None)

@@ -366,7 +366,7 @@ class State:
                 {session.number: session.home for session in self.sessions.values() if session.journaled},
                 {bulk.id: [part.home for part in bulk.parts] for bulk in self.bulks.values()},
             ),
-            "ends": sorted(filter(self._may_expire, self.ends.entries)),
+            "ends": sorted(filter(self._may_expire, self.ends)),
             "children": {parent: sorted(children) for parent, children in self.children.items()},
             "families": {parent: sorted(children) for parent, children in self.families.items()},
             "doomed": self.doomed,

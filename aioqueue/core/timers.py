@@ -1,51 +1,71 @@
 """Points of time at which something is due by itself: a heap, of which some entries may have moved on.
 
 An entry is `(time, place, id)`, and nothing is searched for in a heap: one that does not hold any more (its job is
-over, or has another time) stays until it comes to the head, or until such entries are the majority. So a timer costs
-a few list operations, with a million of them too.
+over, or has another time) stays until it comes to the head, or until such entries are the majority. Then all of them
+are looked at, a few with each that moves on: what is taken from the end of a heap leaves a heap, so the old one serves
+until it is empty. So a timer costs a few list operations, and none ever waits for a million others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from heapq import heapify, heappop, heappush
+from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
+from itertools import chain
+from typing import Final
 
 # Milliseconds UTC, the sequence that orders what is due at once, and the job.
 Entry = tuple[int, int, bytes]
 
 # Below this many that moved on, sweeping costs more than it saves.
-_SWEEP_MIN = 1_000
+_SWEEP_MIN: Final = 1_000
+# How many are looked at for each that moves on: enough to be through long before the next sweep is due.
+_SWEPT_AT_ONCE: Final = 3
 
 
 class Timers:
-    """Entries in the order of their times; `holds` says whether one still means something."""
+    """Entries in the order of their times; `holds` says whether one still means something.
 
-    __slots__ = ("_holds", "_moved_on", "entries")
+    `entries` and `older` are heaps; the second is being swept: what still means something there goes over to the first.
+    """
+
+    __slots__ = ("_holds", "_moved_on", "entries", "older")
 
     def __init__(self, holds: Callable[[Entry], bool]) -> None:
         self._holds = holds
         self._moved_on = 0
         self.entries: list[Entry] = []
+        self.older: list[Entry] = []
 
     def add(self, at_ms: int, place: int, job_id: bytes) -> None:
         heappush(self.entries, (at_ms, place, job_id))
 
     def head(self) -> Entry | None:
         """The next one; it holds."""
+        if self.older:
+            return min(self.older[0], self.entries[0]) if self.entries else self.older[0]
         return self.entries[0] if self.entries else None
 
     def moved_on(self) -> None:
         """An entry does not hold any more: keep a head that does, and most of the rest too."""
-        entries, holds = self.entries, self._holds
+        entries, older, holds = self.entries, self.older, self._holds
         self._moved_on += 1
-        while entries and not holds(entries[0]):
-            heappop(entries)
-            self._moved_on -= 1
+        for _ in range(min(_SWEPT_AT_ONCE, len(older))):
+            entry = older.pop()
+            if holds(entry):
+                heappush(entries, entry)
+            else:
+                self._moved_on -= 1
+        for heap in (entries, older):
+            while heap and not holds(heap[0]):
+                heappop(heap)
+                self._moved_on -= 1
         self._moved_on = max(0, self._moved_on)
-        if self._moved_on > len(entries) // 2 + _SWEEP_MIN:
-            self._moved_on = 0
-            entries[:] = filter(holds, entries)
-            heapify(entries)
+        if not older and self._moved_on > len(entries) // 2 + _SWEEP_MIN:
+            self.entries, self.older = older, entries
+
+    def __iter__(self) -> Iterator[Entry]:
+        """All of them, in no order; for whoever looks."""
+        return chain(self.entries, self.older)
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self.entries) + len(self.older)

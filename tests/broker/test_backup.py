@@ -11,6 +11,7 @@ from aioqueue.journal.base import Journal
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.backup import BackupBatch, BackupEnd, BackupHead, BackupRow, RecordReader
 from tests.broker.conftest import House, Running, item, running
+from tests.support.patience import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +102,23 @@ async def test_a_reader_that_goes_away_lets_go_of_the_journal(house: House) -> N
             await submit(other, 1)
         await system.broker._journal.trim(5)
         assert await first_of(system.broker._journal) == 5
+
+
+async def test_a_reader_that_asks_for_nothing_more_lets_go_of_the_journal(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aioqueue.broker.broker.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("aioqueue.broker.backup.BACKUP_IDLE_SECONDS", 0.02)
+    async with running(house) as system:
+        client = await system.peer()
+        await submit(client, 20)
+        await part_of(client, 0)
+        await eventually(lambda: not system.broker._backups)
+        await system.broker._journal.trim(5)
+        assert await first_of(system.broker._journal) == 5
+        client.say(m.ReadBackup(client.ask(), 1))
+        assert "asked for nothing for long" in (await client.hear(m.Refusal)).message
+        await part_of(client, 0)
 
 
 @pytest.mark.parametrize("parts", [[1], [0, 2], [0, 1, 1]])
