@@ -140,11 +140,10 @@ class Partition:
     def _end_doomed(self, batch: _Batch) -> bool:
         """Children end with their parents, in the same batch unless they are very many; none of them is leased."""
         end = len(batch.events) + _PART
-        while (event := decide_doomed(self.state)) is not None:
-            if len(batch.events) >= end:
-                return True
-            batch.add(event, None)
-        return False
+        while (room := end - len(batch.events)) > 0 and self.state.doomed:
+            for event in decide_doomed(self.state, room):
+                batch.add(event, None)
+        return bool(self.state.doomed)
 
     def _end_silent(self, batch: _Batch, now: Now, waiting: Iterable[c.Command | object]) -> bool:
         # A long line is only looked through where somebody seems silent.

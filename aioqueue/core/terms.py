@@ -8,6 +8,7 @@ done a part of a batch at a time, for a parent may have a million.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Final
 
 from aioqueue.clock import Now
@@ -82,11 +83,17 @@ def decide_end(state: State, now: Now) -> e.JobExpired | e.JobStopping | None:
     return e.JobExpired(job.id, cause)
 
 
-def decide_doomed(state: State) -> e.JobCancelled | e.JobStopping | None:
-    """The next child that ends with its parent; the caller applies it before it asks again."""
+def decide_doomed(state: State, children_max: int) -> list[e.JobCancelled | e.JobStopping]:
+    """The next children that end with a parent, at most so many; the caller applies them before it asks again.
+
+    Not one by one: the first of a dict is behind all that were before it and are gone, perhaps a million.
+    """
     for parent, reason in state.doomed.items():
-        job = state.jobs[next(iter(state.children[parent]))]
-        if job.state is _RUNNING:
-            return e.JobStopping(job.id, job.fence, Cause.CANCEL, reason)
-        return e.JobCancelled(job.id, reason)
-    return None
+        jobs = (state.jobs[child] for child in islice(state.children[parent], children_max))
+        return [
+            e.JobStopping(job.id, job.fence, Cause.CANCEL, reason)
+            if job.state is _RUNNING
+            else e.JobCancelled(job.id, reason)
+            for job in jobs
+        ]
+    return []

@@ -9,6 +9,7 @@ import pytest
 from aioqueue.core import commands as c
 from aioqueue.core import homes, partition
 from aioqueue.core.effects import ArchiveRun, DeliverJob, StopRun
+from aioqueue.core.terms import decide_doomed
 from aioqueue.errors import NotRetryable
 from aioqueue.limits import BATCH_EVENTS_TARGET
 from aioqueue.model.records import Terms
@@ -371,6 +372,15 @@ def test_very_many_children_end_a_part_at_a_time_and_none_of_them_begins(scene: 
         step = scene.step()
     assert len(scene.archive) == many + 1
     assert list(scene.held) == [session]
+
+
+def test_the_next_children_to_end_are_found_many_at_a_time(scene: Scene) -> None:
+    scene.judging = False
+    scene.submit(new_job(1))
+    scene.submit(*(child(number) for number in range(2, BATCH_EVENTS_TARGET)))
+    cancel(scene, 1)
+    some = decide_doomed(scene.partition.state, 10)
+    assert len({event.id for event in some}) == 10
 
 
 def test_children_of_a_requeued_parent_do_not_end_with_its_last_life(scene: Scene) -> None:
