@@ -13,6 +13,7 @@ from aioqueue.transport.address import TcpAddress
 from aioqueue.worker.heartbeat import Heartbeat
 from aioqueue.worker.pulse import Pulse
 from tests.support.fake_broker import FakeBroker, FakePeer
+from tests.support.patience import eventually
 
 SECRET = b"s" * 16
 BLOCK = Block(b"j" * 16, "shop.send", "shop.py:7 in send", 1_200)
@@ -209,6 +210,18 @@ async def test_a_farewell_is_no_crash(broker: FakeBroker, beating: Beating) -> N
     assert await peer.expect(m.WorkerDied) == m.WorkerDied("", 1, leaving=True)
     assert await ended(heartbeat)
     assert not heartbeat.owes
+
+
+async def test_a_broker_that_is_not_there_is_told_once_in_words(
+    broker: FakeBroker, beating: Beating, caplog: pytest.LogCaptureFixture
+) -> None:
+    await broker.stop()
+    heartbeat = beating()
+    await eventually(lambda: "do not reach" in caplog.text)
+    heartbeat.stop()
+    assert await ended(heartbeat)
+    told = f"heartbeats do not reach the broker: no broker answers at {broker.url}: connection refused; trying again"
+    assert [record.message for record in caplog.records] == [told]
 
 
 async def test_stopping_ends_the_thread_in_whatever_it_does(broker: FakeBroker, beating: Beating) -> None:
