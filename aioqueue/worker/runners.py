@@ -31,6 +31,7 @@ from aioqueue.worker.calls import Calls, TaskCall
 from aioqueue.worker.deadlines import Deadline, Deadlines
 from aioqueue.worker.endings import Stop
 from aioqueue.worker.failures import line_of, type_of
+from aioqueue.worker.stacks import place_of_error
 
 _log = logging.getLogger(__name__)
 # A runner whose jobs end without waiting lets others have the event loop after this long.
@@ -413,7 +414,8 @@ def _differs(pristine: Context) -> bool:
 
 
 def _log_failure(item: DeliverItem, error: BaseException) -> None:
+    place = place_of_error(error)
     _log.warning(
-        "job %s of task %s failed in attempt %d: %s: %s",
-        id_text(item.job), item.task, item.attempt, type_of(error), line_of(error),
+        "job %s of task %s failed in attempt %d: %s: %s%s",
+        id_text(item.job), item.task, item.attempt, type_of(error), line_of(error), f" (at {place})" if place else "",
     )  # fmt: skip

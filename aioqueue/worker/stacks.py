@@ -11,7 +11,8 @@ import os
 import sys
 import sysconfig
 from asyncio.base_events import BaseEventLoop
-from types import FrameType
+from collections import deque
+from types import CodeType, FrameType, TracebackType
 from typing import Any, Final, NamedTuple
 
 import aioqueue
@@ -27,7 +28,8 @@ _WORKER: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # The longest first: installed packages lie within the standard library.
 _PATHS: Final = ("stdlib", "platstdlib", "purelib", "platlib")
 _FOLDERS: Final = sorted({sysconfig.get_path(name) + os.sep for name in _PATHS}, key=len, reverse=True)
-_LIBRARIES: Final = (*_FOLDERS, os.path.dirname(os.path.abspath(aioqueue.__file__)) + os.sep, "<frozen ")
+_PACKAGE: Final = os.path.dirname(os.path.abspath(aioqueue.__file__)) + os.sep
+_LIBRARIES: Final = (*_FOLDERS, _PACKAGE, "<frozen ")
 # Below these a stack belongs to the event loop. uvloop's own has no frames.
 _LOOP: Final = frozenset({asyncio.Handle._run.__code__, asyncio.Runner.run.__code__})
 # Directly above this one, the loop waits for something to happen.
@@ -38,54 +40,69 @@ _WAITING: Final = (
     _Waiting("gi_frame", "gi_yieldfrom"),
     _Waiting("ag_frame", "ag_await"),
 )
+# What runs, and at which of its lines.
+_Spot = tuple[CodeType, int]
 # A stack may be as deep as recursion goes.
 _FRAMES_MAX: Final = 200
 
 
 def place_of(thread: int) -> str:
     """Where this thread is now, in at most `PLACE_CHARACTERS_MAX` characters; empty if it is in nobody's code."""
-    return _place(_frames(sys._current_frames().get(thread)))
+    return _place(_spots(sys._current_frames().get(thread)))
 
 
 def place_of_task(task: asyncio.Task[Any]) -> str:
     """Where this task, which does not run at the moment, waits."""
-    frames: list[FrameType] = []
+    spots: list[_Spot] = []
     waits: Any = task.get_coro()
-    while waits is not None and len(frames) < _FRAMES_MAX:
+    while waits is not None and len(spots) < _FRAMES_MAX:
         # A coroutine, a generator of the old kind, or an asynchronous generator.
         kind = next((kind for kind in _WAITING if hasattr(waits, kind.frame)), None)
         if kind is None:
             break
         frame, waits = getattr(waits, kind.frame), getattr(waits, kind.waits_for)
         if frame is not None and not frame.f_code.co_filename.startswith(_WORKER):
-            frames.append(frame)
-    return _place(frames[::-1])
+            spots.append((frame.f_code, frame.f_lineno))
+    return _place(spots[::-1])
 
 
-def _place(frames: list[FrameType]) -> str:
-    if not frames:
+def place_of_error(error: BaseException) -> str:
+    """Where it was raised; empty where that was not in a task's code."""
+    spots: deque[_Spot] = deque(maxlen=_FRAMES_MAX)
+    entry: TracebackType | None = error.__traceback__
+    while entry is not None:
+        code = entry.tb_frame.f_code
+        if not code.co_filename.startswith(_PACKAGE):
+            spots.appendleft((code, entry.tb_lineno))
+        entry = entry.tb_next
+    return _place(list(spots))
+
+
+def _place(spots: list[_Spot]) -> str:
+    """In words; the innermost comes first."""
+    if not spots:
         return ""
-    own = next((frame for frame in frames if not frame.f_code.co_filename.startswith(_LIBRARIES)), frames[-1])
-    place = _line(own) if own is frames[0] else f"{_line(own)}, in {_line(frames[0])}"
+    own = next((spot for spot in spots if not spot[0].co_filename.startswith(_LIBRARIES)), spots[-1])
+    place = _line(*own) if own is spots[0] else f"{_line(*own)}, in {_line(*spots[0])}"
     # A file's name may hold bytes that are no text.
     return place.encode("utf-8", "backslashreplace").decode()[:PLACE_CHARACTERS_MAX]
 
 
-def _frames(frame: FrameType | None) -> list[FrameType]:
+def _spots(frame: FrameType | None) -> list[_Spot]:
     """From the innermost frame to that of the task or the callback."""
-    frames: list[FrameType] = []
-    while frame is not None and len(frames) < _FRAMES_MAX:
+    spots: list[_Spot] = []
+    while frame is not None and len(spots) < _FRAMES_MAX:
         if frame.f_code is _TURN:
             return []
         if frame.f_code in _LOOP or frame.f_code.co_filename.startswith(_WORKER):
             break
-        frames.append(frame)
+        spots.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back
-    return frames
+    return spots
 
 
-def _line(frame: FrameType) -> str:
-    file = frame.f_code.co_filename
+def _line(code: CodeType, line: int) -> str:
+    file = code.co_filename
     folder = next((folder for folder in (*_FOLDERS, os.getcwd() + os.sep) if file.startswith(folder)), "")
     file = file.removeprefix(folder)
-    return f"{file}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+    return f"{file}:{line} in {code.co_qualname}"

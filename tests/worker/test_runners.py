@@ -328,7 +328,9 @@ async def test_a_failure_is_logged_in_one_line(
     with caplog.at_level(logging.WARNING):
         slots.offer(run_of("fail"))
         await slots.end()
-    assert "of task fail failed in attempt 1: ValueError: two lines" in caplog.text
+    line = caplog.messages[-1]
+    assert "of task fail failed in attempt 1: ValueError: two lines (at tests/worker/test_runners.py:" in line
+    assert line.endswith(" in test_a_failure_is_logged_in_one_line.<locals>.fail)")
 
 
 # --- timeouts ---
