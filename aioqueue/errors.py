@@ -208,6 +208,14 @@ class DiskLow(Refused):
     )
 
 
+class JournalGone(Refused):
+    code = "journal_gone"
+    sentence = (
+        "{path} was removed or replaced while the broker writes to it: what it holds is lost when the broker ends, so "
+        "no new jobs are taken; `aioqueue backup DEST` may save it"
+    )
+
+
 class CrashLoop(Refused):
     code = "crash_loop"
     sentence = "the worker of {target} died {times} times in a row before it was ready, the last time {reason}"

@@ -68,6 +68,7 @@ CODES = {
     "QueueClosed": "queue_closed",
     "QueueFull": "queue_full",
     "DiskLow": "disk_low",
+    "JournalGone": "journal_gone",
     "Refused": "refused",
     "ResultExpired": "result_expired",
     "SessionOver": "session_over",

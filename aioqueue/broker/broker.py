@@ -168,8 +168,8 @@ class Broker:
                 broker.recovered = recovered
                 broker.engine.span = span
                 broker.disk = broker._statistician.disk = disk
-                if disk is not None and disk.low is not None:
-                    broker.engine.post(c.LimitAdmission(disk.low), _nothing)
+                if disk is not None and disk.shut is not None:
+                    broker.engine.post(c.LimitAdmission(disk.shut), _nothing)
                 if bounds is not None:
                     broker.compactor = Compactor(broker.engine, journal, overlay, bodies, bounds, path)
                     broker.compactor.scarce = disk is not None and disk.low is not None
@@ -227,7 +227,7 @@ class Broker:
         while True:
             await anyio.sleep(DISK_LOOK_SECONDS)
             if await anyio.to_thread.run_sync(disk.look):
-                self.engine.post(c.LimitAdmission(disk.low), _nothing)
+                self.engine.post(c.LimitAdmission(disk.shut), _nothing)
                 if self.compactor is not None:
                     self.compactor.scarce = disk.low is not None
                     if disk.low is not None:

@@ -2,8 +2,9 @@
 
 Below the low-water mark no new jobs come in (`DiskLow`) and the journal keeps no history, while settles and the
 archive go on with what is left; far below it a file that was laid down beforehand is given up for them. With a quarter
-more than the mark free, all is as before: a disk that hovers about the mark does not flap. Looking is all that this
-module does by itself; the broker tells core, and an append that fails for want of space still stops the broker.
+more than the mark free, all is as before: a disk that hovers about the mark does not flap. No new jobs come in either
+while the journal's own file is not where it was (`JournalGone`). Looking is all that this module does by itself; the
+broker tells core, and an append that fails for want of space still stops the broker.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from aioqueue.errors import DiskLow
+from aioqueue.errors import DiskLow, JournalGone, Refused
 from aioqueue.model.sizes import size_text
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,9 @@ class Reserve:
 
 
 class DiskWatch:
-    """What was last seen: `free` bytes, and `low` while they are too few. `needed` is the low-water mark.
+    """What was last seen: `free` bytes, `low` while they are too few, `gone` while the journal's file is not there.
+
+    `needed` is the low-water mark.
 
     `look` reads the disk and may wait for it, so it belongs into a thread.
     """
@@ -79,22 +82,32 @@ class DiskWatch:
         self.needed = needed
         self.free = 0
         self.low: DiskLow | None = None
+        self.gone: JournalGone | None = None
         self._paths = (path, *others)
         self._read = free
-        # Which file the broker has open, whatever stands at that path by now; and whether it is another one.
+        # Which file the broker has open, whatever stands at that path by now.
         self._journal = os.path.realpath(path)
         self._identity: tuple[int, int] | None = None
-        self._gone = False
         self._reserve = Reserve(path + RESERVE_SUFFIX, needed // _RESERVED)
 
     def look(self) -> bool:
         """Look at the disk; whether the door has to be opened or shut."""
+        was_shut = self.shut
         self._look_for_journal()
+        self._look_for_room()
+        return was_shut is not self.shut
+
+    @property
+    def shut(self) -> Refused | None:
+        """Why new jobs are not taken."""
+        return self.gone or self.low
+
+    def _look_for_room(self) -> None:
         try:
             self.free = self._read(self._paths)
         except OSError as error:
             log.warning("the free space of %s cannot be read: %s", self.path, error)
-            return False
+            return
         was_low = self.low is not None
         if was_low and self.free >= self.needed + self.needed // _AGAIN:
             self.low = None
@@ -103,23 +116,26 @@ class DiskWatch:
             self.low = DiskLow(free=self.free, needed=self.needed, path=self.path)
             log.warning("%s", self.low)
         self._keep_reserve()
-        return was_low != (self.low is not None)
 
     def _look_for_journal(self) -> None:
-        """Say it if the journal's file is not where it was: what has no name is gone when its last user ends."""
+        """Notice if the journal's file is not where it was: what has no name is gone when its last user ends."""
         try:
             found = os.stat(self._journal)
-        except OSError:
-            found = None
-        identity = (found.st_dev, found.st_ino) if found is not None else None
+            identity = (found.st_dev, found.st_ino)
+        except FileNotFoundError:
+            identity = None
+        except OSError as error:
+            log.warning("%s cannot be looked at: %s", self.path, error)
+            return
         if self._identity is None:
             self._identity = identity
-        elif identity != self._identity and not self._gone:
-            self._gone = True
-            log.error(
-                "%s was removed or replaced while this broker writes to it: all that it holds is lost when it ends; "
-                "`aioqueue backup DEST` may still save it", self.path,
-            )  # fmt: skip
+        elif identity == self._identity:
+            if self.gone is not None:
+                log.warning("%s is back where it was", self.path)
+            self.gone = None
+        elif self.gone is None:
+            self.gone = JournalGone(path=self.path)
+            log.error("%s", self.gone)
 
     def _keep_reserve(self) -> None:
         reserve = self._reserve

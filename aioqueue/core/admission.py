@@ -10,7 +10,7 @@ from __future__ import annotations
 from copy import copy
 from typing import Final, NamedTuple
 
-from aioqueue.errors import DiskLow, QueueFull, Refused
+from aioqueue.errors import QueueFull, Refused
 from aioqueue.limits import BACKLOG_BYTES_MAX, BACKLOG_JOBS_MAX
 
 
@@ -25,18 +25,18 @@ USUAL_LIMITS: Final = BacklogLimits()
 
 
 class Admission:
-    """The limits, and what is used of them: `size` bytes by all living jobs. `disk_low` is why the door is shut."""
+    """The limits, and what is used of them: `size` bytes by all living jobs. `shut` is why the door is."""
 
-    __slots__ = ("disk_low", "limits", "size")
+    __slots__ = ("limits", "shut", "size")
 
     def __init__(self, limits: BacklogLimits) -> None:
         self.limits = limits
         self.size = 0
-        self.disk_low: DiskLow | None = None
+        self.shut: Refused | None = None
 
     def room(self, living: int) -> tuple[int, int]:
         """How many jobs and bytes more may come in beside so many living jobs; below 0 where there are too many."""
-        if self.disk_low is not None:
+        if self.shut is not None:
             return 0, 0
         limits = self.limits
         return limits.jobs_max - living, limits.bytes_max - self.size
@@ -47,8 +47,8 @@ class Admission:
 
     def refusal(self, living: int, more_bytes: int = 0) -> Refused:
         """Why nothing more comes in; `more_bytes` were just let in and are not counted yet."""
-        if self.disk_low is not None:
+        if self.shut is not None:
             # Each asker gets its own, for a traceback grows where an exception is raised.
-            return copy(self.disk_low)
+            return copy(self.shut)
         jobs_max, size_max = self.limits
         return QueueFull(jobs=living, size=self.size + more_bytes, jobs_max=jobs_max, size_max=size_max)

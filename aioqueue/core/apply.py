@@ -567,7 +567,7 @@ def _base_moved(state: State, event: e.BaseMoved, body: bytes | None, at: Moment
 
 
 def _admission_changed(state: State, event: e.AdmissionChanged, body: bytes | None, at: Moment) -> None:
-    state.admission.disk_low = event.disk_low
+    state.admission.shut = event.shut
 
 
 APPLY: dict[type[e.Event], Callable[[State, Any, bytes | None, Moment], None]] = {

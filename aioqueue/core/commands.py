@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from msgspec import Struct
 
-from aioqueue.errors import DiskLow
+from aioqueue.errors import Refused
 from aioqueue.model.records import FinishedJob
 from aioqueue.model.spec import Spec
 
@@ -307,7 +307,7 @@ class SkipTime(Struct, gc=False):
 class LimitAdmission(Struct):
     """The shell looked at its disk: no new jobs from now on, and why; None opens again."""
 
-    disk_low: DiskLow | None
+    shut: Refused | None
 
 
 Command = (

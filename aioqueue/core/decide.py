@@ -395,7 +395,7 @@ def _skip_time(state: State, command: c.SkipTime, now: Now, bodies: BodyArea) ->
 
 
 def _limit_admission(state: State, command: c.LimitAdmission, now: Now, bodies: BodyArea) -> Decision:
-    return Decision([(e.AdmissionChanged(command.disk_low), None)], None)
+    return Decision([(e.AdmissionChanged(command.shut), None)], None)
 
 
 def _session(state: State, number: int) -> Session:

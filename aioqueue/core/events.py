@@ -14,7 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from aioqueue.core.commands import SessionEnd
-from aioqueue.errors import DiskLow
+from aioqueue.errors import Refused
 from aioqueue.model.records import Terms
 from aioqueue.model.states import BulkPhase, Cause, JobState
 
@@ -288,9 +288,9 @@ class SessionForgotten(Struct, gc=False):
 
 
 class AdmissionChanged(Struct):
-    """Not journaled: the disk has too little room for new jobs, or has enough again."""
+    """Not journaled: what is on the disk allows no new jobs, or does again."""
 
-    disk_low: DiskLow | None
+    shut: Refused | None
 
 
 JournaledEvent = (

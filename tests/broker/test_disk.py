@@ -148,19 +148,25 @@ def test_on_a_disk_that_really_is_full_settles_go_on_and_jobs_come_in_when_it_is
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_a_journal_that_is_taken_away_under_its_broker_is_told_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, replaced: bool
+async def test_no_new_job_is_taken_while_the_journal_is_taken_away_under_its_broker(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, replaced: bool
 ) -> None:
-    path = tmp_path / "jobs.db"
+    monkeypatch.setattr(broker_module, "DISK_LOOK_SECONDS", 0.01)
+    path, elsewhere = tmp_path / "jobs.db", tmp_path / "elsewhere"
     path.touch()
-    disk = DiskWatch(str(path), 1)
-    disk.look()
-    disk.look()
-    assert "removed" not in caplog.text
-    path.rename(tmp_path / "elsewhere")
-    if replaced:
-        path.touch()
-    disk.look()
-    disk.look()
-    assert caplog.text.count("was removed or replaced while this broker writes to it") == 1
-    disk.close()
+    async with running(house, disk=watch_of(tmp_path, FakeDisk(2 * NEEDED))) as at:
+        client, worker = await at.peer(), await at.worker(1)
+        await client.submit(item())
+        [run] = await worker.runs()
+        path.rename(elsewhere)
+        if replaced:
+            path.touch()
+        refused: list[m.ItemRefused] = []
+        while not refused:
+            refused = (await client.submit(item(delay_ms=60_000))).refused
+        assert (refused[0].code, refused[0].fields["path"]) == ("journal_gone", str(path))
+        assert (await worker.settle(m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT))).answers == []
+        elsewhere.rename(path)
+        while refused:
+            refused = (await client.submit(item(delay_ms=60_000))).refused
+    assert caplog.text.count("was removed or replaced while the broker writes to it") == 1

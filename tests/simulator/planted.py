@@ -438,7 +438,7 @@ def the_door_stays_shut_when_the_disk_has_room_again(patch: pytest.MonkeyPatch) 
     real = apply.APPLY[e.AdmissionChanged]
 
     def changed(state: State, event: e.AdmissionChanged, body: bytes | None, at: apply.Moment) -> None:
-        real(state, replace(event, disk_low=event.disk_low or state.admission.disk_low), body, at)
+        real(state, replace(event, shut=event.shut or state.admission.shut), body, at)
 
     patch.setitem(apply.APPLY, e.AdmissionChanged, changed)
 
