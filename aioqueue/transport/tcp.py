@@ -226,6 +226,18 @@ class TcpListener:
         if self._closed:
             return
         self._closed = True
+        loop = asyncio.get_running_loop()
+        for listening in self._server.sockets:
+            # No other way tells asyncio to accept no more; uvloop and Windows have their own, and need none.
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_reader(listening.fileno())
+        try:
+            # What was accepted a moment ago becomes a stream: once the server is closed asyncio would drop it unclosed.
+            await asyncio.sleep(0)
+        finally:
+            self._drop()
+
+    def _drop(self) -> None:
         self._server.close()
         while not self._accepted.empty():
             waiting = self._accepted.get_nowait()

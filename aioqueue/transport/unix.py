@@ -63,11 +63,10 @@ class UnixListener(TcpListener):
     def url(self) -> str:
         return f"unix:{self.path}"
 
-    async def aclose(self) -> None:
-        """See `TcpListener.aclose`; the socket's file is removed too. To be called while the journal is still held."""
-        if not self._closed:
-            await super().aclose()
-            remove(self.path)
+    def _drop(self) -> None:
+        # `aclose` is called while the journal is still held, so the file is this listener's.
+        super()._drop()
+        remove(self.path)
 
     def _accept(self, stream: TcpStream) -> None:
         _, user = _credentials(stream.raw_socket)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import socket
 
 import anyio
@@ -125,6 +127,22 @@ async def test_a_connection_that_nobody_took_ends_with_its_listener() -> None:
     with pytest.raises((EndOfStream, anyio.BrokenResourceError)):
         await stream.receive()
     await stream.aclose()
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_connection_that_is_just_being_accepted_is_closed_with_its_listener(turns: int) -> None:
+    listener = await tcp.listen("127.0.0.1", 0)
+    with socket.create_connection((listener.host, listener.port)) as peer:
+        # After some of these turns it has been accepted, and is no stream yet.
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await listener.aclose()
+        peer.setblocking(False)
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(30):
+                assert await asyncio.get_running_loop().sock_recv(peer, 1) == b""
+    # Whatever was left open would be told of now, and a warning is an error here.
+    gc.collect()
 
 
 async def test_what_a_peer_sends_unread_stays_bounded() -> None:

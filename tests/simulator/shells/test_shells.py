@@ -1,4 +1,4 @@
-"""Fixed worlds of the whole program, and 50 that are new with every change (times `AIOQUEUE_SIM_WORLDS`)."""
+"""Fixed worlds of the whole program, and 36 that are new with every change (times `AIOQUEUE_SIM_WORLDS`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.simulator.shells.world import simulate
 
 FIXED_SEEDS = 30
 # Of each part.
-NEW_WORLDS = new_worlds(25)
+NEW_WORLDS = new_worlds(18)
 # They broke a promise once: a child that inherits its parent's deadline may die of it; the last append of a storm may
 # fail when all else is over.
 ONCE_BROKEN = (165_556_370_407_442, 73_231_220_736_070)
