@@ -67,6 +67,10 @@ class Plan(NamedTuple):
         may_be_late = self.deadline_ms > 0 or self.inherits
         return self.failures >= self.attempts or self.timeout or (self.failures > 0 and may_be_late)
 
+    def is_over_before(self, delay_ms: int) -> bool:
+        """Whether it would be over before it begins, so that nobody takes it."""
+        return 0 < self.expires_ms <= delay_ms or 0 < self.deadline_ms <= delay_ms
+
 
 class Witness(Checker):
     """All that is known outside the processes."""

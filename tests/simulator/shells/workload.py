@@ -16,6 +16,7 @@ from aioqueue.client.options import Retry
 from aioqueue.client.queue import Queue
 from aioqueue.client.task import Task
 from aioqueue.errors import (
+    BadOption,
     BrokerUnavailable,
     BulkUnknown,
     DeadlineExceeded,
@@ -192,12 +193,12 @@ class Users:
         await self._result(job, plan)
 
     async def submit_for_later(self) -> None:
-        job, plan = await self._submit(delay=self._rng.randint(1, 700) / 1000)
+        job, plan = await self._submit(self._rng.randint(1, 700))
         await self._result(job, plan)
 
     async def change_their_mind(self) -> None:
         endless = self._rng.random() < 0.4
-        job, plan = await self._submit(self._rng.choice((None, None, 0.2)), endless)
+        job, plan = await self._submit(self._rng.choice((0, 0, 200)), endless)
         await asyncio.sleep(self._rng.random() * 0.3)
         outcome = await job.cancel("on second thought", wait=self._rng.choice((None, 0.5, 5)))
         self._world.say("cancel of", plan.number, "was answered", outcome)
@@ -265,13 +266,24 @@ class Users:
         self._witness.plans[plan.number] = plan
         return plan
 
-    async def _submit(self, delay: float | None = None, endless: bool = False) -> tuple[Job[int], Plan]:
+    async def _submit(self, delay_ms: int = 0, endless: bool = False) -> tuple[Job[int], Plan]:
         plan = self._plan(endless=endless)
-        task = on_terms(self._tasks[plan.task], plan, **({} if delay is None else {"delay": delay}))
-        job = await self._app.submit(task, plan.number)
+        options = {"delay": delay_ms / 1000} if delay_ms else {}
+        if plan.is_over_before(delay_ms):
+            await self._be_refused(plan, options)
+            plan = self._witness.plans[plan.number] = plan._replace(expires_ms=0, deadline_ms=0)
+        job = await self._app.submit(on_terms(self._tasks[plan.task], plan, **options), plan.number)
         self._accepted(job)
         self._world.promised.append((job.id, plan))
         return job, plan
+
+    async def _be_refused(self, plan: Plan, options: dict[str, float]) -> None:
+        """Ask for what makes no sense."""
+        try:
+            await self._app.submit(on_terms(self._tasks[plan.task], plan, **options), plan.number)
+        except BadOption:
+            return
+        self._world.loop.note(f"I22: {plan} is over before it begins, with {options}, and was accepted")
 
     def _accepted(self, job: Job[int]) -> None:
         with self._witness.judging():
