@@ -21,11 +21,10 @@ import pytest
 from anyio._backends import _asyncio as anyio_backend
 
 from aioqueue import clock
-from aioqueue.broker import broker as broker_module
 from aioqueue.broker import disk as broker_disk
 from aioqueue.broker import idleness as broker_idleness
 from aioqueue.broker.broker import Broker
-from aioqueue.client import bulk, ids, queue, session
+from aioqueue.client import bulk, ids, queue
 from aioqueue.clock import Now, SystemClock
 from aioqueue.core import bulks
 from aioqueue.protocol.messages import DeliverItem
@@ -96,14 +95,20 @@ def grounded(loop: VirtualLoop, rng: Random, network: Network, heartbeat: Callab
             patch.setattr(bulks, "BULK_OPEN_MS", BULK_OPEN_MS)
             _keep_order(patch)
             _note_fences(patch)
-            for log in (broker_module.log, session._log):
-                patch.setattr(log, "exception", lambda text, *words: loop.note(text % words))
             # What the program itself calls a defect is one.
+            patch.setattr(logging.Logger, "exception", _noted(loop))
             patch.setattr(worker_idleness._log, "error", lambda text, *words: loop.note(f"liveness: {text % words}"))
             patch.setattr(broker_idleness.IdleWatch, "look", _told(broker_idleness.IdleWatch.look, loop))
             yield
     finally:
         logging.disable(level)
+
+
+def _noted(loop: VirtualLoop) -> Callable[..., None]:
+    def exception(log: logging.Logger, text: str, *words: object) -> None:
+        loop.note(f"defect: {text % words}", sys.exception())
+
+    return exception
 
 
 def _told(look: Callable[..., list[Any]], loop: VirtualLoop) -> Callable[..., list[Any]]:
@@ -133,7 +138,7 @@ def _own_garbage() -> Iterator[None]:
 
 
 def collect() -> None:
-    """What nobody holds any more says its last word now."""
+    """What nobody holds any more says its last word now; of a task that failed, and that nobody asked, its error."""
     gc.collect()
 
 

@@ -16,7 +16,15 @@ import anyio
 from aioqueue.broker.broker import Broker
 from aioqueue.client.queue import Queue
 from aioqueue.client.task import Task
-from aioqueue.errors import AioqueueError, BrokerUnavailable, JournalError
+from aioqueue.errors import (
+    AioqueueError,
+    AppendUnknown,
+    ArchiveFailed,
+    BrokerUnavailable,
+    JournalError,
+    JournalFailed,
+    JournalUnavailable,
+)
 from aioqueue.limits import CONNECT_SECONDS, HEARTBEATS_A_TTL
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.codec import Codec
@@ -33,6 +41,9 @@ NAMESPACE: Final = "sim"
 _CODEC: Final = Codec()
 # Which Pong says that the end of a process is on record.
 _RECORDED: Final = 1
+# What the faults of a disk end a broker with. One that only refuses is waited for, but not by a broker that begins.
+_STORAGE_ERRORS: Final = (AppendUnknown, ArchiveFailed, JournalFailed)
+_ERRORS_AT_FIRST: Final = (*_STORAGE_ERRORS, JournalUnavailable)
 # How long it is tried to tell of it.
 TELL_SECONDS: Final = 300.0
 
@@ -62,6 +73,7 @@ class BrokerHost:
         # The one that has recovered and listens.
         self.broker: Broker | None = None
         self.stopped: asyncio.Event
+        self._may_end_with: tuple[type[JournalError], ...]
         self.task: asyncio.Task[None]
 
     def start(self) -> None:
@@ -69,6 +81,7 @@ class BrokerHost:
         self.party = Party(self._site.loop, f"broker{self._lives}")
         self.stopped = asyncio.Event()
         self._told = False
+        self._may_end_with = _ERRORS_AT_FIRST
         self.task = self.party.start(self._life())
 
     @property
@@ -95,10 +108,10 @@ class BrokerHost:
                 await self._serve(connections)
                 connections.cancel_scope.cancel()
             site.say("the broker stopped in good order")
-        except* JournalError as group:
+        except* self._may_end_with as group:
             site.say("the broker stopped:", group.exceptions[0])
         except* Exception as group:
-            site.loop.note(f"the broker broke down: {group.exceptions!r}")
+            site.loop.note(f"defect: the broker broke down: {group.exceptions!r}", group)
         finally:
             self.broker = None
             site.network.close()
@@ -116,6 +129,7 @@ class BrokerHost:
         async with opening as broker:
             site.network.listen(lambda stream: connections.start_soon(broker.attend, stream))
             self.broker = broker
+            self._may_end_with = _STORAGE_ERRORS
             self._begun()
             site.say("the broker listens:", len(broker.engine.partition.state.jobs), "jobs")
             await stopped.wait()
@@ -243,11 +257,8 @@ class Process:
         self.task = self.main.start(self._run())
 
     async def _run(self) -> None:
-        entered = asyncio.create_task(self._enter())
-        try:
-            await self.worker.run()
-        except AioqueueError as error:
-            self._site.loop.note(f"a worker gave up: {error}")
+        entered = self.main.start(self._enter())
+        await self.worker.run()
         self._leaving.set()
         await entered
         self.beater.stop()
@@ -262,6 +273,11 @@ class Process:
                     self.is_entered = False
             except BrokerUnavailable:
                 await asyncio.sleep(0.2)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether what runs here may find its queue closed."""
+        return self._leaving.is_set()
 
     @property
     def over(self) -> bool:

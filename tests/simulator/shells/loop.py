@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from heapq import heapify, heappop
 from random import Random
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 # Work takes time, so a task that only yields does not stop the clocks.
 CALLBACK_NS: Final = 4_000
@@ -23,9 +23,18 @@ _NS_A_SECOND: Final = 1_000_000_000
 _SWEEP_MIN: Final = 200
 BURIAL_ROUNDS_MAX: Final = 100
 
+_T = TypeVar("_T")
+
 
 class Stuck(AssertionError):
     """Nothing can ever happen again."""
+
+
+class Problem(NamedTuple):
+    """What nobody expected, and the error that it came with."""
+
+    what: str
+    error: BaseException | None
 
 
 class Party:
@@ -46,9 +55,21 @@ class Party:
     def __repr__(self) -> str:
         return self.name
 
-    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run a coroutine as a task of this party."""
-        return self._loop.create_task(work, context=self.context.copy())
+    def start(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        """Run a coroutine as a task of this party; what it fails with, or that it is cancelled, is a problem."""
+        context = self.context.copy()
+        task = self._loop.create_task(self._watched(work), context=context)
+        # One that is cancelled before its first turn has never come to its work.
+        task.add_done_callback(lambda task: work.close(), context=context)
+        return task
+
+    async def _watched(self, work: Coroutine[Any, Any, _T]) -> _T:
+        try:
+            return await work
+        except (Exception, asyncio.CancelledError) as error:
+            if not self._loop.over:
+                self._loop.note(f"defect: {work.__qualname__} of {self} ended with {error!r}", error)
+            raise
 
     def call(self, work: Callable[..., object], *arguments: Any) -> None:
         """Call a function in this party's next turn."""
@@ -84,7 +105,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._kernel: deque[events.Handle] = deque()
         self._kept: list[Any] = []
         self._generators: list[AsyncGenerator[Any, Any]] = []
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
         # All is judged.
         self.over = False
         self.set_exception_handler(self._note)
@@ -105,12 +126,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Hold these until the world is over."""
         self._kept.append(things)
 
-    def note(self, problem: str) -> None:
+    def note(self, what: str, error: BaseException | None = None) -> None:
         """Something went wrong that nobody expected; whoever judges the world will see it."""
-        self.problems.append(problem)
+        self.problems.append(Problem(what, error))
 
     def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self.note(f"{context.get('message')}: {context.get('exception')!r}")
+        error = context.get("exception")
+        self.note(f"defect: {context.get('message')}: {error!r}", error)
 
     # --- callbacks ---
 
@@ -213,6 +235,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Forget everything."""
         self._kept.clear()
         self._generators.clear()
+        self.problems.clear()
         self._all.clear()
         self._kernel.clear()
         self._scheduled.clear()  # type: ignore[attr-defined]

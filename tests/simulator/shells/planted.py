@@ -8,6 +8,7 @@ the world has changed.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from typing import Any
 
@@ -27,6 +28,7 @@ from aioqueue.client.asking import Questions
 from aioqueue.client.bulk import BulkSubmit
 from aioqueue.client.children import Family
 from aioqueue.client.link import Link
+from aioqueue.client.queue import Queue
 from aioqueue.client.submitting import Submitter
 from aioqueue.client.waiting import Endings
 from aioqueue.core import commands as c
@@ -323,3 +325,38 @@ def a_task_is_not_told_its_deadline(patch: pytest.MonkeyPatch) -> None:
 def the_door_stays_shut_when_there_is_room_again(patch: pytest.MonkeyPatch) -> None:
     real = DiskWatch.look
     patch.setattr(DiskWatch, "look", lambda self: real(self) and self.low is not None)
+
+
+# --- errors that nobody expects -------------------------------------------------------------------------------------
+
+
+@bug("defect", 0)
+def every_fourth_submit_raises(patch: pytest.MonkeyPatch) -> None:
+    real, submits = Queue.submit, itertools.count(1)
+
+    async def submit(self: Queue, task: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if next(submits) % 4 == 0:
+            raise RuntimeError("a bug of the client")
+        return await real(self, task, *args, **kwargs)
+
+    patch.setattr(Queue, "submit", submit)
+
+
+@bug("defect", 0)
+def a_worker_breaks_down_over_a_cancel(patch: pytest.MonkeyPatch) -> None:
+    def cancel(self: Session, message: m.CancelRun) -> None:
+        raise RuntimeError("a bug of the worker")
+
+    patch.setattr(Session, "_cancel", cancel)
+
+
+@bug("defect", 0)
+def a_worker_cannot_read_every_ninth_run(patch: pytest.MonkeyPatch) -> None:
+    real, runs = calls.context_of, itertools.count(1)
+
+    def context_of(item: m.DeliverItem, *rest: Any) -> Any:
+        if next(runs) % 9 == 0:
+            raise RuntimeError("a bug of the worker")
+        return real(item, *rest)
+
+    patch.setattr(calls, "context_of", context_of)

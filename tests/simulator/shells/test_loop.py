@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from inspect import CORO_CLOSED, getcoroutinestate
 from random import Random
 
 import pytest
@@ -64,6 +65,52 @@ def test_nothing_of_a_dead_party_runs_until_the_world_is_over(loop: VirtualLoop)
     loop.run_until_complete(story())
     loop.run_until_complete(loop.bury())
     assert said == ["cleaned up"]
+
+
+def test_what_a_party_fails_with_is_a_problem_even_where_somebody_waits_for_it(loop: VirtualLoop) -> None:
+    error = RuntimeError("a bug")
+
+    async def fail() -> None:
+        raise error
+
+    async def story() -> None:
+        await asyncio.gather(Party(loop, "failing").start(fail()), return_exceptions=True)
+
+    loop.run_until_complete(story())
+    assert [problem.error for problem in loop.problems] == [error]
+    assert "of failing ended with RuntimeError('a bug')" in loop.problems[0].what
+
+
+def test_a_party_that_is_cancelled_from_within_is_a_problem(loop: VirtualLoop) -> None:
+    async def be_cancelled() -> None:
+        raise asyncio.CancelledError
+
+    async def story() -> None:
+        await asyncio.wait([Party(loop, "cancelled").start(be_cancelled())])
+
+    loop.run_until_complete(story())
+    assert len(loop.problems) == 1
+
+
+def test_work_of_a_party_that_never_had_a_turn_is_closed(loop: VirtualLoop) -> None:
+    work = asyncio.sleep(1)
+
+    async def story() -> None:
+        task = Party(loop, "cancelled").start(work)
+        task.cancel()
+        await asyncio.sleep(1)
+
+    loop.run_until_complete(story())
+    assert getcoroutinestate(work) == CORO_CLOSED
+
+
+def test_what_a_callback_fails_with_is_a_problem(loop: VirtualLoop) -> None:
+    async def story() -> None:
+        Party(loop, "failing").call(int, "no number")
+        await asyncio.sleep(1)
+
+    loop.run_until_complete(story())
+    assert [type(problem.error) for problem in loop.problems] == [ValueError]
 
 
 def test_a_world_in_which_nothing_can_happen_any_more_says_so(loop: VirtualLoop) -> None:

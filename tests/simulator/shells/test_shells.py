@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
+from tests.simulator.checker import Violation
 from tests.simulator.judging import assert_found, judge, new_seeds, new_worlds
 from tests.simulator.planted import Bug
 from tests.simulator.retention import CUTTING_SEEDS
@@ -53,6 +56,16 @@ def test_no_new_seed_breaks_a_promise_of_the_whole_program(part: int) -> None:
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_bug_that_is_planted_in_the_program_is_found_and_only_it(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_found(bug, simulate, monkeypatch)
+
+
+def test_an_error_that_ends_a_world_is_the_cause_of_its_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    bug = next(bug for bug in BUGS if bug.name == "every_fourth_submit_raises")
+    bug.plant(monkeypatch)
+    with pytest.raises(Violation, match=r"^defect: Users\._user of client\d\.\d ended with RuntimeError") as found:
+        simulate(bug.seed)
+    cause = found.value.__cause__
+    assert isinstance(cause, RuntimeError)
+    assert [place.name for place in traceback.extract_tb(cause.__traceback__)][-1] == "submit"
 
 
 def test_at_least_twelve_bugs_are_planted_in_the_program_each_under_its_own_name() -> None:

@@ -19,7 +19,7 @@ from aioqueue.core import events as e
 from aioqueue.core.records import decode_events
 from aioqueue.journal.batch import Batch, BatchKind
 from aioqueue.limits import FRAME_BYTES_MAX
-from aioqueue.model.bodies import unpack_body
+from aioqueue.model.bodies import unpack_body, unpack_failure
 from aioqueue.model.states import TERMINAL, JobState
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.codec import Codec
@@ -30,6 +30,14 @@ from tests.simulator.shells.network import Wire
 _ENDS: Final = {m.RunEnd(int(end)): end for end in c.RunEnd}
 _ANSWERS: Final = {m.SettleAnswer(int(answer)): answer for answer in c.SettleOutcome}
 _LEASED: Final = (JobState.RUNNING, JobState.STOPPING)
+
+
+class Refusing(Exception):
+    """What a task fails with."""
+
+
+# The types of failures that a run may have.
+_MEANT: Final = frozenset({f"{Refusing.__module__}.{Refusing.__qualname__}", TimeoutError.__name__})
 
 
 class Asked(NamedTuple):
@@ -228,6 +236,18 @@ class Witness(Checker):
             if isinstance(message, m.SubmitAtomic) and message.items[0].job not in self._grouped:
                 self._grouped.add(message.items[0].job)
                 self.atomic.append([item.job for item in message.items])
+        elif isinstance(message, m.Settle | m.Resume):
+            with self.judging():
+                for item in message.items if isinstance(message, m.Settle) else message.settles:
+                    self._judge_failure(item)
+
+    def _judge_failure(self, item: m.SettleItem) -> None:
+        """To the worker an error of its own is a failure of the job, which may well succeed the next time."""
+        if item.end is m.RunEnd.FAILED:
+            failure = unpack_failure(item.body)
+            name = f"job {item.job.hex()} with fence {item.fence}"
+            why = f"{failure.type}: {failure.text}"
+            self._require(failure.type in _MEANT, f"defect: {name} failed, and nobody meant it to: {why}")
 
     def told(self, message: Any, question: Any) -> None:
         """The broker says this, in answer to that; None where it was not asked."""

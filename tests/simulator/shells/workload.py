@@ -28,7 +28,7 @@ from aioqueue.errors import (
     NotRetryable,
 )
 from tests.simulator.shells.hosts import ClientHost, Process
-from tests.simulator.shells.witness import Plan, Witness, answer_of
+from tests.simulator.shells.witness import Plan, Refusing, Witness, answer_of
 
 if TYPE_CHECKING:
     from tests.simulator.shells.world import World
@@ -43,10 +43,6 @@ _TASKS: Final[dict[str, dict[str, Any]]] = {
     "aside": {"retry": Retry(3, base=0.04), "queue": "side"},
 }
 _ATTEMPTS: Final = {"steady": 3, "urgent": 2, "fragile": 1, "hasty": 2, "aside": 3}
-
-
-class Refusing(Exception):
-    """What a task fails with."""
 
 
 def declare(app: Queue, work: Callable[[Context, int], Awaitable[int]]) -> dict[str, Task[[int], int]]:
@@ -72,6 +68,12 @@ def working(world: World, process: Process) -> Callable[[Context, int], Awaitabl
         process.runs[ctx.fence] = plan
         try:
             return await _do(world, process, plan, ctx)
+        except Refusing:
+            raise
+        except Exception as error:
+            # To the worker it is one more failure of a task.
+            world.loop.note(f"defect: task {plan.task} of {process.main} failed: {error!r}", error)
+            raise
         finally:
             del process.runs[ctx.fence]
 
@@ -136,11 +138,9 @@ class Users:
 
     async def run(self) -> None:
         """Some users, each with things to do one after another."""
-        users = [self._user(self._rng.randint(2, 6)) for _ in range(self._rng.randint(2, 4))]
-        done = [asyncio.create_task(user) for user in users]
-        await asyncio.wait(done)
-        for task in done:
-            task.result()
+        things = [self._rng.randint(2, 6) for _ in range(self._rng.randint(2, 4))]
+        # Each is watched by itself: one who fails is known at once, however long the others go on.
+        await asyncio.wait([self._host.party.start(self._user(count)) for count in things])
 
     async def _user(self, things: int) -> None:
         for _ in range(things):
@@ -149,7 +149,7 @@ class Users:
                 await act(self)
             except DeadlineExceeded as error:
                 # A minute without an answer: the storm is shorter than that.
-                self._world.loop.note(f"liveness: a user gave up: {error}")
+                self._world.loop.note(f"liveness: a user gave up: {error}", error)
             except DiskLow:
                 self._world.refused()
             await asyncio.sleep(self._rng.random() * 0.4)
@@ -236,8 +236,8 @@ class Users:
             name, plan = self._rng.choice(promised)
             try:
                 job = await self._app.get(name)
-            except JobNotFound:
-                self._world.loop.note(f"I2: job {name} was acknowledged, and is unknown now")
+            except JobNotFound as error:
+                self._world.loop.note(f"I2: job {name} was acknowledged, and is unknown now", error)
                 return
             await self._result(job, plan)
 

@@ -99,7 +99,13 @@ class World:
                 loop.run_until_complete(self._history())
                 return self._outcome()
             except Stuck as stuck:
+                # Somebody may have failed before, and be missed by the others now.
+                self.judge()
                 raise Violation(str(stuck)) from None
+            except Violation:
+                raise
+            except Exception as error:
+                raise Violation(f"defect: the world itself broke down: {error!r}") from error
             finally:
                 self._print, self._leaving = None, True
                 self.network.gone = self.disk.gone = True
@@ -151,7 +157,8 @@ class World:
         if self.witness.broken is not None:
             raise self.witness.broken
         if self.loop.problems:
-            raise Violation(self.loop.problems[0])
+            problem = self.loop.problems[0]
+            raise Violation(problem.what) from problem.error
 
     def _require(self, found: list[str]) -> None:
         if found:
