@@ -115,7 +115,7 @@ class Storm:
 
     def broker_stops(self) -> None:
         world = self._world
-        if world.broker.serves:
+        if world.broker.broker is not None:
             world.say("the broker is told to stop")
             world.broker.stop()
 

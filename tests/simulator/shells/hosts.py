@@ -71,7 +71,7 @@ class BrokerHost:
         self.clocks = Clocks(site.loop, site.rng.randrange(1_000, 10**9))
         self.party: Party
         # The one that has recovered and listens.
-        self.broker: Broker | None = None
+        self._broker: Broker | None = None
         self.stopped: asyncio.Event
         self._may_end_with: tuple[type[JournalError], ...]
         self.task: asyncio.Task[None]
@@ -80,23 +80,23 @@ class BrokerHost:
         self._lives += 1
         self.party = Party(self._site.loop, f"broker{self._lives}")
         self.stopped = asyncio.Event()
-        self._told = False
         self._may_end_with = _ERRORS_AT_FIRST
         self.task = self.party.start(self._life())
 
     @property
-    def serves(self) -> bool:
-        """Whether it listens, and nobody told it to stop."""
-        return self.broker is not None and not self._told
+    def broker(self) -> Broker | None:
+        """The one that serves: it listens, nobody told it to stop, and it is not dying of its storage."""
+        broker = self._broker
+        return broker if broker is not None and broker.engine.failure is None else None
 
     def stop(self) -> None:
         """Stop in good order."""
-        self._told = True
+        self._broker = None
         self.party.call(self.stopped.set)
 
     def kill(self, power: bool = False) -> None:
         """A crash; with `power` the whole machine goes dark and nobody's connection is closed."""
-        self.broker = None
+        self._broker = None
         self.party.kill()
         self._site.network.lose(self.party, power)
         self._over()
@@ -112,9 +112,6 @@ class BrokerHost:
             site.say("the broker stopped:", group.exceptions[0])
         except* Exception as group:
             site.loop.note(f"defect: the broker broke down: {group.exceptions!r}", group)
-        finally:
-            self.broker = None
-            site.network.close()
         self.party.kill()
         site.network.lose(self.party)
         self._over()
@@ -127,13 +124,17 @@ class BrokerHost:
             body_cache_bytes=site.rng.choice((1, 300, 1_000_000)), bounds=site.bounds, disk=watch(site.disk),
         )  # fmt: skip
         async with opening as broker:
-            site.network.listen(lambda stream: connections.start_soon(broker.attend, stream))
-            self.broker = broker
-            self._may_end_with = _STORAGE_ERRORS
-            self._begun()
-            site.say("the broker listens:", len(broker.engine.partition.state.jobs), "jobs")
-            await stopped.wait()
-            site.network.close()
+            try:
+                site.network.listen(lambda stream: connections.start_soon(broker.attend, stream))
+                self._broker = broker
+                self._may_end_with = _STORAGE_ERRORS
+                self._begun()
+                site.say("the broker listens:", len(broker.engine.partition.state.jobs), "jobs")
+                await stopped.wait()
+            finally:
+                # One that stops, or that one of its tasks has failed in, is to be found no more, as in `cli.serving`.
+                self._broker = None
+                site.network.close()
 
     async def _open_archive(self, journal_id: bytes) -> SimulatedArchive:
         return SimulatedArchive(self._site.disk)

@@ -64,7 +64,6 @@ class Watch:
         broker = world.broker.broker
         return (
             broker is not None
-            and world.broker.serves
             and not broker.engine.partition.state.jobs
             # An append that began in the storm may end its broker yet.
             and not world.disk.appending

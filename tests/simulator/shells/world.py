@@ -165,7 +165,7 @@ class World:
             raise Violation(found[0])
 
     def _present(self) -> Broker:
-        """The broker of the calm, which nothing may end."""
+        """The broker at the end of the calm, which nothing may end."""
         self.judge()
         if self.broker.broker is None:
             raise Violation("liveness: the broker is gone, and nobody stopped it")
