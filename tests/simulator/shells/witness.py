@@ -29,6 +29,11 @@ from tests.simulator.shells.network import Wire
 
 _ENDS: Final = {m.RunEnd(int(end)): end for end in c.RunEnd}
 _ANSWERS: Final = {m.SettleAnswer(int(answer)): answer for answer in c.SettleOutcome}
+# What cannot go on for ever where people ask for nothing more. Leases that are given back can, and so can sessions.
+_PROGRESS: Final = (
+    e.JobSubmitted, e.JobSucceeded, e.JobFailed, e.JobCrashed, e.JobCancelled, e.JobExpired,
+    e.BulkStaged, e.BulkCommitted, e.BulkFreed,
+)  # fmt: skip
 _LEASED: Final = (JobState.RUNNING, JobState.STOPPING)
 
 
@@ -109,6 +114,8 @@ class Witness(Checker):
         # By session: when something of it last arrived at the broker, and when the present broker began.
         self.heard_ms: dict[int, int] = {}
         self.begun_ms = 0
+        # When the journal last had something that brings the world nearer to its end.
+        self.progress_ms = 0
 
     @contextmanager
     def judging(self) -> Iterator[None]:
@@ -131,6 +138,8 @@ class Witness(Checker):
             return
         events = decode_events(batch.events, "simulated")
         self.observe(events, batch.bodies, batch.wall_ms, batch.position)
+        if any(isinstance(event, _PROGRESS) for event in events):
+            self.progress_ms = self._now_ms()
         for event in events:
             if isinstance(event, e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed):
                 self._ended_at[event.fence] = batch.position

@@ -33,8 +33,6 @@ from tests.simulator.shells.witness import Plan, Tap, Witness
 
 TTL_MS: Final = 1_000
 STORM_MS: Final = 6_000
-# After the storm: everything is over by then, a reconnect of 30 s and some waits of a few seconds included.
-CALM_MS: Final = 60_000
 PATIENCE_MS: Final = 12_000
 # A look at the disk, the slowest sync before what it says, and an answer on its way through a slow network.
 ROOM_MS: Final = 1_000 + 2_000 + 1_000
@@ -74,7 +72,7 @@ class World:
         self.graves: list[Process] = []
         self.calm = False
         # From when on there is room on the disk for every job, and the broker knows.
-        self.room_ms = CALM_MS
+        self.room_ms = 0
         # When tasks that wait for their cancellation end without it.
         self.patience_ends_ms = STORM_MS + PATIENCE_MS
         self._leaving = False
@@ -132,7 +130,7 @@ class World:
         self.calm = True
         self.room_ms = self.loop.now_ms + ROOM_MS
         self.say("calm")
-        await watch.until_all_is_done(CALM_MS)
+        await watch.until_all_is_done()
         await self._farewell(watch)
 
     async def _farewell(self, watch: Watch) -> None:
