@@ -124,7 +124,7 @@ def a_run_that_was_lost_on_its_way_is_not_given_back(patch: pytest.MonkeyPatch) 
     patch.setitem(peer_module._DISPATCH, m.Resume, resume)
 
 
-@bug("liveness", 209)
+@bug("liveness", 126)
 def the_older_connection_of_a_session_keeps_its_seat(patch: pytest.MonkeyPatch) -> None:
     real = Broker.seat
 
@@ -143,7 +143,7 @@ def nobody_ends_the_session_of_a_worker_that_died(patch: pytest.MonkeyPatch) -> 
     patch.setitem(peer_module._DISPATCH, m.WorkerDied, lambda peer, message: peer.send(m.Pong(message.number)))
 
 
-@bug("liveness", 15)
+@bug("liveness", 6)
 def an_end_wakes_only_the_first_who_waits(patch: pytest.MonkeyPatch) -> None:
     real = Waiters.pop
     patch.setattr(Waiters, "pop", lambda self, job_id: real(self, job_id)[:1])
@@ -244,7 +244,7 @@ def ends_that_were_sent_and_not_answered_are_dropped_with_the_connection(patch: 
     patch.setattr(SettleBox, "resume", resume)
 
 
-@bug("I8", 1)
+@bug("I8", 9)
 def a_run_that_is_held_is_offered_again_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
     real = Session._welcomed
 
@@ -266,7 +266,7 @@ def a_worker_gives_back_what_is_done_when_it_returns(patch: pytest.MonkeyPatch) 
     patch.setattr(SettleBox, "put", put)
 
 
-@bug("liveness", 1_019)
+@bug("defect", 1_019)
 def the_log_is_cut_before_the_archive_has_what_ended_in_it(patch: pytest.MonkeyPatch) -> None:
     async def at_once(self: Overlay, position: int) -> None:
         return None
@@ -277,7 +277,7 @@ def the_log_is_cut_before_the_archive_has_what_ended_in_it(patch: pytest.MonkeyP
 # --- bulks, children, times that pass, and a disk with too little room -----------------------------------------------
 
 
-@bug("liveness", 42)
+@bug("liveness", 101)
 def parts_of_a_bulk_are_not_sent_again(patch: pytest.MonkeyPatch) -> None:
     real = Submitter.connected
 

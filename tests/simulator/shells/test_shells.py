@@ -19,6 +19,12 @@ NEW_WORLDS = new_worlds(18)
 # They broke a promise once: a child that inherits its parent's deadline may die of it; the last append of a storm may
 # fail when all else is over.
 ONCE_BROKEN = (165_556_370_407_442, 73_231_220_736_070)
+# Their judge was wrong once: about jobs that are over before they begin, about a broker that dies slowly, and about
+# calms that take their time.
+ONCE_MISJUDGED = (
+    19_199_228_513_194, 19_199_228_516_461, 19_199_228_511_746, 19_199_228_514_833, 19_199_228_510_947,
+    19_199_228_518_798,
+)  # fmt: skip
 
 
 @pytest.mark.slow
@@ -43,6 +49,12 @@ def test_no_world_whose_broker_cuts_its_log_breaks_a_promise() -> None:
 @pytest.mark.timeout(600)
 def test_no_seed_that_once_broke_a_promise_of_the_whole_program_does_so_again() -> None:
     judge(simulate, ONCE_BROKEN, level=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_no_seed_whose_judge_was_wrong_is_called_broken_again() -> None:
+    judge(simulate, ONCE_MISJUDGED, level=2)
 
 
 @pytest.mark.slow
