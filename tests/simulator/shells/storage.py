@@ -109,6 +109,8 @@ class SimulatedArchive:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self._closed = False
+        # As the real one's, a writer that failed once writes no more.
+        self._failed = False
 
     async def write(
         self, finished: Sequence[FinishedJob], runs: Sequence[EndedRun], requeued: Sequence[bytes], position: int
@@ -117,7 +119,8 @@ class SimulatedArchive:
         disk = self._disk
         await asyncio.sleep(disk.rng.random() * disk.bulk_seconds)
         self._check()
-        if disk.archive_full or disk.gone:
+        if self._failed or disk.archive_full or disk.gone:
+            self._failed = True
             raise ArchiveFailed(path=NAME, reason="no space left on device")
         await disk.rows.write(finished, runs, requeued, position)
         await asyncio.sleep(disk.rng.random() * disk.bulk_seconds)

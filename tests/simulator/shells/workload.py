@@ -16,6 +16,7 @@ from aioqueue.client.options import Retry
 from aioqueue.client.queue import Queue
 from aioqueue.client.task import Task
 from aioqueue.errors import (
+    ArchiveFailed,
     BadOption,
     BrokerUnavailable,
     BulkUnknown,
@@ -227,7 +228,11 @@ class Users:
             self._witness.looked(job.key, info.state)
         if self._rng.random() < 0.3:
             limit = self._rng.choice((5, 40))
-            _ = [found.id async for found in self._app.find(limit=limit)]
+            try:
+                _ = [found.id async for found in self._app.find(limit=limit)]
+            except ArchiveFailed as error:
+                # What is found must be written first: who asks is told of what its broker dies of.
+                self._world.not_found(error)
 
     async def remember(self) -> None:
         """Ask for a job that somebody was promised long ago."""

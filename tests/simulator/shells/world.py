@@ -215,6 +215,11 @@ class World:
         if self.calm and self.loop.now_ms > self.room_ms:
             self.loop.note("liveness: a job is refused, and there is room on the disk")
 
+    def not_found(self, error: Exception) -> None:
+        """The broker could not look into its archive."""
+        if self.calm and self.loop.now_ms > self.room_ms:
+            self.loop.note(f"liveness: the archive fails, and there is room on the disk: {error}", error)
+
     def process_dies(self, process: Process, power: bool = False) -> None:
         """A worker process is gone; another one begins some time later."""
         process.kill(power)
