@@ -30,6 +30,7 @@ from aioqueue.broker.compaction import USUAL_BOUNDS, Compactor, JournalBounds
 from aioqueue.broker.crowd import LOOK_SECONDS, Crowd
 from aioqueue.broker.disk import DiskWatch
 from aioqueue.broker.engine import Engine
+from aioqueue.broker.hearing import hear_all
 from aioqueue.broker.idleness import IdleWatch
 from aioqueue.broker.line import Query
 from aioqueue.broker.overlay import Overlay
@@ -342,6 +343,7 @@ class Broker:
         silences: Silences[Peer] = Silences()
         while True:
             await anyio.sleep(ttl_ms / 1000 / HEARTBEATS_A_TTL)
+            await hear_all()
             # Who was not welcomed yet has the deadline of the handshake.
             for peer in silences.look(peer for peer in self._peers if peer.session):
                 log.warning("%s: nothing came for %d ms: the connection is closed", peer.connection.peer, ttl_ms)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from aioqueue.broker.bodies import Bodies
+from aioqueue.broker.hearing import hear_all
 from aioqueue.broker.line import Entry, Handler, Line, Query, give_back
 from aioqueue.broker.lookup import ids_of, tell
 from aioqueue.broker.overlay import Overlay
@@ -90,7 +91,8 @@ class Engine:
         self.span = LogSpan()
         # What the latest batches cost until they could be appended, in nanoseconds of processor time.
         self.steps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)
-        # Longer than a heartbeat means that this process was stopped or suspended, or that storage is slow.
+        # Longer than a heartbeat means that this process was stopped or suspended, or that storage is slow. Peers who
+        # were stopped with it for less have another heartbeat before their deadlines.
         self._late_ms_max = partition.session_ttl_ms // HEARTBEATS_A_TTL
         self._standstill = Standstill(clock, self._late_ms_max // _SIGNS_A_HEARTBEAT)
 
@@ -151,11 +153,16 @@ class Engine:
                     await asyncio.sleep(pause)
             await self._overlay.room()
             last, now = now, self._clock.now()
+            heard_up_to_ms = None
+            if self.partition.seems_silent(now):
+                heard_up_to_ms = now.mono_ms
+                await hear_all()
+                now = self._clock.now()
             late_ms = now.mono_ms - last.mono_ms - rested_ms
             if late_ms > self._late_ms_max:
-                await self._forgive(min(late_ms, self._standstill.taken(now.mono_ms)))
+                self._forgive(min(late_ms, self._standstill.taken(now.mono_ms)))
             started = loop.time()
-            taken, more = await self._batch(now)
+            taken, more = await self._batch(now, heard_up_to_ms)
             busy = taken >= BUSY_COMMANDS
 
     async def _rest(self, now: Now) -> int:
@@ -173,19 +180,17 @@ class Engine:
         slept_ms = self._clock.now().mono_ms - began_ms
         return slept_ms if wait_ms is None else min(slept_ms, wait_ms)
 
-    async def _forgive(self, still_ms: int) -> None:
+    def _forgive(self, still_ms: int) -> None:
         """Move every session's deadline by the time in which this process stood still since the last batch began.
 
-        Wherever in the loop that was, no session is to blame for what could not be read meanwhile. What was read while
-        storage stalled counts, late as it is decided: a disk that is always slow must not keep the dead alive.
+        Peers may have been stopped with it (a suspended machine), and could say nothing that would be heard now. What
+        was read while storage stalled counts, late as it is decided: a disk that is always slow must not keep the dead
+        alive.
         """
-        if not still_ms:
-            return
-        self.work.entries.appendleft((c.SkipTime(still_ms), _nobody, None, None, self.work))
-        # What arrived while this process stood still is read before anything is judged by the clock.
-        await asyncio.sleep(0)
+        if still_ms:
+            self.work.entries.appendleft((c.SkipTime(still_ms), _nobody, None, None, self.work))
 
-    async def _batch(self, now: Now) -> tuple[int, bool]:
+    async def _batch(self, now: Now, heard_up_to_ms: int | None) -> tuple[int, bool]:
         """One batch, from the line to the replies; how many commands it took, and whether more is to do at once."""
         began_ns = cpu_ns()
         asked = self._take()
@@ -194,7 +199,7 @@ class Engine:
             self._end_fetch()
         held = None if self._bodies.are_complete(len(self.partition.state.jobs)) else self._bodies
         behind = (entry[0] for line in (self.work, self.clients) for entry in line.entries)
-        step = self.partition.step(commands, now, self.position + 1, held, behind)  # type: ignore[arg-type]
+        step = self.partition.step(commands, now, self.position + 1, held, behind, heard_up_to_ms)  # type: ignore[arg-type]
         self.settled = not step.more and not step.missing
         replies = iter(step.replies)
         answers: list[tuple[Handler, Any, Any, Any]] = []

@@ -4,7 +4,8 @@ Every peer pings three times a `session_ttl` over each of its connections. One o
 leads to nobody, even where its session is heard over another: a worker whose heartbeats pass and whose data does not
 would look alive and do nothing. Such a connection is closed; the session goes on, and its peer makes a new one.
 
-Looks are counted rather than time: after a stop of this process what waits in the sockets is read first.
+Looks are counted rather than time, and before each what waits in the sockets is read (see `hearing`): nobody is to
+blame for a stop of this process.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ client that returns after a restart goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from aioqueue.clock import Now
@@ -127,15 +127,19 @@ def decide_freed(state: State, now: Now) -> e.BulkFreed | None:
     return free_bulk(state, min(state.closing.values(), key=lambda bulk: (bulk.closed_at, bulk.id)), now)
 
 
-def decide_forgotten(state: State, now: Now, waiting: Iterable[c.Command | object]) -> list[e.BulkFreed]:
+def silent_bulks(state: State, at_ms: int) -> Iterator[Bulk]:
+    """The open bulks of which nothing was decided for so long, at this instant, that their clients seem gone."""
+    open_bulks = (bulk for bulk in state.bulks.values() if bulk.phase is BulkPhase.OPEN)
+    return (bulk for bulk in open_bulks if bulk.heard_ms + BULK_OPEN_MS <= at_ms)
+
+
+def decide_forgotten(
+    state: State, now: Now, heard_up_to_ms: int, waiting: Iterable[c.Command | object]
+) -> list[e.BulkFreed]:
     """The beginning of the end of each bulk whose client is gone; of one whose `waiting` commands stand in line it is
-    not.
+    not. All that was said up to `heard_up_to_ms` is decided, or among those.
     """
-    late = [
-        bulk
-        for bulk in state.bulks.values()
-        if bulk.phase is BulkPhase.OPEN and bulk.heard_ms + BULK_OPEN_MS <= now.mono_ms
-    ]
+    late = list(silent_bulks(state, heard_up_to_ms))
     heard = {getattr(command, "bulk", None) for command in waiting} if late else ()
     return [free_bulk(state, bulk, now) for bulk in late if bulk.id not in heard]
 

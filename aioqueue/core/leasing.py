@@ -218,16 +218,20 @@ def decide_due(state: State, now: Now) -> e.JobDue | None:
     return None
 
 
+def silent_sessions(state: State, at_ms: int, session_ttl_ms: int) -> Iterator[Session]:
+    """The sessions whose last decided word was a ttl old at this instant."""
+    return (session for session in state.sessions.values() if session.link.heard_ms + session_ttl_ms <= at_ms)
+
+
 def decide_expired(
-    state: State, now: Now, session_ttl_ms: int, waiting: Iterable[Command | object]
+    state: State, heard_up_to_ms: int, session_ttl_ms: int, waiting: Iterable[Command | object]
 ) -> Iterator[list[tuple[e.Event, bytes | None]]]:
     """The ends of all sessions of which nothing was heard for the ttl, one at a time.
 
-    `waiting` commands were heard and not yet decided: whoever sent one is not silent.
+    `waiting` commands were heard and not yet decided: whoever sent one is not silent. All that was said up to
+    `heard_up_to_ms` is among them, or decided; what was said later may be neither.
     """
-    silent: list[Session] = [
-        session for session in state.sessions.values() if session.link.heard_ms + session_ttl_ms <= now.mono_ms
-    ]
+    silent = list(silent_sessions(state, heard_up_to_ms, session_ttl_ms))
     if silent:
         heard = {
             state.session_of.get(command.secret_hash) if isinstance(command, OpenSession)

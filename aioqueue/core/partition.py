@@ -1,6 +1,7 @@
 """One partition: commands in, one batch of events out, and the same events in again after a restart.
 
-    partition.step(commands, now, position)  ->  Step(replies, events, bodies, effects, more)
+    partition.seems_silent(now)  ->  whether somebody's silence is to be judged; what was said by now is read then
+    partition.step(commands, now, position, heard_up_to_ms=)  ->  Step(replies, events, bodies, effects, more)
     partition.replay(events, bodies, position, wall_ms)
 
 The shell appends `events` and `bodies` to the journal as one batch; when that is durable, and not before, it sends the
@@ -19,12 +20,12 @@ from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.apply import APPLY, Moment, known_session
-from aioqueue.core.bulks import decide_forgotten, decide_freed
+from aioqueue.core.bulks import decide_forgotten, decide_freed, silent_bulks
 from aioqueue.core.commands import NeedsLookup
 from aioqueue.core.decide import decide
 from aioqueue.core.decision import BodyArea
 from aioqueue.core.effects import Effect
-from aioqueue.core.leasing import Hand, decide_due, decide_expired, decide_leases
+from aioqueue.core.leasing import Hand, decide_due, decide_expired, decide_leases, silent_sessions
 from aioqueue.core.machine import IllegalChange
 from aioqueue.core.staging import is_whole
 from aioqueue.core.state import Job, State
@@ -82,11 +83,15 @@ class Partition:
         position: int,
         held: Container[bytes] | None = None,
         behind: Iterable[c.Command | object] = (),
+        heard_up_to_ms: int | None = None,
     ) -> Step:
         """Decide and apply a batch that will be `position` in the journal.
 
         `held` are the ids of the jobs whose arguments are at hand, None for all of them. `behind` are more commands
         that wait, and are not for this batch: a session or a bulk whose word stands in line is not silent.
+
+        `heard_up_to_ms` is an instant: all that was said by then is among these commands, or was decided before.
+        Silence is judged as of that instant and no later one, and not at all where there is none.
         """
         batch = _Batch(self.state, Moment(position, now.wall_ms))
         self.state.just_finished.clear()
@@ -106,12 +111,9 @@ class Partition:
             if type(command) is c.CarryItems:
                 batch.carried += len(decision.events)
             replies.append(decision.reply)
-        if commands and type(commands[0]) is c.SkipTime:
-            # What was said while the broker stood still may not have been read yet.
-            self._expiry_due_ms = now.mono_ms + self._expiry_step_ms
         # Silence is judged when all that was said has been heard.
-        if now.mono_ms >= self._expiry_due_ms:
-            more |= self._end_silent(batch, now, chain(commands, behind))
+        if heard_up_to_ms is not None:
+            more |= self._end_silent(batch, now, heard_up_to_ms, chain(commands, behind))
         # However much was asked, leases have their part of every batch, or a flood of submits would starve the workers.
         leases_end = max(BATCH_EVENTS_TARGET + batch.carried, len(batch.events) + _PART)
         hand = None if held is None else Hand(held, batch.at.arguments)
@@ -145,15 +147,28 @@ class Partition:
                 batch.add(event, None)
         return bool(self.state.doomed)
 
-    def _end_silent(self, batch: _Batch, now: Now, waiting: Iterable[c.Command | object]) -> bool:
+    def seems_silent(self, now: Now) -> bool:
+        """Whether a session or a bulk has said nothing for so long that it may be over; looked at ten times a ttl.
+
+        Where somebody has, what was said by `now` is to be heard, and `step` to be told so. It is no verdict.
+        """
+        if now.mono_ms < self._expiry_due_ms:
+            return False
+        sessions = silent_sessions(self.state, now.mono_ms, self.session_ttl_ms)
+        if any(True for _ in chain(sessions, silent_bulks(self.state, now.mono_ms))):
+            return True
+        self._expiry_due_ms = now.mono_ms + self._expiry_step_ms
+        return False
+
+    def _end_silent(self, batch: _Batch, now: Now, heard_up_to_ms: int, waiting: Iterable[c.Command | object]) -> bool:
         # A long line is only looked through where somebody seems silent.
         of_sessions, of_bulks = tee(waiting)
-        for ended in decide_expired(self.state, now, self.session_ttl_ms, of_sessions):
+        for ended in decide_expired(self.state, heard_up_to_ms, self.session_ttl_ms, of_sessions):
             batch.add_all(ended)
             # One worker may hold a hundred thousand runs, and a network's failure silences all workers at once.
             if batch.full:
                 return True
-        for forgotten in decide_forgotten(self.state, now, of_bulks):
+        for forgotten in decide_forgotten(self.state, now, heard_up_to_ms, of_bulks):
             batch.add(forgotten, None)
         self._expiry_due_ms = now.mono_ms + self._expiry_step_ms
         return False

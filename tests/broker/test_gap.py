@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from aioqueue.broker.line import Query
 from aioqueue.clock import ManualClock
 from aioqueue.journal.memory import Faults
 from aioqueue.protocol import messages as m
@@ -55,6 +56,14 @@ class Stall:
         """One more batch from end to end."""
         await self.client.submit(item("elsewhere"))
 
+    async def pass_quietly(self, ms: int) -> None:
+        """Time passes in which the broker runs, and nobody but the client says anything."""
+        while ms > 0:
+            step_ms = min(ms, TTL_MS // 10)
+            self.clock.advance(step_ms)
+            await self.turn()
+            ms -= step_ms
+
 
 @asynccontextmanager
 async def stalling(house: House) -> AsyncIterator[Stall]:
@@ -87,6 +96,29 @@ async def test_no_session_ends_by_a_stop_of_the_process_between_batches_under_lo
             stall.clock.advance(GAP_MS)
             await stall.turn()
         assert (stall.leases, stall.crashes) == (1, 0)
+
+
+@pytest.mark.parametrize("stop_ms", [50, TTL_MS // 4, TTL_MS // 3, TTL_MS // 2, 2 * TTL_MS])
+async def test_no_session_ends_whose_word_lay_unread_at_its_deadline(house: House, stop_ms: int) -> None:
+    """However short the stop across the deadline is."""
+    async with stalling(house) as stall:
+        await stall.pass_quietly(TTL_MS - 20)
+        # From here to the engine's next batch nothing runs that would read it, as in a process that is stopped.
+        stall.worker.say(m.Ping(1))
+        stall.clock.advance(stop_ms)
+        stall.at.broker.engine.post(Query(lambda: None), lambda *answer: None)
+        await stall.worker.hear(m.Pong)
+        await stall.turn()
+        assert (stall.leases, stall.crashes) == (1, 0)
+
+
+async def test_a_session_without_a_word_ends_by_its_deadline(house: House) -> None:
+    async with stalling(house) as stall:
+        await stall.pass_quietly(TTL_MS - 20)
+        assert stall.leases == 1
+        # The looks at all sessions come ten times a ttl.
+        await stall.pass_quietly(20 + TTL_MS // 10)
+        assert (stall.leases, stall.crashes) == (0, 1)
 
 
 async def test_silence_that_is_no_gap_still_ends_a_session_after_one(house: House) -> None:

@@ -181,8 +181,21 @@ def test_a_bulk_whose_next_part_stands_in_line_is_not_silent(scene: Scene) -> No
     stage(scene, 0, new_job(1))
     scene.clock.advance(BULK_OPEN_MS)
     waiting = [c.StageBulk(BULK, NAMESPACE, 1, [new_job(2)])]
-    scene.partition.step([], scene.clock.now(), scene.position + 1, behind=waiting)
+    now = scene.clock.now()
+    scene.partition.step([], now, scene.position + 1, behind=waiting, heard_up_to_ms=now.mono_ms)
     assert states(scene, 1) == [JobState.BLOCKED]
+
+
+def test_a_bulk_is_judged_as_of_the_instant_up_to_which_all_was_heard(scene: Scene) -> None:
+    stage(scene, 0, new_job(1))
+    heard_up_to_ms = scene.clock.mono_ms + BULK_OPEN_MS
+    scene.clock.advance(10 * BULK_OPEN_MS)
+    assert scene.partition.seems_silent(scene.clock.now())
+    for too_early in (None, heard_up_to_ms - 1):
+        scene.partition.step([], scene.clock.now(), scene.position + 1, heard_up_to_ms=too_early)
+        assert states(scene, 1) == [JobState.BLOCKED]
+    scene.partition.step([], scene.clock.now(), scene.position + 1, heard_up_to_ms=heard_up_to_ms)
+    assert states(scene, 1) == [None]
 
 
 def test_nothing_is_added_to_a_bulk_that_was_committed(scene: Scene) -> None:

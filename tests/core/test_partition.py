@@ -145,6 +145,41 @@ def test_a_session_whose_words_wait_in_the_line_does_not_expire(scene: Scene, fu
     assert sorted(scene.running()) == [first, second]
 
 
+def test_silence_is_judged_as_of_the_instant_up_to_which_all_was_heard(scene: Scene) -> None:
+    session = scene.worker()
+    heard_up_to_ms = scene.clock.mono_ms + TTL_MS
+    scene.clock.advance(10 * TTL_MS)
+    for too_early in (None, heard_up_to_ms - 1):
+        scene.partition.step([], scene.clock.now(), scene.position + 1, heard_up_to_ms=too_early)
+        assert list(scene.running()) == [session]
+    scene.partition.step([], scene.clock.now(), scene.position + 1, heard_up_to_ms=heard_up_to_ms)
+    assert scene.running() == {}
+
+
+def test_a_word_behind_the_judged_instant_saves_a_session_that_says_it_before_its_end(scene: Scene) -> None:
+    session = scene.worker()
+    heard_up_to_ms = scene.clock.mono_ms + TTL_MS
+    scene.clock.advance(TTL_MS + 50)
+    word = c.HearSession(session)
+    scene.partition.step([word], scene.clock.now(), scene.position + 1, heard_up_to_ms=heard_up_to_ms)
+    assert list(scene.running()) == [session]
+
+
+def test_nobody_seems_silent_between_two_looks(scene: Scene) -> None:
+    scene.worker("w1")
+    scene.clock.advance(TTL_MS - 1)
+    assert not scene.partition.seems_silent(scene.clock.now())
+    # It is looked again after a tenth of the ttl.
+    scene.clock.advance(TTL_MS // 10 - 1)
+    assert not scene.partition.seems_silent(scene.clock.now())
+    scene.clock.advance(1)
+    assert scene.partition.seems_silent(scene.clock.now())
+    # Until it was judged.
+    assert scene.partition.seems_silent(scene.clock.now())
+    scene.step()
+    assert not scene.partition.seems_silent(scene.clock.now())
+
+
 def test_sessions_have_a_whole_ttl_after_a_restart(scene: Scene) -> None:
     session = scene.worker()
     scene.submit(new_job(1))

@@ -187,7 +187,9 @@ class Broker:
             self._parked += [(entry, entry.looked) for entry in again]
             taken = [entry for entry in taken if entry not in again]
         position = self.position + 1
-        step = self.partition.step([entry.command for entry in taken], now, position, self.held)
+        heard_up_to_ms = now.mono_ms if self.partition.seems_silent(now) else None
+        commands = [entry.command for entry in taken]
+        step = self.partition.step(commands, now, position, self.held, heard_up_to_ms=heard_up_to_ms)
         self.commands += step.taken
         for event in step.events:
             if isinstance(event, SessionEnded) and event.cause is c.SessionEnd.EXPIRED:

@@ -271,7 +271,9 @@ def sessions_live_by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
 
     def step(self: Partition, commands: Any, now: Now, *others: Any, **named: Any) -> partition.Step:
         first = ahead.setdefault(id(self), now.wall_ms - now.mono_ms)
-        return real(self, commands, now._replace(mono_ms=now.wall_ms - first), *others, **named)
+        wrong = now._replace(mono_ms=now.wall_ms - first)
+        named["heard_up_to_ms"] = wrong.mono_ms if self.seems_silent(wrong) else None
+        return real(self, commands, wrong, *others, **named)
 
     patch.setattr(Partition, "step", step)
 

@@ -103,7 +103,9 @@ class Scene:
     def step(self, *commands: c.Command) -> Step:
         """One step of the partition; what it broke fails the test."""
         now = self.clock.now()
-        step = self.partition.step(commands, now, self.position + 1)
+        # Nothing is ever under way here: all that was said has been heard.
+        heard_up_to_ms = now.mono_ms if self.partition.seems_silent(now) else None
+        step = self.partition.step(commands, now, self.position + 1, heard_up_to_ms=heard_up_to_ms)
         self.bodies.take(step.arguments, step.effects)
         for effect in step.effects:
             if isinstance(effect, ArchiveJob):

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from aioqueue.broker import broker as broker_module
+from aioqueue.broker import engine as engine_module
 from aioqueue.broker import peer as peer_module
 from aioqueue.broker import translate
 from aioqueue.broker.broker import Broker
@@ -82,6 +83,14 @@ def a_batch_that_the_journal_refused_counts_as_written(patch: pytest.MonkeyPatch
             return self.position + 1
 
     patch.setattr(Engine, "_append", append)
+
+
+@bug("I19", 19_199_228_516_684)
+def silence_is_judged_before_the_sockets_are_read(patch: pytest.MonkeyPatch) -> None:
+    async def at_once() -> None:
+        return None
+
+    patch.setattr(engine_module, "hear_all", at_once)
 
 
 @bug("I2", 0)
