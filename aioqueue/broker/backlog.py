@@ -106,5 +106,5 @@ class Gauge:
 
 async def room_for_more(engine: Engine, gauge: Gauge) -> None:
     """Wait until the connection may be read again."""
-    while gauge.undecided > UNDECIDED_BYTES_MAX and engine.failure is None:
+    while gauge.undecided > UNDECIDED_BYTES_MAX and not engine.ended:
         await engine.moved()

@@ -379,11 +379,8 @@ class Broker:
 
     async def _answer_all(self) -> None:
         """Wait until what was asked by now has been answered: replies leave in the order of their commands."""
-        if self.engine.failure is None:
-            answered = anyio.Event()
-            self.engine.post(Query(lambda: None), _noted, answered)
-            with anyio.move_on_after(LAST_WORD_SECONDS):
-                await answered.wait()
+        with anyio.move_on_after(LAST_WORD_SECONDS):
+            await self.engine.answered()
 
     def seat(self, peer: Peer) -> None:
         """The peer speaks for its session from now on; an older connection of the same kind is closed.
@@ -542,11 +539,6 @@ class Broker:
                 self._watched = anyio.Event()
                 continue
             self.engine.post(Query(self._view), _show, self._watchers)
-
-
-def _noted(answered: anyio.Event, question: None, reply: Any) -> None:
-    """All that was asked before has been answered."""
-    answered.set()
 
 
 def _nothing(asker: Any, question: Any, reply: Any) -> None:

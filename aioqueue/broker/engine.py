@@ -87,7 +87,9 @@ class Engine:
         # Arguments that are being read ahead; `_fetched` says that some have come since the last batch.
         self._fetching: asyncio.Task[None] | None = None
         self._fetched = False
-        self.failure: JournalError | None = None
+        # Nothing is decided or answered any more, and nothing can be asked.
+        self.ended = False
+        self._awaited: list[asyncio.Event] = []
         self.span = LogSpan()
         # What the latest batches cost until they could be appended, in nanoseconds of processor time.
         self.steps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)
@@ -109,16 +111,26 @@ class Engine:
     ) -> None:
         """Put a command into a line, that of the work for none; `handler` is called with the reply when that may leave.
 
-        The lines have no bound, but those who post have: see `backlog`.
+        The lines have no bound, but those who post have: see `backlog`. Once the engine has ended, all is dropped.
         """
-        if self.failure is None:
+        if not self.ended:
             (line or self.work).post(command, handler, asker, question)
             self._wake.set()
 
     async def moved(self) -> None:
         """Wait until something more has been decided, or nothing more will be."""
-        self._moved.clear()
-        await self._moved.wait()
+        if not self.ended:
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def answered(self) -> None:
+        """Wait until what was asked by now of those who work is answered, or nothing more will be."""
+        if not self.ended:
+            answered = asyncio.Event()
+            self._awaited.append(answered)
+            self.post(Query(lambda: None), _noted, answered)
+            await answered.wait()
+            self._awaited.remove(answered)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -126,17 +138,20 @@ class Engine:
         """Until cancelled, or until the journal fails: then `JournalError` is raised."""
         try:
             await self._run()
-        except JournalError as error:
-            self.failure = error
-            self.work.entries.clear()
-            self.clients.entries.clear()
-            self._parked.clear()
-            self._moved.set()
-            raise
         finally:
-            self._standstill.stop()
-            for task in (*self._lookups, *filter(None, (self._fetching,))):
-                task.cancel()
+            self._end()
+
+    def _end(self) -> None:
+        self.ended = True
+        self._standstill.stop()
+        for task in (*self._lookups, *filter(None, (self._fetching,))):
+            task.cancel()
+        self.work.entries.clear()
+        self.clients.entries.clear()
+        self._parked.clear()
+        self._moved.set()
+        for answered in self._awaited:
+            answered.set()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -343,6 +358,11 @@ class Engine:
         # Before what was asked since, or one that asked of these jobs twice would be answered in another order.
         give_back(waiting)
         self._wake.set()
+
+
+def _noted(answered: asyncio.Event, question: None, reply: Any) -> None:
+    """All that was asked before has been answered."""
+    answered.set()
 
 
 def _nobody(asker: Any, question: Any, reply: Any) -> None:

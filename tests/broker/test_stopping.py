@@ -6,21 +6,28 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import anyio
 import pytest
 from anyio import EndOfStream
 
+from aioqueue.archive.base import Archive
 from aioqueue.broker import broker as broker_module
+from aioqueue.broker.backlog import Gauge, room_for_more
 from aioqueue.broker.broker import Broker
+from aioqueue.broker.line import Query
 from aioqueue.clock import SystemClock
+from aioqueue.errors import ArchiveFailed
 from aioqueue.journal.memory import MemoryJournal
+from aioqueue.limits import UNDECIDED_BYTES_MAX
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.codec import Codec
 from aioqueue.protocol.conversation import Conversation, Side
 from aioqueue.transport.connection import Connection
+from aioqueue.transport.memory import memory_pair
 from aioqueue.transport.tcp import connect, listen
-from tests.broker.conftest import House, Script, item
+from tests.broker.conftest import House, Script, item, running
 
 
 @asynccontextmanager
@@ -71,3 +78,65 @@ async def test_a_peer_that_never_closes_does_not_keep_the_broker(house: House, m
     async with asyncio.timeout(60):
         async with stopping(house):
             pass
+
+
+class FullArchive:
+    """An archive on a disk that has no room for what ends."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._archive, name)
+
+    async def write(self, *ended: Any) -> None:
+        raise ArchiveFailed(path="memory:", reason="no space left on the device")
+
+
+async def test_a_broker_whose_archive_fails_waits_for_no_answer_of_its_engine(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing that waits for the engine comes to its end by patience.
+    monkeypatch.setattr(broker_module, "LAST_WORD_SECONDS", float("inf"))
+    keep = house.keep_archive
+
+    async def keep_full(journal_id: bytes) -> Any:
+        return FullArchive(await keep(journal_id))
+
+    monkeypatch.setattr(house, "keep_archive", keep_full)
+
+    async def run_until_it_fails() -> None:
+        async with running(house) as at:
+            client = await at.peer()
+            job = item()
+            await client.submit(job)
+            client.say(m.CancelJob(client.ask(), job.job))
+            await asyncio.Event().wait()
+
+    with pytest.raises(ArchiveFailed):
+        async with asyncio.timeout(30) as patience:
+            await run_until_it_fails()
+    assert not patience.expired()
+
+
+async def test_what_is_posted_to_an_engine_that_has_ended_is_dropped(house: House) -> None:
+    async with running(house) as at:
+        engine = at.broker.engine
+    answered: list[object] = []
+    engine.post(Query(lambda: None), lambda *answer: answered.append(answer))
+    engine.post(Query(lambda: None), lambda *answer: answered.append(answer), line=engine.clients)
+    assert [*engine.work.entries, *engine.clients.entries] == []
+    assert answered == []
+    await engine.answered()
+
+
+async def test_nobody_waits_for_an_engine_that_has_ended_to_decide(house: House) -> None:
+    near, _ = memory_pair()
+    async with running(house) as at:
+        gauge = Gauge(near, at.broker.crowd.workers)
+        gauge.asked(2 * UNDECIDED_BYTES_MAX)
+        waiting = asyncio.create_task(room_for_more(at.broker.engine, gauge))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    await waiting
+    await room_for_more(at.broker.engine, gauge)

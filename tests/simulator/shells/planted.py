@@ -104,7 +104,7 @@ def a_row_is_out_of_sight_while_it_is_archived(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Overlay, "find", find)
 
 
-@bug("I2", 5)
+@bug("I2", 6)
 def ends_that_were_not_archived_are_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
     real = broker_module.Recovery
 
@@ -218,7 +218,7 @@ def nobody_asks_for_the_ends_again_after_a_reconnect(patch: pytest.MonkeyPatch) 
     patch.setattr(Endings, "ask_all", lambda self, unanswered: None)
 
 
-@bug("liveness", 5)
+@bug("liveness", 10)
 def a_question_is_not_asked_again_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Questions, "connected", lambda self: None)
 
@@ -242,7 +242,7 @@ def a_worker_hears_of_a_cancel_only_when_it_returns(patch: pytest.MonkeyPatch) -
     patch.setattr(Session, "_cancel", lambda self, message: None)
 
 
-@bug("I7", 5)
+@bug("I7", 14)
 def ends_that_were_sent_and_not_answered_are_dropped_with_the_connection(patch: pytest.MonkeyPatch) -> None:
     real = SettleBox.resume
 
@@ -253,7 +253,7 @@ def ends_that_were_sent_and_not_answered_are_dropped_with_the_connection(patch: 
     patch.setattr(SettleBox, "resume", resume)
 
 
-@bug("I8", 9)
+@bug("I8", 12)
 def a_run_that_is_held_is_offered_again_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
     real = Session._welcomed
 
