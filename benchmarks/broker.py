@@ -24,6 +24,7 @@ import uvloop
 
 from aioqueue.archive.base import KeepRule
 from aioqueue.broker.broker import Broker
+from aioqueue.broker.storage import Storage
 from aioqueue.clock import SystemClock
 from aioqueue.journal.memory import Faults, MemoryJournal, MemoryStore
 from aioqueue.model.ids import generated_id
@@ -194,7 +195,7 @@ async def measure() -> None:
         return NoArchive()
 
     load = Load()
-    async with Broker.open(journal, open_archive, clock=SystemClock(), path="memory:") as broker:
+    async with Broker.open(Storage("memory:", journal, open_archive), clock=SystemClock()) as broker:
         for stream in (load.client, load.worker):
             broker.spawn(broker.attend, stream)
         load.greet()

@@ -19,8 +19,8 @@ from pathlib import Path
 from retention import AT_ONCE, Load, Measured, quantile
 
 from aioqueue.broker.broker import Broker
-from aioqueue.broker.compaction import JournalBounds
 from aioqueue.broker.opening import open_broker
+from aioqueue.broker.storage import JournalBounds
 from aioqueue.clock import SystemClock
 from aioqueue.core.homes import living_bytes
 from aioqueue.transport.address import SqliteAddress

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from aioqueue.broker.broker import Broker
-from aioqueue.broker.compaction import JournalBounds
 from aioqueue.broker.opening import open_broker
+from aioqueue.broker.storage import JournalBounds
 from aioqueue.clock import SystemClock
 from aioqueue.core import commands as c
 from aioqueue.core.homes import living_bytes
@@ -78,7 +78,7 @@ class Load:
         return reply
 
     def jobs(self, number: int, delay_ms: int = 0, size: int = 200) -> list[c.NewJob]:
-        now_ms = self._broker.clock.now().wall_ms
+        now_ms = self._broker.services.clock.now().wall_ms
         return [
             c.NewJob(
                 generated_id("default", "default", now_ms, next(self._numbers).to_bytes(10, "big")),

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from aioqueue import Queue
-from aioqueue.broker.translate import Translator
+from aioqueue.broker.translate.submits import Translator
 from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import effects as f

@@ -17,7 +17,7 @@ from contextlib import aclosing
 from aioqueue.archive.base import Archive
 from aioqueue.errors import BackupFailed
 from aioqueue.journal.base import Journal
-from aioqueue.limits import BACKUP_IDLE_SECONDS, COPY_BYTES, READ_RANGE_BYTES
+from aioqueue.limits import BACKUP_IDLE_SECONDS, BACKUPS_MAX, COPY_BYTES, READ_RANGE_BYTES
 from aioqueue.protocol.backup import FORMAT, BackupBatch, BackupEnd, BackupHead, BackupRow, Record, pack_record
 
 
@@ -106,3 +106,32 @@ class Backup:
 
     def _add(self, record: Record) -> None:
         self._waiting += pack_record(record)
+
+
+class Backups:
+    """Those that are being made of one broker, each for one reader. None for a broker that `keeps` nothing."""
+
+    def __init__(
+        self, journal: Journal, archive: Archive, journal_id: bytes, durable: Callable[[], int], keeps: bool
+    ) -> None:  # fmt: skip
+        self._journal = journal
+        self._archive = archive
+        self._journal_id = journal_id
+        self._durable = durable
+        self._keeps = keeps
+        self.under_way: set[Backup] = set()
+
+    def begin(self) -> Backup:
+        """A copy of all that is here. Raises `BackupFailed`."""
+        if not self._keeps:
+            raise BackupFailed(reason="this broker keeps its jobs in memory only")
+        if len(self.under_way) >= BACKUPS_MAX:
+            raise BackupFailed(reason=f"{BACKUPS_MAX} others are being made; wait for one of them")
+        backup = Backup(self._journal, self._archive, self._journal_id, self._durable)
+        self.under_way.add(backup)
+        return backup
+
+    def end(self, backup: Backup) -> None:
+        """Its reader has all of it, or is gone."""
+        backup.close()
+        self.under_way.discard(backup)

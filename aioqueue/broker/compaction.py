@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.engine import Engine
 from aioqueue.broker.line import Query
 from aioqueue.broker.overlay import Overlay
+from aioqueue.broker.storage import JournalBounds
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.homes import job_bytes, living_bytes
@@ -33,24 +34,12 @@ from aioqueue.limits import (
     CARRY_BYTES_TARGET,
     CARRY_ITEMS_MAX,
     ITEM_BYTES,
-    JOURNAL_BOUND_BYTES,
-    JOURNAL_HISTORY_BYTES,
 )
 
 log = logging.getLogger(__name__)
 
 # The log may be so many times as long as what lives in it, however much that is: each byte earned then frees two.
 _LIVES: Final = 2
-
-
-class JournalBounds(NamedTuple):
-    """How long the log may be (or twice what lives), and how much more the file may have of what lies below it."""
-
-    log_bytes: int = JOURNAL_BOUND_BYTES
-    history_bytes: int = JOURNAL_HISTORY_BYTES
-
-
-USUAL_BOUNDS: Final = JournalBounds()
 
 
 class Compactor:

@@ -61,12 +61,13 @@ class Engine:
         bodies: Bodies,
         outlet: Outlet,
         clock: Clock,
+        span: LogSpan,
     ) -> None:
         self.partition = partition
         self.journal_id = leadership.journal_id
         self.epoch = leadership.epoch
         self.position = leadership.position
-        self._journal = journal
+        self.journal = journal
         self._chain = leadership.chain
         self._overlay = overlay
         self._bodies = bodies
@@ -90,7 +91,7 @@ class Engine:
         # Nothing is decided or answered any more, and nothing can be asked.
         self.ended = False
         self._awaited: list[asyncio.Event] = []
-        self.span = LogSpan()
+        self.span = span
         # What the latest batches cost until they could be appended, in nanoseconds of processor time.
         self.steps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)
         # Longer than a heartbeat means that this process was stopped or suspended, or that storage is slow. Peers who
@@ -262,7 +263,7 @@ class Engine:
         deadline_ms: int | None = None
         while True:
             try:
-                return await self._journal.append(data, self.position)
+                return await self.journal.append(data, self.position)
             except JournalUnavailable:
                 now_ms = self._clock.now().mono_ms
                 deadline_ms = deadline_ms or now_ms + APPEND_PATIENCE_MS

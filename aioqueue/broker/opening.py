@@ -1,18 +1,22 @@
-"""From an address to a running broker with its storage: what `aioqueue serve` and embedded queues share."""
+"""From an address to a running broker with its storage: what `aioqueue serve` and embedded queues share.
+
+A new kind of storage is a row of `_OPEN`, with a function that makes a `Storage` of an address.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
 
 from aioqueue.archive.base import KeepRule
 from aioqueue.archive.memory import MemoryArchive
 from aioqueue.archive.sqlite import SqliteArchive
-from aioqueue.broker.broker import MEMORY_PATH, Broker
-from aioqueue.broker.compaction import USUAL_BOUNDS, JournalBounds
+from aioqueue.broker.broker import Broker
 from aioqueue.broker.disk import DiskWatch
+from aioqueue.broker.storage import USUAL_BOUNDS, JournalBounds, Storage
 from aioqueue.clock import Clock
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.journal.batch import JOURNAL_ID_BYTES
@@ -32,6 +36,60 @@ class ForgetfulJournal(MemoryJournal):
         return position
 
 
+class Keeping(NamedTuple):
+    """How a storage keeps what it has. With less than `disk_reserve` bytes free no new jobs are taken, 0 is not to
+    look; `body_cache_bytes` bounds the arguments that are held in memory; `rule` is for what has ended, and `bounds`
+    are for the journal.
+    """
+
+    disk_reserve: int = EMBEDDED_DISK_RESERVE_BYTES
+    body_cache_bytes: int = BODY_CACHE_BYTES
+    rule: KeepRule | None = None
+    bounds: JournalBounds = USUAL_BOUNDS
+
+
+USUAL_KEEPING: Final = Keeping()
+
+
+async def _open_memory(address: MemoryAddress, clock: Clock, keeping: Keeping) -> Storage:
+    async def open_archive(journal_id: bytes) -> MemoryArchive:
+        return MemoryArchive(keeping.rule)
+
+    # An id of its own each time: clients of the one before must not take this for a history that was lost.
+    journal = ForgetfulJournal(MemoryStore(os.urandom(JOURNAL_ID_BYTES)))
+    return Storage(str(address), journal, open_archive, body_cache_bytes=None, bounds=None, keeps=False)
+
+
+async def _open_sqlite(address: SqliteAddress, clock: Clock, keeping: Keeping) -> Storage:
+    path = address.path
+    # One archive for whoever opens the journal, whatever links lead there. And SQLite must see a path that begins
+    # with a slash: it may take one that begins with "file:" for a URI.
+    archive = f"{real_path(path)}-archive"
+
+    async def open_archive(journal_id: bytes) -> SqliteArchive:
+        return await SqliteArchive.open(archive, journal_id=journal_id, keep=keeping.rule)
+
+    journal = await SqliteJournal.open(path, clock)
+    disk = DiskWatch(path, keeping.disk_reserve, [archive]) if keeping.disk_reserve else None
+    return Storage(path, journal, open_archive, disk, keeping.body_cache_bytes, keeping.bounds)
+
+
+_OPEN: Final[dict[type[Any], Callable[[Any, Clock, Keeping], Awaitable[Storage]]]] = {
+    MemoryAddress: _open_memory,
+    SqliteAddress: _open_sqlite,
+}
+
+
+async def open_storage(
+    address: SqliteAddress | MemoryAddress, clock: Clock, keeping: Keeping = USUAL_KEEPING
+) -> Storage:  # fmt: skip
+    """The storage that the address names; its journal is open, and whoever replays it closes it.
+
+    Raises `JournalInUse`, `JournalNewer`, `NotAJournal`, `JournalDamaged`, `HistoryLost`.
+    """
+    return await _OPEN[type(address)](address, clock, keeping)
+
+
 @asynccontextmanager
 async def open_broker(
     address: SqliteAddress | MemoryAddress,
@@ -44,41 +102,13 @@ async def open_broker(
     keep: KeepRule | None = None,
     bounds: JournalBounds = USUAL_BOUNDS,
 ) -> AsyncIterator[Broker]:
-    """A broker on the storage that the address names, running until the block is left. With less than `disk_reserve`
-    bytes free it takes no new jobs; 0 is not to look. With `memory:` all arguments stay in memory, whatever
-    `body_cache_bytes` says. `keep` is how long it keeps what has ended, `bounds` how long the journal may be.
+    """A broker on the storage that the address names, running until the block is left; see `Keeping`. With `memory:`
+    all arguments stay in memory, whatever `body_cache_bytes` says.
 
     Raises `JournalInUse`, `JournalNewer`, `NotAJournal`, `JournalDamaged`, `HistoryLost`, `ArchiveFailed` at the
     beginning, and `JournalFailed` or `ArchiveFailed` out of the block when storage fails later.
     """
     owner = f"{socket.gethostname()}:{os.getpid()}:{clock.now().wall_ms}"
-    if isinstance(address, MemoryAddress):
-
-        async def memory_archive(journal_id: bytes) -> MemoryArchive:
-            return MemoryArchive(keep)
-
-        opening = Broker.open(
-            # An id of its own each time: clients of the one before must not take this for a history that was lost.
-            ForgetfulJournal(MemoryStore(os.urandom(JOURNAL_ID_BYTES))), memory_archive,
-            clock=clock, path=MEMORY_PATH, owner=owner, session_ttl_ms=session_ttl_ms, limits=limits,
-            body_cache_bytes=None, bounds=None,
-        )  # fmt: skip
-    else:
-        path = address.path
-        # One archive for whoever opens the journal, whatever links lead there. And SQLite must see a path that begins
-        # with a slash: it may take one that begins with "file:" for a URI.
-        archive = f"{real_path(path)}-archive"
-
-        async def sqlite_archive(journal_id: bytes) -> SqliteArchive:
-            return await SqliteArchive.open(archive, journal_id=journal_id, keep=keep)
-
-        journal = await SqliteJournal.open(path, clock)
-        disk = DiskWatch(path, disk_reserve, [archive]) if disk_reserve else None
-        opening = Broker.open(
-            journal, sqlite_archive, clock=clock, path=path, owner=owner, session_ttl_ms=session_ttl_ms, limits=limits,
-            disk=disk,
-            body_cache_bytes=body_cache_bytes,
-            bounds=bounds,
-        )  # fmt: skip
-    async with opening as broker:
+    storage = await open_storage(address, clock, Keeping(disk_reserve, body_cache_bytes, keep, bounds))
+    async with Broker.open(storage, clock=clock, owner=owner, session_ttl_ms=session_ttl_ms, limits=limits) as broker:
         yield broker

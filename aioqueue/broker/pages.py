@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 from msgspec import structs
 
 from aioqueue.archive.base import JobFilter
-from aioqueue.broker import translate as t
 from aioqueue.broker.history import brief, fitted, history
 from aioqueue.broker.overlay import Overlay
+from aioqueue.broker.translate.views import info_of_finished, info_of_living
 from aioqueue.core.state import Job, State
 from aioqueue.errors import BadOption
 from aioqueue.limits import JOB_ID_BYTES, MIB, PAGE_LIVING_LOOKED_MAX
@@ -175,7 +175,7 @@ class Listings:
 
     def _info(self, job: Job) -> JobInfo:
         session = self._state.sessions.get(job.session)
-        return t.info_of_living(job, session.name if session is not None else "", [])
+        return info_of_living(job, session.name if session is not None else "", [])
 
 
 def _cursor(spot: _Spot, place: int, last: Job | None) -> bytes:
@@ -210,7 +210,7 @@ async def whole_page(
     if not following and (not where.states or TERMINAL.intersection(where.states)):
         cursor = after[1:] if after[:1] == _ARCHIVED else b""
         rows, behind = await overlay.page(where, limit - len(living.jobs), cursor)
-        jobs = [*jobs, *(t.info_of_finished(row, []) for row in rows)]
+        jobs = [*jobs, *(info_of_finished(row, []) for row in rows)]
         following = _ARCHIVED + behind if behind else b""
     if not runs:
         return Page([_brief(structs.replace(info, headers={})) for info in jobs], [], following)

@@ -1,21 +1,12 @@
-"""From the journal to a running partition: replay everything, and owe again what the archive does not have."""
+"""How far a recovery is, for people: a line of the log for each second of a long one, and what it read in the end."""
 
 from __future__ import annotations
 
 import logging
 from typing import Final, NamedTuple
 
-from aioqueue.archive.base import Archive
-from aioqueue.broker.bodies import Bodies
-from aioqueue.broker.overlay import Overlay
-from aioqueue.broker.span import LogSpan
 from aioqueue.clock import Clock
-from aioqueue.core.machine import IllegalChange
 from aioqueue.core.partition import Partition
-from aioqueue.core.records import decode_events
-from aioqueue.errors import HistoryLost, JournalDamaged
-from aioqueue.journal.base import Journal
-from aioqueue.journal.batch import HEADER_BYTES, BatchKind
 from aioqueue.model.sizes import count_text
 
 log = logging.getLogger(__name__)
@@ -34,7 +25,7 @@ class Recovered(NamedTuple):
     took_ms: int
 
 
-class _Progress:
+class Progress:
     """A line of the log for each second."""
 
     def __init__(self, path: str, tail: int, partition: Partition, clock: Clock) -> None:
@@ -73,84 +64,3 @@ class _Progress:
             self.events,
         )  # fmt: skip
         return Recovered(self.batches, self.events, tail, took_ms)
-
-
-class Recovery:
-    """Replays the journal's log into an empty partition: all of it, and, once it is led, what came behind that.
-
-    Effects of batches that the archive has are dropped, those behind its synced position go to the overlay again; runs
-    to deliver and ends to tell are not repeated, for no connection outlived the process.
-    """
-
-    def __init__(
-        self, journal: Journal, archive: Archive, overlay: Overlay, bodies: Bodies, partition: Partition, span: LogSpan,
-        path: str, clock: Clock,
-    ) -> None:  # fmt: skip
-        self._journal = journal
-        self._archive = archive
-        self._overlay = overlay
-        self._bodies = bodies
-        self._partition = partition
-        self._span = span
-        self._path = path
-        self._progress = _Progress(path, journal.tail, partition, clock)
-        self._first = self._last = 0
-
-    async def replay(self) -> None:
-        """Read what there is, and write nothing to the journal.
-
-        Raises `JournalDamaged` or `JournalNewer` for what cannot be replayed, and `HistoryLost` where the archive knows
-        of positions that the journal does not have, or the other way round.
-        """
-        archive, tail = self._archive, self._journal.tail
-        if archive.synced > tail:
-            reason = f"the archive has position {archive.synced}, the journal ends at {tail}"
-            raise HistoryLost(path=self._path, reason=reason)
-        await self._read_on()
-        state = self._partition.state
-        if state.partial:
-            reason = f"the log begins at batch {state.base}, and no batch says that it may"
-            raise JournalDamaged(path=self._path, where="its base", reason=reason)
-        _check_archive(archive, self._partition.archived_up_to, self._path)
-
-    async def finish(self, tail: int) -> Recovered:
-        """The journal is led, and its epoch's own record is at `tail`."""
-        await self._read_on()
-        self._overlay.release(tail)
-        return self._progress.end(self._first, tail)
-
-    async def _read_on(self) -> None:
-        overlay, partition = self._overlay, self._partition
-        async for batch in self._journal.read(self._last):
-            self._first = self._first or batch.position
-            self._last = batch.position
-            if not self._span.log_bytes:
-                partition.start_at(batch.position)
-            self._span.add(batch.position, HEADER_BYTES + len(batch.events) + len(batch.bodies))
-            if batch.kind is not BatchKind.EVENTS:
-                continue
-            decoded = decode_events(batch.events, self._path)
-            try:
-                owed = partition.replay(decoded, batch.bodies, batch.position, batch.wall_ms)
-            except (IllegalChange, ValueError, KeyError) as error:
-                raise JournalDamaged(path=self._path, where=f"batch {batch.position}", reason=str(error)) from None
-            self._progress.add(batch.position, len(decoded))
-            is_owed = batch.position > self._archive.synced
-            self._bodies.take_replayed(owed.arguments, owed.effects, owed=is_owed)
-            if is_owed:
-                overlay.take(owed.effects)
-                overlay.release(batch.position)
-                await overlay.room_for_replay()
-
-
-def _check_archive(archive: Archive, needed: int, path: str) -> None:
-    """What ended before the log begins is in the archive and nowhere else."""
-    if archive.synced >= needed:
-        return
-    if archive.synced:
-        reason = (
-            f"the archive ends at position {archive.synced}, and the log knows what ended only from {needed} on; put "
-            "the newer archive back, or remove this one to go on without what ended until then"
-        )
-        raise HistoryLost(path=path, reason=reason)
-    log.warning("%s: the archive is new: what ended up to batch %d is not known any more", path, needed)

@@ -11,8 +11,8 @@ from msgspec import msgpack
 from msgspec.structs import replace
 
 from aioqueue.broker.beats import Beats
-from aioqueue.broker.disk import DiskWatch
 from aioqueue.broker.idleness import IdleWatch
+from aioqueue.broker.room import Room
 from aioqueue.clock import Now
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, Effect
 from aioqueue.core.state import Job, QueueState, State
@@ -42,11 +42,13 @@ TEXT_SHOWN: Final = 500
 class Statistician:
     """Remembers recent failures, and draws the whole view when it is asked."""
 
-    def __init__(self, state: State, beats: Beats, idleness: IdleWatch, now: Now) -> None:
+    def __init__(
+        self, state: State, beats: Beats, idleness: IdleWatch, now: Now, room: Room | None = None
+    ) -> None:  # fmt: skip
         self._state = state
         self._idleness = idleness
         self._beats = beats
-        self.disk: DiskWatch | None = None
+        self._room = room
         self._started_ms = now.wall_ms
         self._failures: deque[RecentFailure] = deque(maxlen=FAILURES_SHOWN)
 
@@ -128,12 +130,12 @@ class Statistician:
         return fitted(view)
 
     def _admission(self) -> AdmissionStatistics:
-        state, disk = self._state, self.disk
+        state, room = self._state, self._room
         limits = state.admission.limits
         used = AdmissionStatistics(len(state.jobs), state.admission.size, limits.jobs_max, limits.bytes_max)
-        if disk is None:
+        if room is None:
             return used
-        return replace(used, disk_free=disk.free, disk_needed=disk.needed, disk_low=disk.low is not None)
+        return replace(used, disk_free=room.free, disk_needed=room.needed, disk_low=room.low is not None)
 
 
 def _of_a_hundred(place: int, values: Collection[int]) -> int:

@@ -62,7 +62,7 @@ def serve(
 ) -> None:
     """Run a broker. Prints one line when it listens; SIGTERM or Ctrl-C stops it in good order, a second one at once."""
     from aioqueue.archive.base import KeepRule
-    from aioqueue.broker.compaction import JournalBounds
+    from aioqueue.broker.storage import JournalBounds
     from aioqueue.cli import logs
     from aioqueue.cli.running import run_long
     from aioqueue.cli.serving import Place, at_least, journal_address, serve_until_stopped, session_ttl_of

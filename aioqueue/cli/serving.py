@@ -16,8 +16,8 @@ from anyio.abc import TaskGroup
 
 from aioqueue.archive.base import KeepRule
 from aioqueue.broker.broker import Broker
-from aioqueue.broker.compaction import JournalBounds
 from aioqueue.broker.opening import open_broker
+from aioqueue.broker.storage import JournalBounds
 from aioqueue.cli.collector import keep_frozen, uncollected
 from aioqueue.cli.manager import Manager, manager
 from aioqueue.cli.outcome import out, say

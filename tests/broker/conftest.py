@@ -15,6 +15,7 @@ from aioqueue.archive.base import Archive
 from aioqueue.archive.memory import MemoryArchive
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.disk import DiskWatch
+from aioqueue.broker.storage import Storage
 from aioqueue.clock import Clock, SystemClock
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.journal.memory import Faults, MemoryJournal, MemoryStore
@@ -140,20 +141,13 @@ async def running(
     clock: Clock | None = None,
     disk: DiskWatch | None = None,
     body_cache_bytes: int = BODY_CACHE_BYTES,
+    keeps: bool = True,
 ) -> AsyncIterator[Running]:
     journal = MemoryJournal(house.store, faults)
+    storage = Storage("memory:", journal, house.keep_archive, disk, body_cache_bytes, keeps=keeps)
     async with AsyncExitStack() as stack:
         broker = await stack.enter_async_context(
-            Broker.open(
-                journal,
-                house.keep_archive,
-                clock=clock or SystemClock(),
-                path="memory:",
-                session_ttl_ms=session_ttl_ms,
-                limits=limits,
-                disk=disk,
-                body_cache_bytes=body_cache_bytes,
-            )
+            Broker.open(storage, clock=clock or SystemClock(), session_ttl_ms=session_ttl_ms, limits=limits)
         )
         async with anyio.create_task_group() as tasks:
             try:

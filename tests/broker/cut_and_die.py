@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from aioqueue.broker.compaction import JournalBounds
 from aioqueue.broker.opening import open_broker
+from aioqueue.broker.storage import JournalBounds
 from aioqueue.clock import SystemClock
 from aioqueue.core import commands as c
 from aioqueue.transport.address import SqliteAddress

@@ -211,10 +211,10 @@ def _answers_by_chance(chance: Random, archive: Any) -> Faults:
 
 
 def _kept_of_peers(broker: Broker) -> list[int]:
-    engine, crowd, overlay = broker.engine, broker.crowd, broker.overlay
+    engine, crowd, overlay = broker.engine, broker.services.crowd, broker.overlay
     lines = (engine.work, engine.clients)
     return [
-        len(crowd), crowd.outbox_bytes, crowd.clients.size, crowd.workers.size, len(broker.waiters),
+        len(crowd), crowd.outbox_bytes, crowd.clients.size, crowd.workers.size, len(broker.services.waiters),
         *(len(line.entries) + line.aside + len(line.reads) for line in lines),
         len(engine._looked), len(engine._parked), len(overlay._pins), len(overlay._pinned_rows),
     ]  # fmt: skip

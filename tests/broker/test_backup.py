@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from aioqueue.broker.broker import MEMORY_PATH
 from aioqueue.journal.base import Journal
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.backup import BackupBatch, BackupEnd, BackupHead, BackupRow, RecordReader
@@ -16,9 +15,8 @@ from tests.support.patience import eventually
 
 @pytest.fixture(autouse=True)
 def _little(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small parts; and a broker in memory whose journal keeps everything."""
+    """Small parts."""
     monkeypatch.setattr("aioqueue.broker.backup.COPY_BYTES", 700)
-    monkeypatch.setattr("aioqueue.broker.broker.MEMORY_PATH", "nowhere:")
 
 
 async def part_of(client: Any, part: int) -> m.BackupPart:
@@ -82,7 +80,7 @@ async def test_no_batch_is_trimmed_under_a_copy_and_all_may_be_behind_it(house: 
         client = await system.peer()
         await submit(client, 5)
         await part_of(client, 0)
-        journal = system.broker._journal
+        journal = system.broker.engine.journal
         await journal.trim(5)
         assert await first_of(journal) == 1
         number = 1
@@ -98,24 +96,24 @@ async def test_a_reader_that_goes_away_lets_go_of_the_journal(house: House) -> N
         await submit(other, 5)
         await part_of(client, 0)
         await client.connection.aclose()
-        while system.broker._backups:
+        while system.broker.services.backups.under_way:
             await submit(other, 1)
-        await system.broker._journal.trim(5)
-        assert await first_of(system.broker._journal) == 5
+        await system.broker.engine.journal.trim(5)
+        assert await first_of(system.broker.engine.journal) == 5
 
 
 async def test_a_reader_that_asks_for_nothing_more_lets_go_of_the_journal(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aioqueue.broker.broker.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("aioqueue.broker.connections.LOOK_SECONDS", 0.01)
     monkeypatch.setattr("aioqueue.broker.backup.BACKUP_IDLE_SECONDS", 0.02)
     async with running(house) as system:
         client = await system.peer()
         await submit(client, 20)
         await part_of(client, 0)
-        await eventually(lambda: not system.broker._backups)
-        await system.broker._journal.trim(5)
-        assert await first_of(system.broker._journal) == 5
+        await eventually(lambda: not system.broker.services.backups.under_way)
+        await system.broker.engine.journal.trim(5)
+        assert await first_of(system.broker.engine.journal) == 5
         client.say(m.ReadBackup(client.ask(), 1))
         assert "asked for nothing for long" in (await client.hear(m.Refusal)).message
         await part_of(client, 0)
@@ -130,7 +128,7 @@ async def test_a_part_out_of_its_turn_ends_the_copy(house: House, parts: list[in
             await part_of(client, part)
         client.say(m.ReadBackup(client.ask(), parts[-1]))
         assert (await client.hear(m.Refusal)).code == "backup_failed"
-        assert not system.broker._backups
+        assert not system.broker.services.backups.under_way
 
 
 async def test_only_so_many_copies_are_made_at_once(house: House) -> None:
@@ -145,9 +143,8 @@ async def test_only_so_many_copies_are_made_at_once(house: House) -> None:
         await part_of(clients[0], 0)
 
 
-async def test_a_broker_that_keeps_nothing_says_so(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aioqueue.broker.broker.MEMORY_PATH", MEMORY_PATH)
-    async with running(house) as system:
+async def test_a_broker_that_keeps_nothing_says_so(house: House) -> None:
+    async with running(house, keeps=False) as system:
         client = await system.peer()
         client.say(m.ReadBackup(client.ask(), 0))
         assert "in memory only" in (await client.hear(m.Refusal)).message

@@ -14,10 +14,10 @@ import pytest
 
 from aioqueue.archive.memory import MemoryArchive
 from aioqueue.broker.broker import Broker
-from aioqueue.broker.compaction import JournalBounds
 from aioqueue.broker.disk import DiskWatch
 from aioqueue.broker.opening import open_broker
 from aioqueue.broker.span import LogSpan
+from aioqueue.broker.storage import JournalBounds, Storage
 from aioqueue.clock import SystemClock
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
@@ -53,7 +53,7 @@ class Ground:
             return self.archive
 
         journal = MemoryJournal(self.store)
-        opening = Broker.open(journal, archive, clock=SystemClock(), path="memory:", bounds=bound)
+        opening = Broker.open(Storage("memory:", journal, archive, bounds=bound), clock=SystemClock())
         async with opening as broker:
             yield broker
 
@@ -319,7 +319,7 @@ async def test_history_is_given_up_as_soon_as_the_disk_is_low(tmp_path: Path, mo
         assert broker.compactor is not None
         assert broker.compactor.scarce
         free[0] = 2_000
-        await eventually(lambda: broker.disk is not None and broker.disk.low is None)
+        await eventually(lambda: broker.room is not None and broker.room.low is None)
     async with open_broker(address, clock=SystemClock()) as broker:
         assert broker.recovered.batches > 0
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import aioqueue
-from aioqueue.broker.compaction import JournalBounds
 from aioqueue.broker.opening import open_broker
+from aioqueue.broker.storage import JournalBounds
 from aioqueue.clock import SystemClock
 from aioqueue.core.invariants import check_state
 from aioqueue.core.places import unpack_place

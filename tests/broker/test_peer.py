@@ -195,12 +195,12 @@ async def test_a_waiter_that_left_is_forgotten(house: House) -> None:
     async with running(house) as at:
         client, worker = await at.peer(), await at.peer(m.Role.WORKER)
         await client.submit(item(flags=int(m.SubmitFlag.WANT_RESULT)))
-        assert len(at.broker.waiters) == 1
+        assert len(at.broker.services.waiters) == 1
         await client.connection.aclose()
         worker.say(m.Capacity(1, ["default"]))
         (run,) = await worker.runs()
         assert (await worker.settle(m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT))).answers == []
-        assert len(at.broker.waiters) == 0
+        assert len(at.broker.services.waiters) == 0
 
 
 async def test_a_waiter_that_left_before_its_answer_is_forgotten(house: House) -> None:
@@ -219,11 +219,11 @@ async def test_a_waiter_that_left_before_its_answer_is_forgotten(house: House) -
         client.say(m.Submit(client.ask(), [item(flags=int(m.SubmitFlag.WANT_RESULT))]), m.Wait([job.job]))
         await begun.wait()
         await client.connection.aclose()
-        await eventually(lambda: len(at.broker.crowd) == 1)
+        await eventually(lambda: len(at.broker.services.crowd) == 1)
         faults.delay = None
         gate.set()
         await other.submit(item())
-        assert len(at.broker.waiters) == 0
+        assert len(at.broker.services.waiters) == 0
 
 
 async def test_a_connection_that_left_before_its_welcome_is_forgotten(house: House) -> None:

@@ -8,7 +8,7 @@ import pytest
 from anyio import EndOfStream
 from msgspec import structs
 
-from aioqueue.broker import broker as broker_module
+from aioqueue.broker import connections
 from aioqueue.broker.crowd import Crowd
 from aioqueue.broker.lookups import Lookups
 from aioqueue.core.admission import BacklogLimits
@@ -81,7 +81,7 @@ async def test_what_workers_say_never_waits_behind_those_who_submit(house: House
 async def test_a_client_that_fills_a_nearly_full_backlog_is_slowed_and_a_worker_is_not(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker_module, "SLOW_SECONDS_MAX", 3_600.0)
+    monkeypatch.setattr(connections, "SLOW_SECONDS_MAX", 3_600.0)
     async with running(house, limits=BacklogLimits(10, 1_000_000)) as at:
         client, other, worker = await at.peer(), await at.peer(), await at.worker(1)
         await client.submit(*(item() for _ in range(10)))
@@ -97,7 +97,7 @@ async def test_a_client_that_fills_a_nearly_full_backlog_is_slowed_and_a_worker_
 
 async def test_one_connection_too_many_is_told_so_and_takes_the_place_of_one_that_left(house: House) -> None:
     async with running(house) as at:
-        at.broker.crowd.limit = 2
+        at.broker.services.crowd.limit = 2
         first, _ = await at.peer(), await at.peer()
         for _ in range(2):
             third = await at.connect()
@@ -107,27 +107,27 @@ async def test_one_connection_too_many_is_told_so_and_takes_the_place_of_one_tha
                 await third.hear(m.Welcome)
         await first.connection.aclose()
         async with asyncio.timeout(60):
-            await left(at.broker.crowd)
+            await left(at.broker.services.crowd)
         await at.peer()
 
 
 async def test_a_connection_without_a_hello_is_closed_at_its_deadline(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker_module, "HANDSHAKE_MS", 20)
+    monkeypatch.setattr(connections, "HANDSHAKE_MS", 20)
     async with running(house) as at:
         silent = await at.connect()
         refusal = await silent.hear(m.Refusal)
         assert (refusal.request, refusal.code) == (0, "peer_misbehaved")
         assert "no Hello came within 20 ms" in refusal.message
-        assert len(at.broker.crowd) <= 1
+        assert len(at.broker.services.crowd) <= 1
 
 
 async def test_what_came_in_is_counted_until_it_is_decided(house: House) -> None:
     gate, faults = asyncio.Event(), Faults()
     async with running(house, faults) as at:
         client, worker = await at.peer(), await at.worker(1)
-        clients, workers = at.broker.crowd.clients, at.broker.crowd.workers
+        clients, workers = at.broker.services.crowd.clients, at.broker.services.crowd.workers
         faults.delay = gate.wait
         client.say(m.Submit(client.ask(), [item()]))
         assert await client.heard_nothing()

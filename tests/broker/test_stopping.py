@@ -13,10 +13,11 @@ import pytest
 from anyio import EndOfStream
 
 from aioqueue.archive.base import Archive
-from aioqueue.broker import broker as broker_module
+from aioqueue.broker import connections
 from aioqueue.broker.backlog import Gauge, room_for_more
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.line import Query
+from aioqueue.broker.storage import Storage
 from aioqueue.clock import SystemClock
 from aioqueue.errors import ArchiveFailed
 from aioqueue.journal.memory import MemoryJournal
@@ -34,7 +35,7 @@ from tests.broker.conftest import House, Script, item, running
 async def stopping(house: House) -> AsyncIterator[Script]:
     """A client over TCP; the broker is stopped when the block is left, and the client may still listen then."""
     async with anyio.create_task_group() as tasks:
-        opened = Broker.open(MemoryJournal(house.store), house.keep_archive, clock=SystemClock(), path="memory:")
+        opened = Broker.open(Storage("memory:", MemoryJournal(house.store), house.keep_archive), clock=SystemClock())
         async with opened as broker:
             listener = await listen("127.0.0.1", 0)
             tasks.start_soon(listener.serve, broker.attend, tasks)
@@ -74,7 +75,7 @@ async def test_what_was_asked_is_answered_before_the_broker_says_that_it_closes(
 
 
 async def test_a_peer_that_never_closes_does_not_keep_the_broker(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker_module, "LAST_WORD_SECONDS", 0.05)
+    monkeypatch.setattr(connections, "LAST_WORD_SECONDS", 0.05)
     async with asyncio.timeout(60):
         async with stopping(house):
             pass
@@ -97,7 +98,7 @@ async def test_a_broker_whose_archive_fails_waits_for_no_answer_of_its_engine(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nothing that waits for the engine comes to its end by patience.
-    monkeypatch.setattr(broker_module, "LAST_WORD_SECONDS", float("inf"))
+    monkeypatch.setattr(connections, "LAST_WORD_SECONDS", float("inf"))
     keep = house.keep_archive
 
     async def keep_full(journal_id: bytes) -> Any:
@@ -133,7 +134,7 @@ async def test_what_is_posted_to_an_engine_that_has_ended_is_dropped(house: Hous
 async def test_nobody_waits_for_an_engine_that_has_ended_to_decide(house: House) -> None:
     near, _ = memory_pair()
     async with running(house) as at:
-        gauge = Gauge(near, at.broker.crowd.workers)
+        gauge = Gauge(near, at.broker.services.crowd.workers)
         gauge.asked(2 * UNDECIDED_BYTES_MAX)
         waiting = asyncio.create_task(room_for_more(at.broker.engine, gauge))
         await asyncio.sleep(0)

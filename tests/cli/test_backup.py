@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from aioqueue.archive.fresh import fresh_archive
+from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.broker.backup import Backup
 from aioqueue.broker.broker import Broker
-from aioqueue.broker.compaction import JournalBounds
 from aioqueue.broker.opening import open_broker
+from aioqueue.broker.storage import JournalBounds
 from aioqueue.cli.backing import BackupReport, _Copy, _verify
 from aioqueue.clock import SystemClock
 from aioqueue.journal.check import check_journal
@@ -239,7 +240,7 @@ async def test_the_log_of_a_copy_tells_of_all_that_its_archive_has(
 ) -> None:
     opening = open_broker(SqliteAddress(str(tmp_path / "jobs.db")), clock=SystemClock(), disk_reserve=0)
     async with opening as broker:
-        archive = type(broker._archive)
+        archive = SqliteArchive
         read, positions = archive.copy, [0]
 
         async def late(self: Any, after: bytes) -> Any:
@@ -249,11 +250,11 @@ async def test_the_log_of_a_copy_tells_of_all_that_its_archive_has(
             return await read(self, after)
 
         monkeypatch.setattr(archive, "copy", late)
-        backup = broker.begin_backup()
+        backup = broker.services.backups.begin()
         data, last = await backup.part(0)
         assert last
         batches = [record for record in RecordReader().feed(data) if isinstance(record, BackupBatch)]
-        broker.end_backup(backup)
+        broker.services.backups.end(backup)
     assert batches[-1].position >= positions[-1] > 0
 
 
@@ -267,13 +268,13 @@ async def test_a_log_that_is_cut_all_the_time_is_copied_from_where_it_began_when
     async with opening as broker:
         await churn(broker, range(1, 4), living=True)
         await churn(broker, range(100, 240))
-        journal = broker._journal
+        journal = broker.engine.journal
         await eventually(lambda: journal._handle.first > 1)
-        backup = broker.begin_backup()
+        backup = broker.services.backups.begin()
         first = journal._handle.first
         report = await copied(backup, broker, tmp_path / "copy.db")
         assert journal._handle.first == first
-        broker.end_backup(backup)
+        broker.services.backups.end(backup)
         await churn(broker, range(5_000, 5_120))
         await eventually(lambda: journal._handle.first > first)
         # Whatever the broker did meanwhile, the three that live do, and all others have ended.

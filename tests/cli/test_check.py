@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aioqueue.broker.compaction import JournalBounds
 from aioqueue.broker.opening import open_broker
+from aioqueue.broker.storage import JournalBounds
 from aioqueue.cli.checking import Replay
 from aioqueue.client.queue import Queue
 from aioqueue.clock import ManualClock, SystemClock

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from aioqueue import JobNotFound, Queue
-from aioqueue.broker.compaction import JournalBounds
 from aioqueue.broker.opening import open_broker
+from aioqueue.broker.storage import JournalBounds
 from aioqueue.cli.salvaging import salvage
 from aioqueue.clock import ManualClock, SystemClock
 from aioqueue.core import events as e

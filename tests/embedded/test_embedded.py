@@ -13,7 +13,7 @@ from anyio import EndOfStream
 from aioqueue import Queue
 from aioqueue.archive.memory import MemoryArchive
 from aioqueue.archive.sqlite import SqliteArchive
-from aioqueue.broker.broker import Broker
+from aioqueue.broker.connections import Connections
 from aioqueue.broker.opening import open_broker
 from aioqueue.clock import SystemClock
 from aioqueue.embedded import EmbeddedBroker
@@ -160,10 +160,10 @@ async def test_a_defect_met_by_one_connection_ends_no_other(monkeypatch: Patch) 
     async with queue:
         with monkeypatch.context() as patch:
 
-            async def defect(self: Broker, peer: Any) -> None:
+            async def defect(self: Connections, peer: Any) -> None:
                 raise RuntimeError("a defect")
 
-            patch.setattr(Broker, "_converse", defect)
+            patch.setattr(Connections, "_converse", defect)
             broken = await queue.open_stream()
             with pytest.raises(EndOfStream):
                 await broken.receive()

@@ -12,7 +12,7 @@ from random import Random
 from typing import Final
 
 from aioqueue.broker import span
-from aioqueue.broker.compaction import USUAL_BOUNDS, JournalBounds
+from aioqueue.broker.storage import USUAL_BOUNDS, JournalBounds
 from aioqueue.core import commands as c
 from aioqueue.core import homes
 from aioqueue.core.places import unpack_place

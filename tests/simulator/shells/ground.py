@@ -23,7 +23,6 @@ from anyio._backends import _asyncio as anyio_backend
 from aioqueue import clock
 from aioqueue.broker import disk as broker_disk
 from aioqueue.broker import idleness as broker_idleness
-from aioqueue.broker.broker import Broker
 from aioqueue.client import bulk, ids, queue
 from aioqueue.clock import Now, SystemClock
 from aioqueue.core import bulks
@@ -157,22 +156,17 @@ def _no_machine(clock: SystemClock) -> Now:
 
 
 def _keep_order(patch: pytest.MonkeyPatch) -> None:
-    scope, attended, slots = anyio_backend.CancelScope.__init__, Broker.__init__, runners.Runners.__init__
+    scope, slots = anyio_backend.CancelScope.__init__, runners.Runners.__init__
 
     def ordered_scope(self: Any, *arguments: Any, **options: Any) -> None:
         scope(self, *arguments, **options)
         self._child_scopes, self._tasks = Ordered(), Ordered()
-
-    def ordered_broker(self: Any, *arguments: Any, **options: Any) -> None:
-        attended(self, *arguments, **options)
-        self._peers, self._watchers = Ordered(), Ordered()
 
     def ordered_runners(self: Any, *arguments: Any, **options: Any) -> None:
         slots(self, *arguments, **options)
         self._slots, self._lost = Ordered(), Ordered()
 
     patch.setattr(anyio_backend.CancelScope, "__init__", ordered_scope)
-    patch.setattr(Broker, "__init__", ordered_broker)
     patch.setattr(runners.Runners, "__init__", ordered_runners)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import anyio
 
 from aioqueue.broker.broker import Broker
+from aioqueue.broker.storage import Storage
 from aioqueue.client.queue import Queue
 from aioqueue.client.task import Task
 from aioqueue.errors import (
@@ -87,7 +88,7 @@ class BrokerHost:
     def broker(self) -> Broker | None:
         """The one that serves: it listens, nobody told it to stop, and it is not dying of its storage."""
         broker = self._broker
-        return broker if broker is not None and broker.engine.failure is None else None
+        return broker if broker is not None and not broker.engine.ended else None
 
     def stop(self) -> None:
         """Stop in good order."""
@@ -118,11 +119,11 @@ class BrokerHost:
 
     async def _serve(self, connections: anyio.abc.TaskGroup) -> None:
         site, stopped = self._site, self.stopped
-        opening = Broker.open(
-            SimulatedJournal(site.disk), self._open_archive,
-            clock=self.clocks, path=NAME, owner=self.party.name, session_ttl_ms=site.ttl_ms,
-            body_cache_bytes=site.rng.choice((1, 300, 1_000_000)), bounds=site.bounds, disk=watch(site.disk),
+        storage = Storage(
+            NAME, SimulatedJournal(site.disk), self._open_archive, watch(site.disk),
+            site.rng.choice((1, 300, 1_000_000)), site.bounds,
         )  # fmt: skip
+        opening = Broker.open(storage, clock=self.clocks, owner=self.party.name, session_ttl_ms=site.ttl_ms)
         async with opening as broker:
             try:
                 site.network.listen(lambda stream: connections.start_soon(broker.attend, stream))

@@ -15,15 +15,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from aioqueue.broker import broker as broker_module
 from aioqueue.broker import engine as engine_module
-from aioqueue.broker import peer as peer_module
-from aioqueue.broker import translate
-from aioqueue.broker.broker import Broker
 from aioqueue.broker.disk import DiskWatch
 from aioqueue.broker.engine import Engine
+from aioqueue.broker.follower import Follower
 from aioqueue.broker.overlay import Overlay
-from aioqueue.broker.peer import Peer
+from aioqueue.broker.peers import dispatch, waiting, working
+from aioqueue.broker.peers.peer import Peer
+from aioqueue.broker.peers.rows import Row
+from aioqueue.broker.seats import Seats
+from aioqueue.broker.translate import submits
+from aioqueue.broker.translate.runs import runs_ended
 from aioqueue.broker.waiters import Waiters
 from aioqueue.client.asking import Questions
 from aioqueue.client.bulk import BulkSubmit
@@ -66,7 +68,7 @@ def answers_leave_before_they_are_durable(patch: pytest.MonkeyPatch) -> None:
         async def later() -> None:
             if before is not None:
                 await before
-            await self._journal.append(data, position)
+            await self.journal.append(data, position)
 
         last[self] = asyncio.create_task(later())
         return position + 1
@@ -78,7 +80,7 @@ def answers_leave_before_they_are_durable(patch: pytest.MonkeyPatch) -> None:
 def a_batch_that_the_journal_refused_counts_as_written(patch: pytest.MonkeyPatch) -> None:
     async def append(self: Engine, data: bytes) -> int:
         try:
-            return await self._journal.append(data, self.position)
+            return await self.journal.append(data, self.position)
         except JournalUnavailable:
             return self.position + 1
 
@@ -106,50 +108,56 @@ def a_row_is_out_of_sight_while_it_is_archived(patch: pytest.MonkeyPatch) -> Non
 
 @bug("I2", 6)
 def ends_that_were_not_archived_are_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
-    real = broker_module.Recovery
+    real = Follower.read_on
 
-    def recovery(journal: Any, archive: Any, overlay: Overlay, *rest: Any) -> Any:
-        return real(journal, archive, Overlay(archive, overlay._clock), *rest)
+    async def read_on(self: Follower) -> None:
+        overlay, self.overlay = self.overlay, Overlay(self.archive, self.clock)
+        await real(self)
+        self.overlay = overlay
 
-    patch.setattr(broker_module, "Recovery", recovery)
+    patch.setattr(Follower, "read_on", read_on)
 
 
 # --- the broker's connections -------------------------------------------------------------------------------------
 
 
+def _handle(patch: pytest.MonkeyPatch, message: type[Any], handler: Any) -> None:
+    patch.setitem(dispatch._DISPATCH, message, Row(message, dispatch._DISPATCH[message].right, handler))
+
+
 @bug("liveness", 17)
 def a_run_that_was_lost_on_its_way_is_not_given_back(patch: pytest.MonkeyPatch) -> None:
-    def resume(self: Peer, message: m.Resume) -> None:
-        leases = self._broker.engine.partition.state.sessions[self.session].leases.values()
+    def resume(peer: Peer, message: m.Resume) -> None:
+        leases = peer.services.engine.partition.state.sessions[peer.session].leases.values()
         named = {held.job for held in (*message.held, *message.settles)}
         held = [c.HeldRun(held.job, held.fence) for held in message.held]
         held += [c.HeldRun(job.id, job.fence) for job in leases if job.id not in named]
 
         def answered(peer: Peer, question: m.Resume, reply: Any) -> None:
-            Peer._resumed(peer, question, (reply[0][: len(message.held)], reply[1]))
+            working._resumed(peer, question, (reply[0][: len(message.held)], reply[1]))
 
-        self._post(c.ResumeSession(self.session, held, translate.runs_ended(message.settles)), answered, message)
+        peer.post(c.ResumeSession(peer.session, held, runs_ended(message.settles)), answered, message)
 
-    patch.setitem(peer_module._DISPATCH, m.Resume, resume)
+    _handle(patch, m.Resume, resume)
 
 
 @bug("liveness", 126)
 def the_older_connection_of_a_session_keeps_its_seat(patch: pytest.MonkeyPatch) -> None:
-    real = Broker.seat
+    real = Seats.seat
 
-    def seat(self: Broker, peer: Peer) -> None:
-        seats = self._at_heartbeat if peer.role is m.Role.HEARTBEAT else self._at_data
+    def seat(self: Seats[Peer], peer: Peer) -> None:
+        seats = self.at_heartbeat if peer.role is m.Role.HEARTBEAT else self.at_data
         older = seats.get(peer.session)
         real(self, peer)
         if older is not None:
             seats[peer.session] = older
 
-    patch.setattr(Broker, "seat", seat)
+    patch.setattr(Seats, "seat", seat)
 
 
 @bug("liveness", 13)
 def nobody_ends_the_session_of_a_worker_that_died(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(peer_module._DISPATCH, m.WorkerDied, lambda peer, message: peer.send(m.Pong(message.number)))
+    _handle(patch, m.WorkerDied, lambda peer, message: peer.send(m.Pong(message.number)))
 
 
 @bug("liveness", 6)
@@ -160,13 +168,13 @@ def an_end_wakes_only_the_first_who_waits(patch: pytest.MonkeyPatch) -> None:
 
 @bug("liveness", 0)
 def waiting_again_for_a_job_that_ended_meanwhile_is_not_answered(patch: pytest.MonkeyPatch) -> None:
-    real = Peer._waiting
+    real = waiting._waiting
 
-    def waiting(self: Peer, message: m.Wait, reply: Any) -> None:
-        wait, ended, missing = reply
-        real(self, message, (wait, ended[:0] if len(message.jobs) > 1 else ended, missing))
+    def answer(peer: Peer, message: m.Wait, reply: Any) -> None:
+        alive, ended, missing = reply
+        real(peer, message, (alive, ended[:0] if len(message.jobs) > 1 else ended, missing))
 
-    patch.setattr(Peer, "_waiting", waiting)
+    patch.setattr(waiting, "_waiting", answer)
 
 
 # --- the wire -----------------------------------------------------------------------------------------------------
@@ -320,9 +328,9 @@ def a_child_has_another_id_when_its_parent_runs_again(patch: pytest.MonkeyPatch)
 
 @bug("I23", 0)
 def nobody_is_told_whose_child_a_job_is(patch: pytest.MonkeyPatch) -> None:
-    real = translate._asked_terms
+    real = submits._asked_terms
     orphaned = {"parent": b"", "inherits": False}
-    patch.setattr(translate, "_asked_terms", lambda extra: msgspec.structs.replace(real(extra), **orphaned))
+    patch.setattr(submits, "_asked_terms", lambda extra: msgspec.structs.replace(real(extra), **orphaned))
 
 
 @bug("I22", 1)

@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from aioqueue.broker import translate
-from aioqueue.broker.translate import CRASHED
+from aioqueue.broker.translate import submits
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.records import decode_events
 from aioqueue.journal.batch import Batch, BatchKind
 from aioqueue.limits import FRAME_BYTES_MAX
-from aioqueue.model.bodies import unpack_body, unpack_failure
+from aioqueue.model.bodies import CRASHED, unpack_body, unpack_failure
 from aioqueue.model.states import TERMINAL, JobState
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.codec import Codec
@@ -353,7 +352,7 @@ def number_in(body: bytes) -> int:
 
 # The program's own, whatever becomes of them.
 _feed: Final = FrameReader.feed
-_terms_asked: Final = translate._asked_terms
+_terms_asked: Final = submits._asked_terms
 
 
 class Tap:

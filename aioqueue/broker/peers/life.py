@@ -1,0 +1,104 @@
+"""How a connection begins, is kept alive and ends: Hello, Ping, Beat, Goodbye, WorkerDied."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aioqueue.broker.peers.peer import Peer
+from aioqueue.broker.peers.rows import Row
+from aioqueue.broker.services import nobody
+from aioqueue.core import commands as c
+from aioqueue.errors import CapabilityMissing, HistoryLost, ProtocolVersionMismatch
+from aioqueue.model.names import check_name
+from aioqueue.model.rights import Right
+from aioqueue.protocol import messages as m
+
+# What this broker can do beyond version 1 of the protocol.
+CAPABILITIES: Final = int(m.Capability.FILTERS | m.Capability.RUNS | m.Capability.BACKUP)
+
+
+def hello(peer: Peer, message: m.Hello) -> None:
+    if message.version_max < m.PROTOCOL_VERSION_MIN or message.version_min > m.PROTOCOL_VERSION:
+        raise ProtocolVersionMismatch(
+            client_min=message.version_min, client_max=message.version_max,
+            broker_min=m.PROTOCOL_VERSION_MIN, broker_max=m.PROTOCOL_VERSION,
+        )  # fmt: skip
+    if missing := message.required & ~CAPABILITIES:
+        raise CapabilityMissing(missing=missing)
+    services = peer.services
+    check_witness(message, services.engine.journal_id, services.engine.position, services.name)
+    check_name("namespace", message.namespace)
+    peer.role = message.role
+    if message.role is not m.Role.CLIENT:
+        peer.line = services.engine.work
+        peer.gauge.move(services.crowd.workers)
+    peer.namespace = message.namespace
+    if attach := message.role is m.Role.HEARTBEAT:
+        peer.link = 0
+    secret_hash = services.hash_secret(message.secret)
+    name = message.name or peer.connection.peer
+    opened = c.OpenSession(secret_hash, message.namespace, name, attach, peer.link)
+    peer.post(opened, _welcome, message)
+
+
+def check_witness(message: m.Hello, journal_id: bytes, position: int, path: str) -> None:
+    """A client that saw a later position of this very journal is a witness that history is missing (I18)."""
+    if message.journal_id == journal_id and message.position_seen > position:
+        raise HistoryLost(path=path, reason=f"a client saw position {message.position_seen}, the end is {position}")
+
+
+def _welcome(peer: Peer, message: m.Hello, reply: Any) -> None:
+    if isinstance(reply, Exception):
+        peer.refuse(reply)
+        return
+    peer.session, fresh = reply
+    peer.services.seats.seat(peer)
+    engine = peer.services.engine
+    version = min(m.PROTOCOL_VERSION, message.version_max)
+    peer.send(
+        m.Welcome(
+            version, peer.session, fresh, engine.journal_id, engine.epoch, engine.position,
+            engine.partition.session_ttl_ms, capabilities=CAPABILITIES & message.capabilities,
+        )
+    )  # fmt: skip
+
+
+def ping(peer: Peer, message: m.Ping) -> None:
+    peer.send(m.Pong(message.number))
+
+
+def pong(peer: Peer, message: m.Pong) -> None:
+    """Being heard is all that this message is for."""
+
+
+def beat(peer: Peer, message: m.Beat) -> None:
+    """Remember how a worker's event loop fares; a connection that was replaced has no say."""
+    services = peer.services
+    if services.seats.at_heartbeat.get(peer.session) is peer:
+        services.beats.take(peer.session, message, services.clock.now().mono_ms)
+
+
+def goodbye(peer: Peer, message: m.Goodbye) -> None:
+    if peer.session and peer.role is not m.Role.HEARTBEAT:
+        peer.post(c.EndSession(peer.session, c.SessionEnd.GOODBYE), nobody, None)
+
+
+def worker_died(peer: Peer, message: m.WorkerDied) -> None:
+    cause = c.SessionEnd.GOODBYE if message.leaving else c.SessionEnd.DIED
+    peer.services.engine.post(c.EndSession(peer.session, cause), _recorded, peer, message)
+
+
+def _recorded(peer: Peer, message: m.WorkerDied, reply: Any) -> None:
+    if message.number:
+        peer.send(m.Pong(message.number))
+
+
+# A heartbeat speaks for a session whose secret it knows: that is all the right it needs.
+ROWS: Final = (
+    Row(m.Hello, Right.NONE, hello),
+    Row(m.Ping, Right.NONE, ping),
+    Row(m.Pong, Right.NONE, pong),
+    Row(m.Beat, Right.NONE, beat),
+    Row(m.WorkerDied, Right.NONE, worker_died),
+    Row(m.Goodbye, Right.NONE, goodbye),
+)

@@ -1,0 +1,57 @@
+"""What workers say: what they still hold, how much they can take, and how their runs ended."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aioqueue.broker.peers.peer import Peer
+from aioqueue.broker.peers.rows import Row
+from aioqueue.broker.translate.refusals import refusal
+from aioqueue.broker.translate.runs import resumed, runs_ended, settled
+from aioqueue.core import commands as c
+from aioqueue.model.names import check_name
+from aioqueue.model.rights import Right
+from aioqueue.protocol import messages as m
+
+
+def resume(peer: Peer, message: m.Resume) -> None:
+    held = [c.HeldRun(run.job, run.fence) for run in message.held]
+    command = c.ResumeSession(peer.session, held, runs_ended(message.settles))
+    peer.post(command, _resumed, message)
+
+
+def _resumed(peer: Peer, message: m.Resume, reply: Any) -> None:
+    if isinstance(reply, Exception):
+        peer.refuse(reply)
+        return
+    peer.send(resumed(message.request, peer.services.engine.position, *reply))
+
+
+def capacity(peer: Peer, message: m.Capacity) -> None:
+    queues = tuple(dict.fromkeys(check_name("queue", name) for name in message.queues))
+    offered = c.OfferCapacity(peer.session, message.slots, queues, peer.link)
+    peer.post(offered, _capacity_taken, message)
+
+
+def _capacity_taken(peer: Peer, message: m.Capacity, reply: Any) -> None:
+    if isinstance(reply, Exception):
+        peer.refuse(reply)
+
+
+def settle(peer: Peer, message: m.Settle) -> None:
+    peer.post(c.SettleRuns(peer.session, runs_ended(message.items)), _settled, message)
+
+
+def _settled(peer: Peer, message: m.Settle, reply: Any) -> None:
+    if isinstance(reply, Exception):
+        peer.send(refusal(message.request, reply))
+        return
+    answer = settled(message.request, peer.services.engine.position, reply)
+    peer.send(answer, lazily=not answer.answers)
+
+
+ROWS: Final = (
+    Row(m.Resume, Right.WORK, resume),
+    Row(m.Capacity, Right.WORK, capacity),
+    Row(m.Settle, Right.WORK, settle),
+)
