@@ -27,6 +27,7 @@ class Clock(Protocol):
     """Where a shell reads the time."""
 
     def now(self) -> Now: ...
+    def mono_ns(self) -> int: ...
 
 
 class SystemClock:
@@ -34,6 +35,9 @@ class SystemClock:
 
     def now(self) -> Now:
         return Now(time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000)
+
+    # The monotonic clock alone, for hot paths: 0.05 us where a `Now` costs 0.5.
+    mono_ns = staticmethod(time.monotonic_ns)
 
 
 class ManualClock:
@@ -45,6 +49,9 @@ class ManualClock:
 
     def now(self) -> Now:
         return Now(self.wall_ms, self.mono_ms)
+
+    def mono_ns(self) -> int:
+        return self.mono_ms * 1_000_000
 
     def advance(self, ms: int) -> None:
         """Time passes: both clocks move."""

@@ -26,6 +26,7 @@ from aioqueue.archive.base import KeepRule
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.storage import Storage
 from aioqueue.clock import SystemClock
+from aioqueue.ground import Ground
 from aioqueue.journal.memory import Faults, MemoryJournal, MemoryStore
 from aioqueue.model.ids import generated_id
 from aioqueue.model.spec import Spec, pack_spec
@@ -195,7 +196,7 @@ async def measure() -> None:
         return NoArchive()
 
     load = Load()
-    async with Broker.open(Storage("memory:", journal, open_archive), clock=SystemClock()) as broker:
+    async with Broker.open(Storage("memory:", journal, open_archive), ground=Ground()) as broker:
         for stream in (load.client, load.worker):
             broker.spawn(broker.attend, stream)
         load.greet()
@@ -215,7 +216,8 @@ async def measure() -> None:
 def compare(jobs: int, rounds: int, trees: list[str]) -> None:
     processes = [
         subprocess.Popen(
-            [sys.executable, __file__, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            # Each tree's own, which knows how its broker is made.
+            [sys.executable, os.path.join(tree, "benchmarks", "broker.py"), "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, "PYTHONPATH": tree, "PYTHONHASHSEED": "0"},
         )
         for tree in trees

@@ -21,8 +21,8 @@ from retention import AT_ONCE, Load, Measured, quantile
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.opening import open_broker
 from aioqueue.broker.storage import JournalBounds
-from aioqueue.clock import SystemClock
 from aioqueue.core.homes import living_bytes
+from aioqueue.ground import Ground
 from aioqueue.transport.address import SqliteAddress
 
 # What came and went before the base is not looked at here.
@@ -66,7 +66,7 @@ class Watch:
 
 async def cut(path: str, living: int, size: int) -> None:
     # Nobody beats for the session that works.
-    opening = open_broker(SqliteAddress(path), clock=SystemClock(), bounds=BOUNDS, session_ttl_ms=3_600_000)
+    opening = open_broker(SqliteAddress(path), ground=Ground(), bounds=BOUNDS, session_ttl_ms=3_600_000)
     async with opening as broker:
         load, measured = Load(broker), Measured(broker)
         state = broker.engine.partition.state
@@ -102,7 +102,7 @@ def _memory(which: str) -> int:
 
 async def recover(path: str) -> None:
     began, used = time.perf_counter(), time.process_time()
-    async with open_broker(SqliteAddress(path), clock=SystemClock(), bounds=BOUNDS) as broker:
+    async with open_broker(SqliteAddress(path), ground=Ground(), bounds=BOUNDS) as broker:
         seconds, cpu = time.perf_counter() - began, time.process_time() - used
         state = broker.engine.partition.state
         print(

@@ -21,9 +21,9 @@ from typing import Any
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.opening import open_broker
 from aioqueue.broker.storage import JournalBounds
-from aioqueue.clock import SystemClock
 from aioqueue.core import commands as c
 from aioqueue.core.homes import living_bytes
+from aioqueue.ground import Ground
 from aioqueue.model.ids import generated_id
 from aioqueue.model.spec import Spec, pack_spec
 from aioqueue.transport.address import SqliteAddress
@@ -78,7 +78,7 @@ class Load:
         return reply
 
     def jobs(self, number: int, delay_ms: int = 0, size: int = 200) -> list[c.NewJob]:
-        now_ms = self._broker.services.clock.now().wall_ms
+        now_ms = self._broker.services.ground.now().wall_ms
         return [
             c.NewJob(
                 generated_id("default", "default", now_ms, next(self._numbers).to_bytes(10, "big")),
@@ -116,7 +116,7 @@ def quantile(values: list[float], part: float) -> float:
 
 async def measure(folder: str, name: str, bounds: JournalBounds, jobs: int, living: int) -> tuple[float, float]:
     path = Path(folder) / name
-    async with open_broker(SqliteAddress(str(path)), clock=SystemClock(), bounds=bounds) as broker:
+    async with open_broker(SqliteAddress(str(path)), ground=Ground(), bounds=bounds) as broker:
         load = Load(broker)
         await load.fill(living)
         await load.run(jobs // 10)
@@ -138,7 +138,7 @@ async def measure(folder: str, name: str, bounds: JournalBounds, jobs: int, livi
         )
     size = path.stat().st_size
     began = time.perf_counter()
-    async with open_broker(SqliteAddress(str(path)), clock=SystemClock(), bounds=bounds) as broker:
+    async with open_broker(SqliteAddress(str(path)), ground=Ground(), bounds=bounds) as broker:
         ready = time.perf_counter() - began
         print(f"{'':12} file {size >> 20} MiB, ready again in {ready:.2f} s, {broker.recovered.events:,} events read")
     for each in path.parent.glob(f"{name}*"):

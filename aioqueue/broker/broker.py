@@ -1,6 +1,6 @@
 """The broker put together: a follower that leads its journal, an engine, and a `Peer` for each connection.
 
-    async with Broker.open(storage, clock=SystemClock()) as broker:
+    async with Broker.open(storage, ground=Ground()) as broker:
         await broker.attend(stream)        # one connection, until it ends
 
 Who listens where is the caller's affair (`aioqueue serve`, an embedded queue): a broker only needs streams.
@@ -38,10 +38,10 @@ from aioqueue.broker.translate.refusals import refusal
 from aioqueue.broker.translate.submits import Translator
 from aioqueue.broker.waiters import Waiters
 from aioqueue.broker.watching import Watching
-from aioqueue.clock import Clock
 from aioqueue.core import commands as c
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.errors import JournalError
+from aioqueue.ground import Ground
 from aioqueue.journal.base import Leadership
 from aioqueue.limits import DISK_LOOK_SECONDS, IDLE_MS, SESSION_TTL_MS
 from aioqueue.protocol import messages as m
@@ -59,7 +59,7 @@ class Broker:
     """One partition at work. Made by `Broker.open`."""
 
     def __init__(self, follower: Follower, leadership: Leadership) -> None:
-        storage, clock = follower.storage, follower.clock
+        storage, ground = follower.storage, follower.ground
         state = follower.partition.state
         self.recovered = follower.recovered
         self.room: Room | None = storage.room
@@ -67,18 +67,18 @@ class Broker:
         self.bodies = follower.bodies
         self._idleness = IdleWatch(state)
         beats, waiters, seats = Beats(), Waiters[Peer](), Seats[Peer](self.spawn)
-        statistician = Statistician(state, beats, self._idleness, clock.now(), storage.room)
-        outlet = Outlet(seats, waiters, statistician, clock)
+        statistician = Statistician(state, beats, self._idleness, ground.now(), storage.room)
+        outlet = Outlet(seats, waiters, statistician, ground)
         self.engine = engine = Engine(
-            follower.partition, storage.journal, leadership, follower.overlay, follower.bodies, outlet, clock,
+            follower.partition, storage.journal, leadership, follower.overlay, follower.bodies, outlet, ground,
             follower.span,
         )  # fmt: skip
         backups = Backups(
             storage.journal, follower.archive, leadership.journal_id, lambda: engine.position, storage.keeps
         )
         self.services = Services(
-            storage.name, clock, engine, follower.overlay, outlet, Translator(), Listings(state), backups, beats,
-            Crowd(), seats, waiters, Watching(engine, statistician, clock), self.spawn,
+            storage.name, ground, engine, follower.overlay, outlet, Translator(), Listings(state), backups, beats,
+            Crowd(), seats, waiters, Watching(engine, statistician, ground), self.spawn,
         )  # fmt: skip
         self._connections = Connections(self.services)
         self.compactor: Compactor | None = None
@@ -93,14 +93,14 @@ class Broker:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, storage: Storage, *, clock: Clock, owner: str = "broker", session_ttl_ms: int = SESSION_TTL_MS,
+        cls, storage: Storage, *, ground: Ground, owner: str = "broker", session_ttl_ms: int = SESSION_TTL_MS,
         limits: BacklogLimits = USUAL_LIMITS,
     ) -> AsyncIterator[Broker]:  # fmt: skip
         """Recover, lead the journal, and run until the block is left; journal and archive are closed then.
 
         Raises `JournalError` for what cannot be opened or replayed, and out of the block when the journal fails later.
         """
-        async with Follower.open(storage, clock=clock, session_ttl_ms=session_ttl_ms, limits=limits) as follower:
+        async with Follower.open(storage, ground=ground, session_ttl_ms=session_ttl_ms, limits=limits) as follower:
             broker = cls(follower, await follower.lead(owner))
             async with broker._running():
                 yield broker
@@ -160,8 +160,7 @@ class Broker:
     # --- what is looked after ---------------------------------------------------------------------------------------
 
     async def _watch_room(self, room: Room) -> None:
-        while True:
-            await anyio.sleep(DISK_LOOK_SECONDS)
+        async for _ in self.services.ground.every(DISK_LOOK_SECONDS):
             if await anyio.to_thread.run_sync(room.look):
                 self._heed(room)
                 if self.compactor is not None and self.compactor.scarce:
@@ -174,8 +173,7 @@ class Broker:
             self.compactor.scarce = room.low is not None
 
     async def _notice_idleness(self) -> None:
-        while True:
-            await anyio.sleep(IDLE_MS / 1000)
+        async for _ in self.services.ground.every(IDLE_MS / 1000):
             for idle in self._idleness.look(self.engine.settled):
                 log.error(IDLE_SENTENCE, idle.name, idle.session, idle.free, idle.ready, IDLE_MS)
                 # Any command makes a batch, and each batch gives out what it can.

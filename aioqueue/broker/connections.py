@@ -103,14 +103,14 @@ class Connections:
             await connection.aclose()
 
     async def _converse(self, peer: Peer) -> None:
-        connection, clock = peer.connection, self._services.clock
+        connection, ground = peer.connection, self._services.ground
         with anyio.move_on_after(HANDSHAKE_MS / 1000) as scope:
             while True:
                 before = connection.understood_bytes
                 messages = await connection.receive()
                 if scope.deadline != float("inf") and connection.conversation.state.name != "EXPECT_HELLO":
                     scope.deadline = float("inf")
-                peer.heard(clock.now().mono_ms)
+                peer.heard(ground.now().mono_ms)
                 for message in messages:
                     dispatch(peer, message)
                 peer.line.asked(connection.understood_bytes - before, peer.gauge)
@@ -155,13 +155,12 @@ class Connections:
     async def watch_crowd(self) -> None:
         """Until cancelled: see to it that nobody fills the memory, or is in the way of others."""
         services = self._services
-        while True:
-            await anyio.sleep(LOOK_SECONDS)
+        async for _ in services.ground.every(LOOK_SECONDS):
             services.crowd.look()
             for peer in list(services.seats.present):
                 if not peer.listening:
                     # It is not to blame for its silence.
-                    peer.heard(services.clock.now().mono_ms)
+                    peer.heard(services.ground.now().mono_ms)
                 if peer.backup is not None and peer.backup.is_abandoned(LOOK_SECONDS):
                     log.warning("%s: it asked for no more of its backup, which is given up", peer.connection.peer)
                     peer.end_backup()
@@ -171,8 +170,7 @@ class Connections:
         seats = self._services.seats
         ttl_ms = self._services.engine.partition.session_ttl_ms
         silences: Silences[Peer] = Silences()
-        while True:
-            await anyio.sleep(ttl_ms / 1000 / HEARTBEATS_A_TTL)
+        async for _ in self._services.ground.every(ttl_ms / 1000 / HEARTBEATS_A_TTL):
             await hear_all()
             # Who was not welcomed yet has the deadline of the handshake.
             for peer in silences.look(peer for peer in seats.present if peer.session):

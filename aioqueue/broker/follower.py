@@ -1,6 +1,6 @@
 """A partition as its journal tells it: everything is replayed, and what the archive does not have is owed again.
 
-    async with Follower.open(storage, clock=...) as follower:      # replayed, and nothing written
+    async with Follower.open(storage, ground=...) as follower:      # replayed, and nothing written
         leadership = await follower.lead(owner)                    # this process may append
 
 Until it leads, a follower changes nothing: a journal that cannot be replayed is left as it is, for salvage. A `Broker`
@@ -22,12 +22,12 @@ from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.recovery import Progress, Recovered
 from aioqueue.broker.span import LogSpan
 from aioqueue.broker.storage import USUAL_BOUNDS, Storage
-from aioqueue.clock import Clock
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.machine import IllegalChange
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events
 from aioqueue.errors import HistoryLost, JournalDamaged
+from aioqueue.ground import Ground
 from aioqueue.journal.base import Leadership
 from aioqueue.journal.batch import HEADER_BYTES, BatchKind
 from aioqueue.limits import SESSION_TTL_MS
@@ -44,23 +44,23 @@ class Follower:
     """
 
     def __init__(
-        self, storage: Storage, archive: Archive, clock: Clock, session_ttl_ms: int, limits: BacklogLimits
+        self, storage: Storage, archive: Archive, ground: Ground, session_ttl_ms: int, limits: BacklogLimits
     ) -> None:  # fmt: skip
         self.storage = storage
         self.archive = archive
-        self.clock = clock
+        self.ground = ground
         self.partition = Partition(session_ttl_ms, limits)
         self.bodies = Bodies(storage.journal, storage.body_cache_bytes, storage.name)
-        self.overlay = Overlay(archive, clock, self.bodies)
+        self.overlay = Overlay(archive, ground, self.bodies)
         self.span = LogSpan((storage.bounds or USUAL_BOUNDS).log_bytes)
         self.recovered = Recovered(0, 0, 0, 0)
-        self._progress = Progress(storage.name, storage.journal.tail, self.partition, clock)
+        self._progress = Progress(storage.name, storage.journal.tail, self.partition, ground)
         self._first = self._last = 0
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, storage: Storage, *, clock: Clock, session_ttl_ms: int = SESSION_TTL_MS,
+        cls, storage: Storage, *, ground: Ground, session_ttl_ms: int = SESSION_TTL_MS,
         limits: BacklogLimits = USUAL_LIMITS,
     ) -> AsyncIterator[Follower]:  # fmt: skip
         """Replay what there is, and write nothing to the journal; both files are closed when the block is left.
@@ -75,7 +75,7 @@ class Follower:
                 await anyio.to_thread.run_sync(room.look)
             archive = await storage.open_archive(storage.journal.journal_id)
             try:
-                follower = cls(storage, archive, clock, session_ttl_ms, limits)
+                follower = cls(storage, archive, ground, session_ttl_ms, limits)
                 await follower._replay()
                 yield follower
             finally:
@@ -127,7 +127,7 @@ class Follower:
 
     async def lead(self, owner: str) -> Leadership:
         """Take the journal's next epoch, and replay what others appended until then; `owner` is for people to read."""
-        leadership = await self.storage.journal.lead(owner, self.clock.now().wall_ms)
+        leadership = await self.storage.journal.lead(owner, self.ground.now().wall_ms)
         await self.read_on()
         self.overlay.release(leadership.position)
         self.recovered = self._progress.end(self._first, leadership.position)

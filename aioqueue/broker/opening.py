@@ -17,8 +17,8 @@ from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.disk import DiskWatch
 from aioqueue.broker.storage import USUAL_BOUNDS, JournalBounds, Storage
-from aioqueue.clock import Clock
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
+from aioqueue.ground import Ground
 from aioqueue.journal.batch import JOURNAL_ID_BYTES
 from aioqueue.journal.files import real_path
 from aioqueue.journal.memory import MemoryJournal, MemoryStore
@@ -51,16 +51,16 @@ class Keeping(NamedTuple):
 USUAL_KEEPING: Final = Keeping()
 
 
-async def _open_memory(address: MemoryAddress, clock: Clock, keeping: Keeping) -> Storage:
+async def _open_memory(address: MemoryAddress, ground: Ground, keeping: Keeping) -> Storage:
     async def open_archive(journal_id: bytes) -> MemoryArchive:
         return MemoryArchive(keeping.rule)
 
     # An id of its own each time: clients of the one before must not take this for a history that was lost.
-    journal = ForgetfulJournal(MemoryStore(os.urandom(JOURNAL_ID_BYTES)))
+    journal = ForgetfulJournal(MemoryStore(ground.random(JOURNAL_ID_BYTES)))
     return Storage(str(address), journal, open_archive, body_cache_bytes=None, bounds=None, keeps=False)
 
 
-async def _open_sqlite(address: SqliteAddress, clock: Clock, keeping: Keeping) -> Storage:
+async def _open_sqlite(address: SqliteAddress, ground: Ground, keeping: Keeping) -> Storage:
     path = address.path
     # One archive for whoever opens the journal, whatever links lead there. And SQLite must see a path that begins
     # with a slash: it may take one that begins with "file:" for a URI.
@@ -69,32 +69,32 @@ async def _open_sqlite(address: SqliteAddress, clock: Clock, keeping: Keeping) -
     async def open_archive(journal_id: bytes) -> SqliteArchive:
         return await SqliteArchive.open(archive, journal_id=journal_id, keep=keeping.rule)
 
-    journal = await SqliteJournal.open(path, clock)
+    journal = await SqliteJournal.open(path, ground)
     disk = DiskWatch(path, keeping.disk_reserve, [archive]) if keeping.disk_reserve else None
     return Storage(path, journal, open_archive, disk, keeping.body_cache_bytes, keeping.bounds)
 
 
-_OPEN: Final[dict[type[Any], Callable[[Any, Clock, Keeping], Awaitable[Storage]]]] = {
+_OPEN: Final[dict[type[Any], Callable[[Any, Ground, Keeping], Awaitable[Storage]]]] = {
     MemoryAddress: _open_memory,
     SqliteAddress: _open_sqlite,
 }
 
 
 async def open_storage(
-    address: SqliteAddress | MemoryAddress, clock: Clock, keeping: Keeping = USUAL_KEEPING
+    address: SqliteAddress | MemoryAddress, ground: Ground, keeping: Keeping = USUAL_KEEPING
 ) -> Storage:  # fmt: skip
     """The storage that the address names; its journal is open, and whoever replays it closes it.
 
     Raises `JournalInUse`, `JournalNewer`, `NotAJournal`, `JournalDamaged`, `HistoryLost`.
     """
-    return await _OPEN[type(address)](address, clock, keeping)
+    return await _OPEN[type(address)](address, ground, keeping)
 
 
 @asynccontextmanager
 async def open_broker(
     address: SqliteAddress | MemoryAddress,
     *,
-    clock: Clock,
+    ground: Ground,
     session_ttl_ms: int = SESSION_TTL_MS,
     limits: BacklogLimits = USUAL_LIMITS,
     disk_reserve: int = EMBEDDED_DISK_RESERVE_BYTES,
@@ -108,7 +108,7 @@ async def open_broker(
     Raises `JournalInUse`, `JournalNewer`, `NotAJournal`, `JournalDamaged`, `HistoryLost`, `ArchiveFailed` at the
     beginning, and `JournalFailed` or `ArchiveFailed` out of the block when storage fails later.
     """
-    owner = f"{socket.gethostname()}:{os.getpid()}:{clock.now().wall_ms}"
-    storage = await open_storage(address, clock, Keeping(disk_reserve, body_cache_bytes, keep, bounds))
-    async with Broker.open(storage, clock=clock, owner=owner, session_ttl_ms=session_ttl_ms, limits=limits) as broker:
+    owner = f"{socket.gethostname()}:{os.getpid()}:{ground.now().wall_ms}"
+    storage = await open_storage(address, ground, Keeping(disk_reserve, body_cache_bytes, keep, bounds))
+    async with Broker.open(storage, ground=ground, owner=owner, session_ttl_ms=session_ttl_ms, limits=limits) as broker:
         yield broker

@@ -14,8 +14,8 @@ from aioqueue.broker.seats import Seats, Sitter
 from aioqueue.broker.statistics import Statistician
 from aioqueue.broker.translate.runs import deliver_item, ended_item
 from aioqueue.broker.waiters import Waiter, Waiters
-from aioqueue.clock import Clock
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, StopRun
+from aioqueue.ground import Ground
 from aioqueue.limits import FRAME_BYTES_TARGET, ITEMS_A_FRAME_MAX
 from aioqueue.protocol import messages as m
 
@@ -39,12 +39,12 @@ class Outlet(Generic[L]):
     """Effects to messages, and messages to the connections they are for."""
 
     def __init__(
-        self, seats: Seats[L], waiters: Waiters[L], statistician: Statistician, clock: Clock
+        self, seats: Seats[L], waiters: Waiters[L], statistician: Statistician, ground: Ground
     ) -> None:  # fmt: skip
         self._seats = seats
         self._waiters = waiters
         self._statistician = statistician
-        self._clock = clock
+        self._now = ground.now
 
     def carry_out(self, effects: Sequence[Effect], position: int) -> None:
         """Effects of a durable batch, whose position is `position`."""
@@ -55,9 +55,7 @@ class Outlet(Generic[L]):
         failed = False
         for effect in effects:
             if isinstance(effect, DeliverJob):
-                runs[effect.session].append(
-                    deliver_item(effect, self._clock.now().wall_ms if effect.deadline_ms else 0)
-                )
+                runs[effect.session].append(deliver_item(effect, self._now().wall_ms if effect.deadline_ms else 0))
             elif isinstance(effect, ArchiveJob):
                 waiting = self._waiters.pop(effect.finished.id)
                 if waiting:

@@ -15,8 +15,8 @@ from typing import Final
 
 from aioqueue.archive.base import Archive, JobFilter, Tombstone
 from aioqueue.broker.bodies import Bodies
-from aioqueue.clock import Clock
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, DeliverJob, Effect, ReviveJob
+from aioqueue.ground import Ground
 from aioqueue.limits import OVERLAY_BYTES_MAX, OVERLAY_JOBS_MAX
 from aioqueue.model.records import EndedRun, FinishedJob
 from aioqueue.model.states import JobState
@@ -34,10 +34,10 @@ _SUCCEEDED: Final = JobState.SUCCEEDED
 class Overlay:
     """What ended and is not in the archive yet."""
 
-    def __init__(self, archive: Archive, clock: Clock, bodies: Bodies | None = None) -> None:
+    def __init__(self, archive: Archive, ground: Ground, bodies: Bodies | None = None) -> None:
         self._archive = archive
         self._bodies = Bodies() if bodies is None else bodies
-        self._clock = clock
+        self._ground = ground
         self._finished: dict[bytes, FinishedJob] = {}
         # Runs and requeues of the batch that is not durable yet, then those that may be archived.
         self._staged_runs: list[EndedRun] = []
@@ -209,7 +209,7 @@ class Overlay:
             # Not only when nothing is to be written: where jobs end all the time, something always is.
             if loop.time() >= retain_at:
                 removed = await self._archive.retain(
-                    self._clock.now().wall_ms, RETAIN_ROWS, self._archive.keep.bytes_max
+                    self._ground.now().wall_ms, RETAIN_ROWS, self._archive.keep.bytes_max
                 )
                 more = await self._archive.shrink() or removed >= RETAIN_ROWS
                 retain_at = loop.time() + (RETAIN_AGAIN_SECONDS if more else RETAIN_SECONDS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Final, NamedTuple
 
-from aioqueue.clock import Clock
 from aioqueue.core.partition import Partition
+from aioqueue.ground import Ground
 from aioqueue.model.sizes import count_text
 
 log = logging.getLogger(__name__)
@@ -28,24 +28,24 @@ class Recovered(NamedTuple):
 class Progress:
     """A line of the log for each second."""
 
-    def __init__(self, path: str, tail: int, partition: Partition, clock: Clock) -> None:
+    def __init__(self, path: str, tail: int, partition: Partition, ground: Ground) -> None:
         self.batches = 0
         self.events = 0
         self._path = path
         self._tail = tail
         self._partition = partition
-        self._clock = clock
-        self._began_ms = self._told_ms = clock.now().mono_ms
+        self._ground = ground
+        self._began_ms = self._told_ms = ground.now().mono_ms
 
     @property
     def took_ms(self) -> int:
-        return self._clock.now().mono_ms - self._began_ms
+        return self._ground.now().mono_ms - self._began_ms
 
     def add(self, position: int, events: int) -> None:
         """A batch was replayed."""
         self.batches += 1
         self.events += events
-        now_ms = self._clock.now().mono_ms
+        now_ms = self._ground.now().mono_ms
         if now_ms - self._told_ms >= TELL_MS:
             self._told_ms = now_ms
             log.info(

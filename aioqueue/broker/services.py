@@ -16,7 +16,7 @@ from aioqueue.broker.seats import Seats, Spawn
 from aioqueue.broker.translate.submits import Translator
 from aioqueue.broker.waiters import Waiters
 from aioqueue.broker.watching import Watching
-from aioqueue.clock import Clock
+from aioqueue.ground import Ground
 from aioqueue.limits import DEAF_NAMED_MAX
 from aioqueue.model.views import Block
 
@@ -25,7 +25,7 @@ class Services(NamedTuple):
     """The parts of one broker that its connections use. `name` is what people call its storage."""
 
     name: str
-    clock: Clock
+    ground: Ground
     engine: Engine
     overlay: Overlay
     outlet: Outlet[Any]
@@ -51,7 +51,7 @@ class Services(NamedTuple):
 
     def blocked(self, session: int) -> Block | None:
         """What the event loop of this session's worker stands still in, as far as is known."""
-        return self.beats.blocked(session, self.clock.now().mono_ms)
+        return self.beats.blocked(session, self.ground.now().mono_ms)
 
 
 def nobody(asker: Any, question: Any, reply: Any) -> None:

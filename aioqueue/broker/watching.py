@@ -10,7 +10,7 @@ import anyio
 from aioqueue.broker.engine import Engine
 from aioqueue.broker.line import Query
 from aioqueue.broker.statistics import Statistician
-from aioqueue.clock import Clock
+from aioqueue.ground import Ground
 from aioqueue.limits import STATISTICS_MS
 from aioqueue.protocol import messages as m
 
@@ -27,10 +27,10 @@ W = TypeVar("W", bound=Watcher)
 class Watching(Generic[W]):
     """One for each broker; `run` is its life."""
 
-    def __init__(self, engine: Engine, statistician: Statistician, clock: Clock) -> None:
+    def __init__(self, engine: Engine, statistician: Statistician, ground: Ground) -> None:
         self._engine = engine
         self._statistician = statistician
-        self._clock = clock
+        self._ground = ground
         self._watchers: dict[W, None] = {}
         self._watched = anyio.Event()
 
@@ -46,9 +46,10 @@ class Watching(Generic[W]):
 
     async def run(self) -> None:
         """Until cancelled."""
+        rounds = self._ground.every(STATISTICS_MS / 1000)
         while True:
             await self._watched.wait()
-            await anyio.sleep(STATISTICS_MS / 1000)
+            await anext(rounds)
             if not self._watchers:
                 self._watched = anyio.Event()
                 continue
@@ -56,7 +57,7 @@ class Watching(Generic[W]):
 
     def _view(self) -> m.StatisticsUpdate:
         engine = self._engine
-        now, log_bytes = self._clock.now(), engine.span.log_bytes
+        now, log_bytes = self._ground.now(), engine.span.log_bytes
         return m.StatisticsUpdate(self._statistician.view(now, engine.position, log_bytes, engine.steps_ns))
 
 

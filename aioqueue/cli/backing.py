@@ -26,11 +26,12 @@ from aioqueue.broker.opening import open_broker
 from aioqueue.cli.outcome import DONE, FAILED, not_made, out, say
 from aioqueue.cli.salvaging import replay_batch
 from aioqueue.client.queue import Queue
-from aioqueue.clock import SystemClock, mono_ns
+from aioqueue.clock import mono_ns
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import encode_events
 from aioqueue.core.salvage import Rescue
 from aioqueue.errors import AioqueueError, AlreadyThere, BackupFailed
+from aioqueue.ground import Ground
 from aioqueue.journal.batch import Batch, BatchKind
 from aioqueue.journal.check import check_journal
 from aioqueue.journal.files import real_path, sync_directory
@@ -183,7 +184,7 @@ async def _receive(queue: Queue, path: str) -> BackupReport:
                         copy.take(record)
         finally:
             progress.clear()
-        return copy.finish(SystemClock().now().wall_ms)
+        return copy.finish(Ground().now().wall_ms)
 
 
 class _Copy:
@@ -258,7 +259,7 @@ async def _verify(report: BackupReport, path: str) -> None:
     found = await check_journal(path)
     if not found.ok:
         raise BackupFailed(reason=f"what was written cannot be read again: {found.problems[0]}")
-    async with open_broker(SqliteAddress(path), clock=SystemClock(), disk_reserve=0) as broker:
+    async with open_broker(SqliteAddress(path), ground=Ground(), disk_reserve=0) as broker:
         living = len(broker.engine.partition.state.jobs)
     if living != report.jobs:
         raise BackupFailed(reason=f"a broker that starts from it knows {living} living jobs, and not {report.jobs}")

@@ -22,6 +22,7 @@ from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events, encode_events
 from aioqueue.core.salvage import Rescue
 from aioqueue.errors import AlreadyThere, ArchiveFailed, BadOption, JournalDamaged, NotAJournal
+from aioqueue.ground import Ground
 from aioqueue.journal.batch import Batch, BatchKind
 from aioqueue.journal.files import real_path
 from aioqueue.journal.fresh import FreshJournal, fresh_journal
@@ -101,7 +102,7 @@ async def salvage(path: str, destination: str, clock: Clock) -> SalvageReport:
         report.lost_jobs = [id_text(job_id) for job_id in sorted(rescue.lost)]
     # Once as a broker: it proves that one starts from this, and brings the archive up to the journal's end before
     # anybody asks. An end that only the archive knows is then told as it was, and not as the cancellation made for it.
-    async with open_broker(SqliteAddress(target), clock=clock, disk_reserve=0):
+    async with open_broker(SqliteAddress(target), ground=Ground(clock), disk_reserve=0):
         pass
     report.ok = not report.lost
     return report

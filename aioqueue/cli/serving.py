@@ -21,9 +21,9 @@ from aioqueue.broker.storage import JournalBounds
 from aioqueue.cli.collector import keep_frozen, uncollected
 from aioqueue.cli.manager import Manager, manager
 from aioqueue.cli.outcome import out, say
-from aioqueue.clock import SystemClock
 from aioqueue.core.admission import BacklogLimits
 from aioqueue.errors import AioqueueError, BadOption
+from aioqueue.ground import Ground
 from aioqueue.limits import (
     SESSION_TTL_MS_MIN,
 )
@@ -107,7 +107,7 @@ async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json
         await (await listen(place.host, place.port)).aclose()
     opening = open_broker(
         place.address,
-        clock=SystemClock(),
+        ground=Ground(),
         session_ttl_ms=place.session_ttl_ms,
         limits=place.limits,
         disk_reserve=place.disk_reserve,

@@ -13,8 +13,8 @@ from anyio.abc import TaskGroup
 
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.opening import open_broker
-from aioqueue.clock import SystemClock
 from aioqueue.errors import JournalError, JournalFailed, QueueClosed
+from aioqueue.ground import Ground
 from aioqueue.transport.address import MemoryAddress, SqliteAddress
 from aioqueue.transport.memory import memory_pair
 from aioqueue.transport.stream import Stream
@@ -66,7 +66,7 @@ class EmbeddedBroker:
         self._failure = JournalFailed(path=failure.fields.get("path", ""), reason=str(failure))
 
     async def _serve(self, ready: asyncio.Future[None]) -> None:
-        async with open_broker(self._address, clock=SystemClock()) as self._broker, AsyncExitStack() as stack:
+        async with open_broker(self._address, ground=Ground()) as self._broker, AsyncExitStack() as stack:
             if isinstance(self._address, SqliteAddress):
                 sharing = listening_beside(self._address.path, self._broker.attend, self._connections)
                 await stack.enter_async_context(sharing)

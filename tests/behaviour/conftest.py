@@ -12,7 +12,7 @@ import pytest
 
 from aioqueue import Queue, Worker
 from aioqueue.broker.opening import open_broker
-from aioqueue.clock import SystemClock
+from aioqueue.ground import Ground
 from aioqueue.transport.address import SqliteAddress
 from aioqueue.transport.tcp import listen
 
@@ -61,7 +61,7 @@ class App:
 
 
 async def _serve(path: str, ready: asyncio.Future[str], stop: asyncio.Event) -> None:
-    async with open_broker(SqliteAddress(path), clock=SystemClock()) as broker, anyio.create_task_group() as tasks:
+    async with open_broker(SqliteAddress(path), ground=Ground()) as broker, anyio.create_task_group() as tasks:
         listener = await listen("127.0.0.1", 0)
         tasks.start_soon(listener.serve, broker.attend, tasks)
         ready.set_result(listener.url)

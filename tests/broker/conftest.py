@@ -16,8 +16,9 @@ from aioqueue.archive.memory import MemoryArchive
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.disk import DiskWatch
 from aioqueue.broker.storage import Storage
-from aioqueue.clock import Clock, SystemClock
+from aioqueue.clock import Clock
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
+from aioqueue.ground import Ground
 from aioqueue.journal.memory import Faults, MemoryJournal, MemoryStore
 from aioqueue.limits import BODY_CACHE_BYTES
 from aioqueue.model.ids import generated_id
@@ -147,7 +148,7 @@ async def running(
     storage = Storage("memory:", journal, house.keep_archive, disk, body_cache_bytes, keeps=keeps)
     async with AsyncExitStack() as stack:
         broker = await stack.enter_async_context(
-            Broker.open(storage, clock=clock or SystemClock(), session_ttl_ms=session_ttl_ms, limits=limits)
+            Broker.open(storage, ground=Ground(clock), session_ttl_ms=session_ttl_ms, limits=limits)
         )
         async with anyio.create_task_group() as tasks:
             try:

@@ -7,8 +7,8 @@ import sys
 
 from aioqueue.broker.opening import open_broker
 from aioqueue.broker.storage import JournalBounds
-from aioqueue.clock import SystemClock
 from aioqueue.core import commands as c
+from aioqueue.ground import Ground
 from aioqueue.transport.address import SqliteAddress
 from tests.support.churn import ask
 from tests.support.scene import NAMESPACE, job_id, new_job
@@ -18,7 +18,7 @@ BOUNDS = JournalBounds(16_000, history_bytes=200_000)
 
 async def live(path: str, number: int) -> None:
     """Tell of each job once its submit is durable, and once it is over; until killed."""
-    async with open_broker(SqliteAddress(path), clock=SystemClock(), bounds=BOUNDS) as broker:
+    async with open_broker(SqliteAddress(path), ground=Ground(), bounds=BOUNDS) as broker:
         while True:
             number += 1
             await ask(broker, c.SubmitJobs([new_job(number, body=b"%d;" % number * 50)]))

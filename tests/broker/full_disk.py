@@ -12,7 +12,7 @@ import anyio
 from aioqueue import DiskLow, Queue, Worker
 from aioqueue.broker import broker as broker_module
 from aioqueue.broker.opening import open_broker
-from aioqueue.clock import SystemClock
+from aioqueue.ground import Ground
 from aioqueue.transport.address import SqliteAddress
 from aioqueue.transport.tcp import listen
 
@@ -64,7 +64,7 @@ async def program(folder: str, url: str) -> None:
 async def main(folder: str) -> None:
     address = SqliteAddress(os.path.join(folder, "jobs.db"))
     async with (
-        open_broker(address, clock=SystemClock(), disk_reserve=RESERVE) as broker,
+        open_broker(address, ground=Ground(), disk_reserve=RESERVE) as broker,
         anyio.create_task_group() as tasks,
     ):
         listener = await listen("127.0.0.1", 0)

@@ -16,6 +16,7 @@ from aioqueue.broker.storage import JournalBounds
 from aioqueue.clock import SystemClock
 from aioqueue.core.invariants import check_state
 from aioqueue.core.places import unpack_place
+from aioqueue.ground import Ground
 from aioqueue.journal.check import check_journal
 from aioqueue.journal.sqlite import SqliteJournal
 from aioqueue.transport.address import SqliteAddress
@@ -71,7 +72,7 @@ async def _living(path: Path) -> set[int]:
     found: dict[int, tuple[int, int]] = {}
     numbers = {job_id(number): number for number in range(1, 300 * LIVES)}
     bounds = JournalBounds(1 << 40, 1 << 40)
-    async with open_broker(SqliteAddress(str(path)), clock=SystemClock(), bounds=bounds) as broker:
+    async with open_broker(SqliteAddress(str(path)), ground=Ground(), bounds=bounds) as broker:
         state = broker.engine.partition.state
         assert check_state(state, settled=False) == []
         found = {numbers[key]: (job.home, job.place) for key, job in state.jobs.items()}

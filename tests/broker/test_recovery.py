@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from aioqueue.broker.opening import open_broker
-from aioqueue.clock import SystemClock
 from aioqueue.errors import HistoryLost, JournalDamaged
+from aioqueue.ground import Ground
 from aioqueue.transport.address import SqliteAddress
 from tests.broker.conftest import House, item, running
 
@@ -42,7 +42,7 @@ async def test_a_refused_start_leaves_the_files_byte_for_byte(tmp_path: Path) ->
     address = SqliteAddress(str(tmp_path / "jobs.db"))
 
     async def begin() -> None:
-        async with open_broker(address, clock=SystemClock(), disk_reserve=0):
+        async with open_broker(address, ground=Ground(), disk_reserve=0):
             pass
 
     def contents() -> dict[str, bytes]:

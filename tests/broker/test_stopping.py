@@ -18,8 +18,8 @@ from aioqueue.broker.backlog import Gauge, room_for_more
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.line import Query
 from aioqueue.broker.storage import Storage
-from aioqueue.clock import SystemClock
 from aioqueue.errors import ArchiveFailed
+from aioqueue.ground import Ground
 from aioqueue.journal.memory import MemoryJournal
 from aioqueue.limits import UNDECIDED_BYTES_MAX
 from aioqueue.protocol import messages as m
@@ -35,7 +35,7 @@ from tests.broker.conftest import House, Script, item, running
 async def stopping(house: House) -> AsyncIterator[Script]:
     """A client over TCP; the broker is stopped when the block is left, and the client may still listen then."""
     async with anyio.create_task_group() as tasks:
-        opened = Broker.open(Storage("memory:", MemoryJournal(house.store), house.keep_archive), clock=SystemClock())
+        opened = Broker.open(Storage("memory:", MemoryJournal(house.store), house.keep_archive), ground=Ground())
         async with opened as broker:
             listener = await listen("127.0.0.1", 0)
             tasks.start_soon(listener.serve, broker.attend, tasks)

@@ -23,6 +23,7 @@ from aioqueue.broker.opening import open_broker
 from aioqueue.broker.storage import JournalBounds
 from aioqueue.cli.backing import BackupReport, _Copy, _verify
 from aioqueue.clock import SystemClock
+from aioqueue.ground import Ground
 from aioqueue.journal.check import check_journal
 from aioqueue.journal.fresh import fresh_journal
 from aioqueue.protocol.backup import BackupBatch, RecordReader
@@ -238,7 +239,7 @@ async def copied(backup: Backup, broker: Broker, path: Path) -> BackupReport:
 async def test_the_log_of_a_copy_tells_of_all_that_its_archive_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opening = open_broker(SqliteAddress(str(tmp_path / "jobs.db")), clock=SystemClock(), disk_reserve=0)
+    opening = open_broker(SqliteAddress(str(tmp_path / "jobs.db")), ground=Ground(), disk_reserve=0)
     async with opening as broker:
         archive = SqliteArchive
         read, positions = archive.copy, [0]
@@ -263,7 +264,7 @@ async def test_a_log_that_is_cut_all_the_time_is_copied_from_where_it_began_when
 ) -> None:
     monkeypatch.setattr("aioqueue.broker.backup.COPY_BYTES", 20_000)
     opening = open_broker(
-        SqliteAddress(str(tmp_path / "jobs.db")), clock=SystemClock(), disk_reserve=0, bounds=JournalBounds(BOUND)
+        SqliteAddress(str(tmp_path / "jobs.db")), ground=Ground(), disk_reserve=0, bounds=JournalBounds(BOUND)
     )
     async with opening as broker:
         await churn(broker, range(1, 4), living=True)

@@ -12,10 +12,11 @@ from aioqueue.broker.opening import open_broker
 from aioqueue.broker.storage import JournalBounds
 from aioqueue.cli.checking import Replay
 from aioqueue.client.queue import Queue
-from aioqueue.clock import ManualClock, SystemClock
+from aioqueue.clock import ManualClock
 from aioqueue.core import events as e
 from aioqueue.core.records import encode_events
 from aioqueue.errors import JournalNewer
+from aioqueue.ground import Ground
 from aioqueue.journal.batch import Batch, BatchKind
 from aioqueue.limits import HOME_POSITIONS
 from aioqueue.model.states import JobState
@@ -29,7 +30,7 @@ from tests.support.shell import Shell
 async def cut(folder: Path) -> Path:
     """A journal whose log was cut: jobs 1 to 5 were carried, 6 to 80 are over."""
     path = folder / "cut.db"
-    async with open_broker(SqliteAddress(str(path)), clock=SystemClock(), bounds=JournalBounds(20_000)) as broker:
+    async with open_broker(SqliteAddress(str(path)), ground=Ground(), bounds=JournalBounds(20_000)) as broker:
         await churn(broker, range(1, 6), living=True)
         await churn(broker, range(6, 81))
         await eventually(lambda: broker.engine.partition.state.base > HOME_POSITIONS)

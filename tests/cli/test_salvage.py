@@ -18,6 +18,7 @@ from aioqueue.clock import ManualClock, SystemClock
 from aioqueue.core import events as e
 from aioqueue.core.records import decode_events
 from aioqueue.errors import JournalInUse
+from aioqueue.ground import Ground
 from aioqueue.journal.batch import Batch, BatchKind
 from aioqueue.journal.salvage import Gap, remains
 from aioqueue.limits import HOME_POSITIONS
@@ -168,7 +169,7 @@ async def test_a_batch_that_cannot_be_replayed_is_a_gap_too(journal: Path, monke
 
 async def test_the_archive_of_another_journal_is_left_behind_and_told(journal: Path, folder: Path) -> None:
     other = folder / "other.db"
-    async with open_broker(SqliteAddress(str(other)), clock=SystemClock()):
+    async with open_broker(SqliteAddress(str(other)), ground=Ground()):
         pass
     os.replace(f"{other}-archive", f"{journal}-archive")
     report = await salvage(str(journal), str(folder / "new.db"), SystemClock())
@@ -195,7 +196,7 @@ async def test_a_salvage_that_fails_leaves_nothing(journal: Path, monkeypatch: p
 
 
 async def test_a_journal_in_use_is_not_salvaged(journal: Path) -> None:
-    async with open_broker(SqliteAddress(str(journal)), clock=SystemClock()):
+    async with open_broker(SqliteAddress(str(journal)), ground=Ground()):
         with pytest.raises(JournalInUse):
             await salvage(str(journal), str(journal.with_name("new.db")), SystemClock())
     assert not journal.with_name("new.db").exists()
@@ -248,7 +249,7 @@ def test_an_old_copy_is_put_back_as_a_journal_of_its_own(journal: Path, shell: S
 async def cut(folder: Path) -> Path:
     """A journal whose log was cut twice at least: jobs 1 to 5 were carried, 6 to 120 are over and in the archive."""
     path = folder / "cut.db"
-    async with open_broker(SqliteAddress(str(path)), clock=SystemClock(), bounds=JournalBounds(20_000)) as broker:
+    async with open_broker(SqliteAddress(str(path)), ground=Ground(), bounds=JournalBounds(20_000)) as broker:
         await churn(broker, range(1, 6), living=True)
         await churn(broker, range(6, 121))
         await eventually(lambda: broker.engine.partition.state.base > 5 * HOME_POSITIONS)
@@ -262,7 +263,7 @@ def zero(path: Path, position: int) -> None:
 
 
 async def living_in(path: Path) -> set[bytes]:
-    async with open_broker(SqliteAddress(str(path)), clock=SystemClock()) as broker:
+    async with open_broker(SqliteAddress(str(path)), ground=Ground()) as broker:
         return set(broker.engine.partition.state.jobs)
 
 

@@ -15,9 +15,9 @@ from aioqueue.archive.memory import MemoryArchive
 from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.broker.connections import Connections
 from aioqueue.broker.opening import open_broker
-from aioqueue.clock import SystemClock
 from aioqueue.embedded import EmbeddedBroker
 from aioqueue.errors import ArchiveFailed, JournalFailed, QueueClosed
+from aioqueue.ground import Ground
 from aioqueue.journal.connection import Connection
 from aioqueue.transport.address import MemoryAddress, SqliteAddress
 
@@ -178,7 +178,7 @@ async def test_an_archive_has_one_place_whatever_its_journal_is_called(
     real = "folder/jobs.db" if name == "link.db" else name
     (tmp_path / "folder").mkdir()
     (tmp_path / "link.db").symlink_to("folder/jobs.db")
-    async with open_broker(SqliteAddress(name), clock=SystemClock(), disk_reserve=0):
+    async with open_broker(SqliteAddress(name), ground=Ground(), disk_reserve=0):
         pass
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*jobs.db*")}
     assert files == {f"{real}{suffix}" for suffix in ("", "-archive", ".lock", ".mark")}

@@ -23,8 +23,8 @@ from anyio import create_task_group
 
 from aioqueue import AioqueueError, JobFailed, Queue
 from aioqueue.broker.opening import open_broker
-from aioqueue.clock import SystemClock
 from aioqueue.errors import from_wire
+from aioqueue.ground import Ground
 from aioqueue.limits import BODY_BYTES_MAX, FRAME_BYTES_MAX, STRANGER_FRAME_BYTES_MAX
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.codec import Codec
@@ -101,7 +101,7 @@ async def port_is_taken(place: Place) -> None:
 
 
 async def journal_is_in_use(place: Place) -> None:
-    async with open_broker(SqliteAddress(str(place.broker.journal)), clock=SystemClock()):
+    async with open_broker(SqliteAddress(str(place.broker.journal)), ground=Ground()):
         pass
 
 
@@ -155,7 +155,7 @@ async def broker_went_back_in_time(place: Place) -> None:
     queue = Queue("tcp://127.0.0.1:1", worker=False)
     for journal, before in ((path, True), (older, False)):
         address = SqliteAddress(str(journal))
-        async with open_broker(address, clock=SystemClock()) as broker, create_task_group() as tasks:
+        async with open_broker(address, ground=Ground()) as broker, create_task_group() as tasks:
             listener = await listen("127.0.0.1", 0)
             tasks.start_soon(listener.serve, broker.attend, tasks)
             queue.url = listener.url

@@ -75,7 +75,7 @@ def beat(peer: Peer, message: m.Beat) -> None:
     """Remember how a worker's event loop fares; a connection that was replaced has no say."""
     services = peer.services
     if services.seats.at_heartbeat.get(peer.session) is peer:
-        services.beats.take(peer.session, message, services.clock.now().mono_ms)
+        services.beats.take(peer.session, message, services.ground.now().mono_ms)
 
 
 def goodbye(peer: Peer, message: m.Goodbye) -> None:

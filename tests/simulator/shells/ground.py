@@ -72,6 +72,9 @@ class Clocks:
         now_ms = self._loop.now_ms
         return Now(EPOCH_MS + self.set_ms + now_ms, self._booted_ms + now_ms)
 
+    def mono_ns(self) -> int:
+        return self._booted_ms * 1_000_000 + self._loop.now_ns
+
 
 @contextmanager
 def grounded(loop: VirtualLoop, rng: Random, network: Network, heartbeat: Callable[..., Any]) -> Iterator[None]:

@@ -19,6 +19,7 @@ from aioqueue.client.queue import Queue
 from aioqueue.client.task import Task
 from aioqueue.errors import (
     AioqueueError,
+from aioqueue.ground import Ground
     AppendUnknown,
     ArchiveFailed,
     BrokerUnavailable,
@@ -123,7 +124,7 @@ class BrokerHost:
             NAME, SimulatedJournal(site.disk), self._open_archive, watch(site.disk),
             site.rng.choice((1, 300, 1_000_000)), site.bounds,
         )  # fmt: skip
-        opening = Broker.open(storage, clock=self.clocks, owner=self.party.name, session_ttl_ms=site.ttl_ms)
+        opening = Broker.open(storage, ground=Ground(self.clocks), owner=self.party.name, session_ttl_ms=site.ttl_ms)
         async with opening as broker:
             try:
                 site.network.listen(lambda stream: connections.start_soon(broker.attend, stream))

@@ -111,7 +111,7 @@ def ends_that_were_not_archived_are_forgotten_by_a_restart(patch: pytest.MonkeyP
     real = Follower.read_on
 
     async def read_on(self: Follower) -> None:
-        overlay, self.overlay = self.overlay, Overlay(self.archive, self.clock)
+        overlay, self.overlay = self.overlay, Overlay(self.archive, self.ground)
         await real(self)
         self.overlay = overlay
 
