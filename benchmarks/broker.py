@@ -217,7 +217,8 @@ def compare(jobs: int, rounds: int, trees: list[str]) -> None:
     processes = [
         subprocess.Popen(
             # Each tree's own, which knows how its broker is made.
-            [sys.executable, os.path.join(tree, "benchmarks", "broker.py"), "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, os.path.join(tree, "benchmarks", "broker.py"), "-"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, "PYTHONPATH": tree, "PYTHONHASHSEED": "0"},
         )
         for tree in trees

@@ -19,7 +19,6 @@ from aioqueue.client.queue import Queue
 from aioqueue.client.task import Task
 from aioqueue.errors import (
     AioqueueError,
-from aioqueue.ground import Ground
     AppendUnknown,
     ArchiveFailed,
     BrokerUnavailable,
@@ -27,6 +26,7 @@ from aioqueue.ground import Ground
     JournalFailed,
     JournalUnavailable,
 )
+from aioqueue.ground import Ground
 from aioqueue.limits import CONNECT_SECONDS, HEARTBEATS_A_TTL
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.codec import Codec
