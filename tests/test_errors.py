@@ -100,6 +100,11 @@ def test_every_error_has_the_code_it_always_had() -> None:
     assert {kind.__name__: kind.code for kind in KINDS} == CODES
 
 
+@every_kind
+def test_an_error_is_named_by_where_people_import_it_from(kind: type[AioqueueError]) -> None:
+    assert kind.__module__ == "aioqueue.errors"
+
+
 def test_no_two_errors_share_a_code() -> None:
     assert len({kind.code for kind in KINDS}) == len(KINDS)
 

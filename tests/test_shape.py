@@ -18,7 +18,7 @@ def name_of(module: Path) -> str:
 
 
 def test_the_package_was_found() -> None:
-    assert PACKAGE / "errors.py" in MODULES
+    assert PACKAGE / "errors" / "__init__.py" in MODULES
 
 
 @pytest.mark.parametrize("module", MODULES, ids=name_of)
