@@ -1,0 +1,176 @@
+"""Every message of the protocol, as a typed record.
+
+On the wire a message is a msgpack array `[kind, field, ...]`; `tag` below is its kind. Kinds are never reused; fields
+are only appended, with a default that means what their absence meant. `docs/reference/protocol.md` says the same for
+people who write a client in another language.
+
+A request carries a number that its connection has not used before; the answer carries the same number. All times are
+milliseconds; durations rather than instants, except where a field is called `..._at_ms` or says UTC.
+
+Every list is bounded by `ITEMS_A_FRAME_MAX`, and every byte string by what its name allows, while it is decoded.
+
+The files are the chapters of that page. Everybody imports from here: `ClientMessage` and `BrokerMessage` say who says
+what, and what is in neither is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aioqueue.protocol.messages.admin import (
+    BackupPart,
+    ReadBackup,
+)
+from aioqueue.protocol.messages.base import (
+    Body,
+    BulkId,
+    Extra,
+    Fields,
+    Headers,
+    JobId,
+    Name,
+    Number,
+    Runs,
+    SpecBytes,
+    Text,
+)
+from aioqueue.protocol.messages.jobs import (
+    CancelJob,
+    Cancelled,
+    Ended,
+    EndedItem,
+    FindJobs,
+    GetJob,
+    JobPage,
+    JobRecord,
+    Requeued,
+    RetryJob,
+    StatisticsUpdate,
+    Wait,
+    Watch,
+)
+from aioqueue.protocol.messages.life import (
+    PROTOCOL_VERSION,
+    PROTOCOL_VERSION_MIN,
+    Capability,
+    Closing,
+    Goodbye,
+    Hello,
+    Ping,
+    Pong,
+    Refusal,
+    Role,
+    Welcome,
+)
+from aioqueue.protocol.messages.submits import (
+    BulkCommit,
+    BulkDrop,
+    BulkStage,
+    ItemRefused,
+    Outcome,
+    Submit,
+    SubmitAtomic,
+    SubmitFlag,
+    SubmitItem,
+    Submitted,
+)
+from aioqueue.protocol.messages.working import (
+    Beat,
+    CancelRun,
+    Capacity,
+    Deliver,
+    DeliverItem,
+    HeldRun,
+    Resume,
+    Resumed,
+    RunEnd,
+    Settle,
+    SettleAnswer,
+    Settled,
+    SettleItem,
+    Verdict,
+    WorkerDied,
+)
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "PROTOCOL_VERSION_MIN",
+    "RESERVED_KINDS",
+    "BackupPart",
+    "Beat",
+    "Body",
+    "BrokerMessage",
+    "BulkCommit",
+    "BulkDrop",
+    "BulkId",
+    "BulkStage",
+    "CancelJob",
+    "CancelRun",
+    "Cancelled",
+    "Capability",
+    "Capacity",
+    "ClientMessage",
+    "Closing",
+    "Deliver",
+    "DeliverItem",
+    "Ended",
+    "EndedItem",
+    "Extra",
+    "Fields",
+    "FindJobs",
+    "GetJob",
+    "Goodbye",
+    "Headers",
+    "HeldRun",
+    "Hello",
+    "ItemRefused",
+    "JobId",
+    "JobPage",
+    "JobRecord",
+    "Message",
+    "Name",
+    "Number",
+    "Outcome",
+    "Ping",
+    "Pong",
+    "ReadBackup",
+    "Refusal",
+    "Requeued",
+    "Resume",
+    "Resumed",
+    "RetryJob",
+    "Role",
+    "RunEnd",
+    "Runs",
+    "Settle",
+    "SettleAnswer",
+    "SettleItem",
+    "Settled",
+    "SpecBytes",
+    "StatisticsUpdate",
+    "Submit",
+    "SubmitAtomic",
+    "SubmitFlag",
+    "SubmitItem",
+    "Submitted",
+    "Text",
+    "Verdict",
+    "Wait",
+    "Watch",
+    "Welcome",
+    "WorkerDied",
+]
+
+# Kinds that later versions will use: NOT_LEADER 60, RETRY_AFTER 61, ITEM 62, EVENT 63.
+RESERVED_KINDS: Final = frozenset(range(60, 64))
+
+ClientMessage = (
+    Ping | Pong | Hello | Goodbye | Submit | SubmitAtomic | BulkStage | BulkCommit | BulkDrop
+    | Wait | GetJob | FindJobs | CancelJob | RetryJob | Watch
+    | Resume | Capacity | Settle | Beat | WorkerDied | ReadBackup
+)  # fmt: skip
+BrokerMessage = (
+    Ping | Pong | Refusal | Welcome | Closing | Submitted | Ended | JobRecord | JobPage | Cancelled | Requeued
+    | StatisticsUpdate | Resumed | Deliver | Settled | CancelRun | BackupPart
+)  # fmt: skip
+Message = ClientMessage | BrokerMessage
