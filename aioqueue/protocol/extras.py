@@ -1,8 +1,8 @@
 """What few jobs have on the wire: `extra`, a small number for each option and its value as packed msgpack.
 
 Times are milliseconds; a duration is counted from when the broker decides the submit, or from when it sends a delivery.
-A key that a broker does not know is refused as `unsupported`. 1 (unique), 2 (group), 3 (limits) and 4 (after) are kept
-for versions to come. Clients pack, brokers read, and the other way round for what is delivered.
+A key that a broker does not know is refused as `unsupported`. Clients pack, brokers read, and the other way round for
+what is delivered.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ class Key(IntEnum):
 
 
 KNOWN: Final = frozenset(map(int, Key))
+
+# Given away already, as kinds are (`messages.reserved`); 12 to 15 are free.
+RESERVED_KEYS: Final[dict[int, str]] = {1: "UNIQUE", 2: "GROUP", 3: "LIMITS", 4: "AFTER", 11: "INPUTS"}
 
 _encoder = msgspec.msgpack.Encoder()
 _number_decoder = msgspec.msgpack.Decoder(int)

@@ -15,8 +15,6 @@ what, and what is in neither is refused.
 
 from __future__ import annotations
 
-from typing import Final
-
 from aioqueue.protocol.messages.admin import (
     BackupPart,
     ReadBackup,
@@ -62,6 +60,11 @@ from aioqueue.protocol.messages.life import (
     Role,
     Welcome,
 )
+from aioqueue.protocol.messages.reserved import (
+    RESERVED_CAPABILITIES,
+    RESERVED_KINDS,
+    RESERVED_ROLES,
+)
 from aioqueue.protocol.messages.submits import (
     BulkCommit,
     BulkDrop,
@@ -95,7 +98,9 @@ from aioqueue.protocol.messages.working import (
 __all__ = [
     "PROTOCOL_VERSION",
     "PROTOCOL_VERSION_MIN",
+    "RESERVED_CAPABILITIES",
     "RESERVED_KINDS",
+    "RESERVED_ROLES",
     "BackupPart",
     "Beat",
     "Body",
@@ -160,9 +165,6 @@ __all__ = [
     "Welcome",
     "WorkerDied",
 ]
-
-# Kinds that later versions will use: NOT_LEADER 60, RETRY_AFTER 61, ITEM 62, EVENT 63.
-RESERVED_KINDS: Final = frozenset(range(60, 64))
 
 ClientMessage = (
     Ping | Pong | Hello | Goodbye | Submit | SubmitAtomic | BulkStage | BulkCommit | BulkDrop
