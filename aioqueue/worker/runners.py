@@ -80,8 +80,9 @@ class Runners:
         self._idle: list[Slot] = []
         # Slots whose run never stopped, and its job: the event loop alone would forget their tasks.
         self._lost: dict[Slot, bytes] = {}
-        # When runs must be over by the deadline of their jobs, by fence.
-        self._bounds: dict[int, Deadline] = {}
+        # When runs must be over by the deadline of their jobs, by job and fence: a fence alone is a number of one
+        # partition, which counts on from the copy where a broker was restored from one.
+        self._bounds: dict[tuple[bytes, int], Deadline] = {}
         self._quiet: asyncio.Future[None] | None = None
         self._on_kept_ended: Callable[[], None] | None = None
         self._closed = False
@@ -326,10 +327,10 @@ class Runners:
         left_ms = number_in(extra, Key.DEADLINE, DURATION_MS_MAX)
         if left_ms:
             stop = partial(self.stop, item, Stop.DEADLINE)
-            self._bounds[item.fence] = self._deadlines.add(left_ms + DEADLINE_MARGIN_MS, stop)
+            self._bounds[item.job, item.fence] = self._deadlines.add(left_ms + DEADLINE_MARGIN_MS, stop)
 
     def _unbound(self, item: DeliverItem) -> None:
-        bound = self._bounds.pop(item.fence, None)
+        bound = self._bounds.pop((item.job, item.fence), None)
         if bound is not None:
             bound.cancel()
 

@@ -19,6 +19,8 @@ import pytest
 from aioqueue import Context, Queue, Retry
 from aioqueue.limits import BODY_BYTES_MAX
 from aioqueue.protocol import messages as m
+from aioqueue.protocol.extras import Key, packed
+from aioqueue.worker import runners
 from aioqueue.worker.endings import Stop
 from tests.support.runs import failure_in, result_in
 from tests.support.workers import Slots
@@ -386,6 +388,31 @@ async def test_a_deadline_is_forgotten_when_its_job_has_ended(queue: Queue, slot
     for _ in range(1_000):
         await slots.end()
     assert len(slots.deadlines) < 200
+
+
+async def test_the_end_of_a_run_never_forgets_the_deadline_of_another_with_the_same_fence(
+    queue: Queue, slots_of: SlotsOf, run_of: RunOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fence is a number of one partition, and counts on from the copy when a broker was restored from one."""
+    monkeypatch.setattr(runners, "DEADLINE_MARGIN_MS", 0)
+
+    @queue.task(name="fine")
+    async def fine() -> None: ...
+
+    @queue.task(name="slow")
+    async def slow() -> None:
+        await asyncio.Event().wait()
+
+    runs = run_of("fine"), run_of("slow")
+    for run, left_ms in zip(runs, (60_000, 50), strict=True):
+        run.fence, run.extra = 7, packed({Key.DEADLINE: left_ms})
+    slots = slots_of()
+    slots.offer(*runs)
+    ends = [await slots.end(), await asyncio.wait_for(slots.end(), 10)]
+    assert [(end.job, end.end) for end in ends] == [
+        (runs[0].job, m.RunEnd.SUCCEEDED),
+        (runs[1].job, m.RunEnd.RELEASED),
+    ]
 
 
 async def test_a_timed_out_job_may_await_in_its_cleanup(queue: Queue, slots_of: SlotsOf, run_of: RunOf) -> None:
