@@ -72,6 +72,7 @@ from aioqueue.errors import (
     Unsupported,
     WrongNamespace,
 )
+from aioqueue.model.version import VERSION
 
 if TYPE_CHECKING:
     from aioqueue.client.bulk import Jobs
@@ -83,7 +84,7 @@ if TYPE_CHECKING:
     from aioqueue.client.task import Call, Task
     from aioqueue.worker import Worker
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "AioqueueError",

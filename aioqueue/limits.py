@@ -30,6 +30,10 @@ NUMBER_MAX: Final = 2**63 - 1
 FRAME_BYTES_MAX: Final = 4 * MIB
 # Before HELLO a peer is a stranger, and a stranger gets little memory.
 STRANGER_FRAME_BYTES_MAX: Final = 4 * KIB
+# What a process says of itself in HELLO: with all its other fields at their limits that still fits a stranger's frame.
+ABOUT_BYTES_MAX: Final = 1 * KIB
+# Chance enough that no two of a million processes share an identity; it is no secret.
+PROCESS_ID_BYTES: Final = 8
 # Arguments and result. Larger data belongs into a store made for it.
 BODY_BYTES_MAX: Final = 1 * MIB
 HEADERS_BYTES_MAX: Final = 16 * KIB

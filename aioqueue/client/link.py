@@ -14,11 +14,12 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 from anyio import EndOfStream
 
+from aioqueue.client.identity import THIS_PROCESS
 from aioqueue.clock import mono_ns
 from aioqueue.errors import (
     AioqueueError,
@@ -94,13 +95,24 @@ def reconnect_seconds(failures: int, chance: float) -> float:
     return longest * chance
 
 
+class Seen(NamedTuple):
+    """The most that a broker told to be durable: a position, and the epoch and the journal that it is of."""
+
+    journal_id: bytes = b""
+    epoch: int = 0
+    position: int = 0
+
+
+NOTHING_SEEN: Final = Seen()
+
+
 class Link:
     """Keeps one session connected while `run` runs.
 
     `on_welcome` is called when a connection stands, with what the broker said, and may already send; `on_messages`
     with all messages of one read; `on_lost` when a connection that stood is gone, with the reason. All three are
     plain functions and must not block. `chance` gives numbers from 0 up to 1 for the wait between attempts.
-    `journal_seen` is the highest `(journal id, position)` that an earlier link of the same caller was told.
+    `journal_seen` is what an earlier link of the same caller was told.
     """
 
     def __init__(
@@ -115,7 +127,7 @@ class Link:
         on_welcome: Callable[[Welcome], None],
         on_messages: Callable[[list[BrokerMessage]], None],
         on_lost: Callable[[Exception], None],
-        journal_seen: tuple[bytes, int] = (b"", 0),
+        journal_seen: Seen = NOTHING_SEEN,
         chance: Callable[[], float] = system_chance,
     ) -> None:
         self.url = url
@@ -126,7 +138,7 @@ class Link:
         self._open_stream = open_stream
         self._role, self._namespace, self._name, self._secret = role, namespace, name, secret
         self._on_welcome, self._on_messages, self._on_lost = on_welcome, on_messages, on_lost
-        self._journal_id, self._position = journal_seen
+        self._journal_id, self._epoch, self._position = journal_seen
         self._chance = chance
         # When the latest message that was answered was sent, by the monotonic clock: then the broker heard this side.
         self.heard_ns = 0
@@ -151,9 +163,9 @@ class Link:
         return self._connection is not None
 
     @property
-    def journal_seen(self) -> tuple[bytes, int]:
-        """The journal's id and the highest durable position the broker told of: the next Hello carries them."""
-        return self._journal_id, self._position
+    def journal_seen(self) -> Seen:
+        """The highest durable position the broker told of, and where: the next Hello carries it."""
+        return Seen(self._journal_id, self._epoch, self._position)
 
     def next_request(self) -> int:
         """A number that no request of this link had; take it right before sending, for the numbers must rise."""
@@ -246,6 +258,7 @@ class Link:
             Hello(
                 PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, self._role, self._secret, self._namespace, self._name,
                 capabilities=_CAPABILITIES, journal_id=self._journal_id, position_seen=self._position,
+                about=THIS_PROCESS.about, process=THIS_PROCESS.id, epoch_seen=self._epoch,
             )
         )  # fmt: skip
         try:
@@ -269,8 +282,9 @@ class Link:
                 "upgrade the older of the two",
                 broker=welcome.hash_version, client=HASH_VERSION,
             )  # fmt: skip
-        if welcome.journal_id != self._journal_id:
-            self._journal_id, self._position = welcome.journal_id, 0
+        if (welcome.journal_id, welcome.epoch) != (self._journal_id, self._epoch):
+            # A position is told within an epoch: one of an epoch before is never handed on as one of this.
+            self._journal_id, self._epoch, self._position = welcome.journal_id, welcome.epoch, 0
         self._position = max(self._position, welcome.position)
         self.session_ttl_ms = welcome.session_ttl_ms
         _log.info("connected to the broker at %s as session %d", self.url, welcome.session)

@@ -22,6 +22,7 @@ from aioqueue.client.filters import Moment, make_filter
 from aioqueue.client.ids import JobIds
 from aioqueue.client.info import JobInfo, friendly
 from aioqueue.client.job import Job, Results, result_of
+from aioqueue.client.link import NOTHING_SEEN
 from aioqueue.client.named import NamedTask
 from aioqueue.client.options import TaskOptions
 from aioqueue.client.session import Session
@@ -104,7 +105,7 @@ class Queue(Declares):
         self._clock = clock or SystemClock()
         self._ids: JobIds
         self._session: Session | None = None
-        self._journal_seen = (b"", 0)
+        self._journal_seen = NOTHING_SEEN
         self._open_stream: OpenStream | None = None
         self._stack: AsyncExitStack | None = None
         self._named: dict[str, NamedTask] = {}

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aioqueue.client.asking import Questions
-from aioqueue.client.link import Link
+from aioqueue.client.link import NOTHING_SEEN, Link, Seen
 from aioqueue.client.submitting import Submitter
 from aioqueue.client.waiting import Endings
 from aioqueue.client.watching import Watchers
@@ -51,7 +51,7 @@ class Session:
         url: str,
         namespace: str,
         name: str = "",
-        journal_seen: tuple[bytes, int] = (b"", 0),
+        journal_seen: Seen = NOTHING_SEEN,
         resend_seconds: float = RESEND_SECONDS,
         ask_seconds: float = ASK_SECONDS,
     ) -> None:

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Sequence
 from typing import Final, Self
 
+from aioqueue.client.identity import THIS_PROCESS
 from aioqueue.client.link import reconnect_seconds, system_chance
 from aioqueue.clock import mono_ns
 from aioqueue.errors import AioqueueError, BrokerUnavailable, ConnectionLost, from_wire
@@ -65,7 +66,10 @@ class Heartbeat:
     ) -> None:
         self._address = address
         self._url = str(address)
-        self._hello = Hello(PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, Role.HEARTBEAT, secret, namespace, name)
+        self._hello = Hello(
+            PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, Role.HEARTBEAT, secret, namespace, name,
+            about=THIS_PROCESS.about, process=THIS_PROCESS.id,
+        )  # fmt: skip
         self._vitals = Vitals()
         self._stopping = False
         self._leaving = False

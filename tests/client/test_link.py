@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from aioqueue.client.link import Link, is_lasting, reconnect_seconds, system_chance
+from aioqueue.client.identity import THIS_PROCESS
+from aioqueue.client.link import Link, Seen, is_lasting, reconnect_seconds, system_chance
 from aioqueue.errors import (
     AioqueueError,
     BrokerUnavailable,
@@ -70,7 +71,8 @@ async def test_hello_carries_who_the_session_is(running: Running, broker: FakeBr
     hello = await (await broker.accept()).expect(m.Hello)
     assert (hello.role, hello.namespace, hello.name, hello.secret) == (m.Role.CLIENT, "shop", "web-1", SECRET)
     assert (hello.version_min, hello.version_max) == (m.PROTOCOL_VERSION_MIN, m.PROTOCOL_VERSION)
-    assert (hello.journal_id, hello.position_seen) == (b"", 0)
+    assert (hello.about, hello.process) == (THIS_PROCESS.about, THIS_PROCESS.id)
+    assert (hello.journal_id, hello.epoch_seen, hello.position_seen) == (b"", 0, 0)
 
 
 async def test_a_link_is_connected_from_its_welcome_on(running: Running, owner: Owner, broker: FakeBroker) -> None:
@@ -167,7 +169,7 @@ async def test_the_next_hello_tells_the_highest_position_seen(
     await owner.messages.get()
     peer.close()
     hello = await (await broker.accept()).welcome(position=9)
-    assert (hello.journal_id, hello.position_seen) == (JOURNAL, 9)
+    assert (hello.journal_id, hello.epoch_seen, hello.position_seen) == (JOURNAL, 1, 9)
 
 
 async def test_a_position_of_another_journal_is_forgotten(running: Running, owner: Owner, broker: FakeBroker) -> None:
@@ -176,13 +178,28 @@ async def test_a_position_of_another_journal_is_forgotten(running: Running, owne
     await peer.welcome(journal_id=b"restored-journal", position=3)
     peer.close()
     hello = await (await broker.accept()).welcome()
-    assert (hello.journal_id, hello.position_seen) == (b"restored-journal", 3)
+    assert (hello.journal_id, hello.epoch_seen, hello.position_seen) == (b"restored-journal", 1, 3)
+
+
+async def test_a_position_is_told_with_the_epoch_that_it_is_of(
+    running: Running, owner: Owner, broker: FakeBroker
+) -> None:
+    peer = await broker.welcome(position=50, epoch=3)
+    peer.send(m.Ended([], 60))
+    await owner.messages.get()
+    peer.close()
+    peer = await broker.accept()
+    hello = await peer.welcome(position=55, epoch=4)
+    assert (hello.epoch_seen, hello.position_seen) == (3, 60)
+    peer.close()
+    hello = await (await broker.accept()).welcome()
+    assert (hello.epoch_seen, hello.position_seen) == (4, 55)
 
 
 async def test_what_an_earlier_link_saw_is_told(owner: Owner, broker: FakeBroker, started: Callable[..., Any]) -> None:
-    started(owner.link(broker, journal_seen=(JOURNAL, 12)).run())
+    started(owner.link(broker, journal_seen=Seen(JOURNAL, 2, 12)).run())
     hello = await (await broker.accept()).expect(m.Hello)
-    assert (hello.journal_id, hello.position_seen) == (JOURNAL, 12)
+    assert (hello.journal_id, hello.epoch_seen, hello.position_seen) == (JOURNAL, 2, 12)
 
 
 @pytest.mark.parametrize(

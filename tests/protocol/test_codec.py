@@ -10,7 +10,17 @@ from hypothesis import given
 from msgspec import inspect
 
 from aioqueue.errors import MalformedFrame, PayloadTooLarge, PeerMisbehaved, UnexpectedMessage
-from aioqueue.limits import FRAME_BYTES_MAX, ITEMS_A_FRAME_MAX, MIB, SPEC_BYTES_MAX
+from aioqueue.limits import (
+    ABOUT_BYTES_MAX,
+    FRAME_BYTES_MAX,
+    ITEMS_A_FRAME_MAX,
+    MIB,
+    NAME_CHARACTERS_MAX,
+    NUMBER_MAX,
+    PROCESS_ID_BYTES,
+    SPEC_BYTES_MAX,
+    STRANGER_FRAME_BYTES_MAX,
+)
 from aioqueue.protocol.codec import BROKER_KINDS, CLIENT_KINDS, KINDS, Codec, kind_of
 from aioqueue.protocol.messages import (
     RESERVED_KINDS,
@@ -18,8 +28,10 @@ from aioqueue.protocol.messages import (
     ClientMessage,
     FindJobs,
     Goodbye,
+    Hello,
     Message,
     Ping,
+    Role,
     RunEnd,
     Settle,
     SettleItem,
@@ -30,6 +42,7 @@ from tests.support.messages import broker_messages, client_messages, types_withi
 
 CODEC = Codec()
 JOB = bytes(range(16))
+HELLO = [10, 1, 1, 1, bytes(16), "default", "", b"", 0, 0, b"", 0]
 LYING = b"\xdd\xff\xff\xff\xff"
 
 
@@ -100,6 +113,10 @@ def test_the_kinds_are_those_of_the_messages_and_none_is_reserved() -> None:
         pytest.param(packed([12, "x" * 4097]), id="text over its limit"),
         pytest.param(b"\x92\x0c\xa2\xff\xfe", id="text that is not UTF-8"),
         pytest.param(packed([10, 1, 1, 9, bytes(16)]), id="an unknown role"),
+        pytest.param(packed([*HELLO, bytes(1025)]), id="a process that says more than 1 KiB of itself"),
+        pytest.param(packed([*HELLO, {"version": "1"}]), id="what a process says of itself is not packed"),
+        pytest.param(packed([*HELLO, b"", bytes(9)]), id="an identity of 9 bytes"),
+        pytest.param(packed([*HELLO, b"", b"", -1]), id="a negative epoch"),
         pytest.param(packed([1, 1]) + b"\x01", id="bytes after the message"),
         pytest.param(packed([1, 1])[:-1], id="cut off"),
         pytest.param(b"\x92\x01\xc7\x01\x05\x00", id="an extension type"),
@@ -114,6 +131,15 @@ def test_the_kinds_are_those_of_the_messages_and_none_is_reserved() -> None:
 def test_bad_bytes_of_a_client_are_malformed_and_nothing_else(payload: bytes) -> None:
     with pytest.raises(MalformedFrame):
         CODEC.decode_client(payload)
+
+
+def test_a_hello_with_every_field_at_its_limit_is_still_a_strangers_frame() -> None:
+    name = "\N{GRINNING FACE}" * NAME_CHARACTERS_MAX
+    hello = Hello(
+        NUMBER_MAX, NUMBER_MAX, Role.CLIENT, bytes(16), name, name, bytes(1024), NUMBER_MAX, NUMBER_MAX, bytes(16),
+        NUMBER_MAX, bytes(ABOUT_BYTES_MAX), bytes(PROCESS_ID_BYTES), NUMBER_MAX,
+    )  # fmt: skip
+    assert len(CODEC.encode(hello)) <= STRANGER_FRAME_BYTES_MAX
 
 
 def test_a_malformed_frame_names_its_message_and_the_field() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from aioqueue.protocol.codec import KINDS, Codec
-from aioqueue.protocol.messages import PROTOCOL_VERSION, Message
+from aioqueue.protocol.messages import PROTOCOL_VERSION, Hello, Message
 from tests.support.examples import BROKER_TYPES, CLIENT_TYPES, EXAMPLES, GOLDEN, file_of
 
 CODEC = Codec()
+# What clients of the same version of the protocol said before fields were appended.
+OLDER = GOLDEN.with_name("frames-v1-older")
 
 
 def name_of(message: Message) -> str:
@@ -27,6 +30,13 @@ def test_an_old_frame_is_read_as_it_always_was(message: Message) -> None:
         assert CODEC.decode_client(payload) == message
     if isinstance(message, BROKER_TYPES):
         assert CODEC.decode_broker(payload) == message
+
+
+def test_a_frame_of_before_fields_were_appended_has_their_defaults() -> None:
+    (path,) = OLDER.iterdir()
+    hello = CODEC.decode_client(bytes.fromhex(path.read_text(encoding="ascii"))[4:])
+    (whole,) = (message for message in EXAMPLES if isinstance(message, Hello))
+    assert hello == structs.replace(whole, about=b"", process=b"", epoch_seen=0)
 
 
 def test_no_message_is_without_a_golden_frame() -> None:

@@ -66,7 +66,10 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     m.Ping(7),
     m.Pong(7),
     m.Refusal(3, "queue_full", "the queue is full", {"count": 5, "limit": 5}),
-    m.Hello(1, 1, m.Role.WORKER, SECRET, "default", "worker-1", b"token", 3, 1, JOURNAL, 41),
+    m.Hello(
+        1, 1, m.Role.WORKER, SECRET, "default", "worker-1", b"token", 3, 1, JOURNAL, 41,
+        b"\x81\xa7version\xa50.1.0", bytes(range(8)), 2,
+    ),
     m.Welcome(1, 4, False, JOURNAL, 2, 42, 10_000, 1, 1, 3),
     m.Goodbye("the program ends"),
     m.Closing("the broker stops"),

@@ -62,10 +62,12 @@ class FakePeer:
                 assert isinstance(message, m.Ping), message
                 self.pings += 1
 
-    async def welcome(self, *, fresh: bool = True, position: int = 0, ttl_ms: int = TTL_MS, **fields: Any) -> m.Hello:
+    async def welcome(
+        self, *, fresh: bool = True, epoch: int = 1, position: int = 0, ttl_ms: int = TTL_MS, **fields: Any
+    ) -> m.Hello:
         """Hear the Hello and say Welcome."""
         hello = await self.expect(m.Hello)
-        self.send(m.Welcome(1, 1, fresh, fields.pop("journal_id", JOURNAL), 1, position, ttl_ms, **fields))
+        self.send(m.Welcome(1, 1, fresh, fields.pop("journal_id", JOURNAL), epoch, position, ttl_ms, **fields))
         return hello
 
     def send(self, *messages: m.BrokerMessage) -> None:

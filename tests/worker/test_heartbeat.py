@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from aioqueue.client.identity import THIS_PROCESS
 from aioqueue.model.views import Block
 from aioqueue.protocol import messages as m
 from aioqueue.transport.address import TcpAddress
@@ -50,6 +51,7 @@ async def test_it_says_the_session_s_secret_and_its_role(broker: FakeBroker, bea
     beating()
     hello = await (await broker.accept()).welcome()
     assert (hello.role, hello.secret, hello.namespace, hello.name) == (m.Role.HEARTBEAT, SECRET, "shop", "left-hand")
+    assert (hello.about, hello.process) == (THIS_PROCESS.about, THIS_PROCESS.id)
 
 
 async def test_it_beats_again_and_again_with_the_loop_s_lag(

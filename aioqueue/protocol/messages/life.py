@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
+from aioqueue.limits import ABOUT_BYTES_MAX, PROCESS_ID_BYTES
 from aioqueue.protocol.messages.base import Fields, Name, Number, Text
 
 PROTOCOL_VERSION: Final = 1
@@ -58,7 +59,9 @@ class Refusal(Struct, array_like=True, tag=3, gc=False):
 class Hello(Struct, array_like=True, tag=10, gc=False):
     """The first message of a client. `secret` is the session's 16 random bytes; the same secret resumes the session.
 
-    `required` are capability bits without which the client cannot work; `capabilities` those it would use.
+    `required` are capability bits without which the client cannot work; `capabilities` those it would use. `about` is
+    a packed map of str to str, as headers are, and `process` the same in every Hello of a process. `epoch_seen` is the
+    epoch in which `position_seen` was told; 0 is a client that keeps none.
     """
 
     version_min: Number
@@ -72,6 +75,9 @@ class Hello(Struct, array_like=True, tag=10, gc=False):
     required: Number = 0
     journal_id: Annotated[bytes, Meta(max_length=16)] = b""
     position_seen: Number = 0
+    about: Annotated[bytes, Meta(max_length=ABOUT_BYTES_MAX)] = b""
+    process: Annotated[bytes, Meta(max_length=PROCESS_ID_BYTES)] = b""
+    epoch_seen: Number = 0
 
 
 class Welcome(Struct, array_like=True, tag=11, gc=False):

@@ -1,0 +1,38 @@
+"""What a process tells of itself in every Hello: an identity of its own, and what runs there.
+
+A broker that serves many connections sees by it which of them come from one process. It proves nothing, and is no
+secret: what a session may do hangs on its secret alone. Asked by whoever says Hello, `Link` and `Heartbeat`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Final
+
+from aioqueue.limits import PROCESS_ID_BYTES
+from aioqueue.model.bodies import pack_headers
+from aioqueue.model.version import VERSION
+
+
+class ProcessIdentity:
+    """`id` is the same for as long as the process lives; a process that is forked from it has another one."""
+
+    __slots__ = ("_random", "about", "id")
+
+    def __init__(self, random: Callable[[int], bytes] = os.urandom) -> None:
+        self._random = random
+        self.about = pack_headers({"version": VERSION})
+        self.id = b""
+        self.renew()
+
+    def renew(self) -> None:
+        """This is another process from here on."""
+        self.id = self._random(PROCESS_ID_BYTES)
+
+
+THIS_PROCESS: Final = ProcessIdentity()
+
+# Where processes cannot be forked, there is nothing to register.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=THIS_PROCESS.renew)
