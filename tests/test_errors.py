@@ -39,6 +39,7 @@ CODES = {
     "ConnectionLost": "connection_lost",
     "CrashLoop": "crash_loop",
     "DeadlineExceeded": "deadline_exceeded",
+    "Deposed": "deposed",
     "ExtraMissing": "extra_missing",
     "Fenced": "fenced",
     "FrameTooLong": "frame_too_long",

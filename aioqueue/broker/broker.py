@@ -78,7 +78,8 @@ class Broker:
         )
         self.services = Services(
             storage.name, ground, engine, follower.overlay, outlet, Translator(), Listings(state), backups, beats,
-            Crowd(), seats, waiters, Watching(engine, statistician, ground), self.spawn,
+            Crowd(), seats, waiters, Watching(engine, statistician, ground), follower.witness,
+            self.spawn,
         )  # fmt: skip
         self._connections = Connections(self.services)
         self.compactor: Compactor | None = None

@@ -22,6 +22,7 @@ from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.recovery import Progress, Recovered
 from aioqueue.broker.span import LogSpan
 from aioqueue.broker.storage import USUAL_BOUNDS, Storage
+from aioqueue.broker.witness import Witness
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.machine import IllegalChange
 from aioqueue.core.partition import Partition
@@ -54,6 +55,7 @@ class Follower:
         self.overlay = Overlay(archive, ground, self.bodies)
         self.span = LogSpan((storage.bounds or USUAL_BOUNDS).log_bytes)
         self.recovered = Recovered(0, 0, 0, 0)
+        self.witness = Witness(storage.name)
         self._progress = Progress(storage.name, storage.journal.tail, self.partition, ground)
         self._first = self._last = 0
 
@@ -106,6 +108,7 @@ class Follower:
         async for batch in self.storage.journal.read(self._last):
             self._first = self._first or batch.position
             self._last = batch.position
+            self.witness.saw(batch.epoch, batch.position)
             if not self.span.log_bytes:
                 partition.start_at(batch.position)
             self.span.add(batch.position, HEADER_BYTES + len(batch.events) + len(batch.bodies))

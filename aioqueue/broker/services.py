@@ -16,6 +16,7 @@ from aioqueue.broker.seats import Seats, Spawn
 from aioqueue.broker.translate.submits import Translator
 from aioqueue.broker.waiters import Waiters
 from aioqueue.broker.watching import Watching
+from aioqueue.broker.witness import Witness
 from aioqueue.ground import Ground
 from aioqueue.limits import DEAF_NAMED_MAX
 from aioqueue.model.views import Block
@@ -37,6 +38,7 @@ class Services(NamedTuple):
     seats: Seats[Any]
     waiters: Waiters[Any]
     watching: Watching[Any]
+    witness: Witness
     spawn: Spawn
 
     def hash_secret(self, secret: bytes) -> bytes:

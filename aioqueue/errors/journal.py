@@ -45,6 +45,16 @@ class HistoryLost(JournalError):
     sentence = "confirmed history is missing from {path}: {reason}; restore a backup before going on"
 
 
+class Deposed(HistoryLost):
+    """This broker's history is older than the one a client was told of, and another may have the newer one."""
+
+    code = "deposed"
+    sentence = (
+        "a client saw epoch {seen} of {path}, which is at epoch {epoch} here: an older copy of it was put back, or "
+        "another broker has gone on with it; connect to that one, or put the newest copy back"
+    )
+
+
 class Fenced(JournalError):
     code = "fenced"
     sentence = "another owner took the journal with epoch {epoch}; this one had {own_epoch} and steps down"

@@ -149,11 +149,20 @@ async def file_is_no_journal(place: Place) -> None:
 
 async def broker_went_back_in_time(place: Place) -> None:
     """A client saw history that an older copy of the same journal does not have."""
-    path = await place.journal("copied.db")
-    older = place.folder / "older.db"
+    await went_back(place, "copied.db", lives=1)
+
+
+async def broker_was_followed_by_another(place: Place) -> None:
+    """A client saw a broker that had gone on from where this one is."""
+    await went_back(place, "followed.db", lives=2)
+
+
+async def went_back(place: Place, name: str, lives: int) -> None:
+    path = await place.journal(name)
+    older = path.with_stem(f"{path.stem}-older")
     shutil.copy(path, older)
     queue = Queue("tcp://127.0.0.1:1", worker=False)
-    for journal, before in ((path, True), (older, False)):
+    for journal, before in [(path, True)] * lives + [(older, False)]:
         address = SqliteAddress(str(journal))
         async with open_broker(address, ground=Ground()) as broker, create_task_group() as tasks:
             listener = await listen("127.0.0.1", 0)
@@ -354,6 +363,7 @@ BAD_INPUT: Final = [
     ("journal_newer", "left untouched", journal_is_newer),
     ("not_a_journal", "shop.py", file_is_no_journal),
     ("history_lost", "a client saw position", broker_went_back_in_time),
+    ("deposed", "an older copy of it was put back", broker_was_followed_by_another),
     ("bad_arguments", "step", arguments_do_not_bind),
     ("bad_arguments", "number", argument_is_missing),
     ("not_serializable", "object", arguments_cannot_be_serialized),

@@ -7,10 +7,11 @@ from typing import Any, Final
 from aioqueue.broker.peers.peer import Peer
 from aioqueue.broker.peers.rows import Row
 from aioqueue.broker.services import nobody
+from aioqueue.broker.witness import Claim
 from aioqueue.core import commands as c
-from aioqueue.errors import CapabilityMissing, HistoryLost, ProtocolVersionMismatch
+from aioqueue.errors import CapabilityMissing, ProtocolVersionMismatch
 from aioqueue.model.names import check_name
-from aioqueue.model.rights import Right
+from aioqueue.model.rights import ANYBODY
 from aioqueue.protocol import messages as m
 
 # What this broker can do beyond version 1 of the protocol.
@@ -26,11 +27,13 @@ def hello(peer: Peer, message: m.Hello) -> None:
     if missing := message.required & ~CAPABILITIES:
         raise CapabilityMissing(missing=missing)
     services = peer.services
-    check_witness(message, services.engine.journal_id, services.engine.position, services.name)
+    engine = services.engine
+    claim = Claim(message.journal_id, message.epoch_seen, message.position_seen)
+    services.witness.check(claim, engine.journal_id, engine.epoch, engine.position)
     check_name("namespace", message.namespace)
     peer.role = message.role
     if message.role is not m.Role.CLIENT:
-        peer.line = services.engine.work
+        peer.line = engine.work
         peer.gauge.move(services.crowd.workers)
     peer.namespace = message.namespace
     if attach := message.role is m.Role.HEARTBEAT:
@@ -39,12 +42,6 @@ def hello(peer: Peer, message: m.Hello) -> None:
     name = message.name or peer.connection.peer
     opened = c.OpenSession(secret_hash, message.namespace, name, attach, peer.link)
     peer.post(opened, _welcome, message)
-
-
-def check_witness(message: m.Hello, journal_id: bytes, position: int, path: str) -> None:
-    """A client that saw a later position of this very journal is a witness that history is missing (I18)."""
-    if message.journal_id == journal_id and message.position_seen > position:
-        raise HistoryLost(path=path, reason=f"a client saw position {message.position_seen}, the end is {position}")
 
 
 def _welcome(peer: Peer, message: m.Hello, reply: Any) -> None:
@@ -95,10 +92,10 @@ def _recorded(peer: Peer, message: m.WorkerDied, reply: Any) -> None:
 
 # A heartbeat speaks for a session whose secret it knows: that is all the right it needs.
 ROWS: Final = (
-    Row(m.Hello, Right.ANYBODY, hello),
-    Row(m.Ping, Right.ANYBODY, ping),
-    Row(m.Pong, Right.ANYBODY, pong),
-    Row(m.Beat, Right.ANYBODY, beat),
-    Row(m.WorkerDied, Right.ANYBODY, worker_died),
-    Row(m.Goodbye, Right.ANYBODY, goodbye),
+    Row(m.Hello, ANYBODY, hello),
+    Row(m.Ping, ANYBODY, ping),
+    Row(m.Pong, ANYBODY, pong),
+    Row(m.Beat, ANYBODY, beat),
+    Row(m.WorkerDied, ANYBODY, worker_died),
+    Row(m.Goodbye, ANYBODY, goodbye),
 )
