@@ -166,7 +166,7 @@ def an_end_wakes_only_the_first_who_waits(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Waiters, "pop", lambda self, job_id: real(self, job_id)[:1])
 
 
-@bug("liveness", 0)
+@bug("liveness", 1)
 def waiting_again_for_a_job_that_ended_meanwhile_is_not_answered(patch: pytest.MonkeyPatch) -> None:
     real = waiting._waiting
 
