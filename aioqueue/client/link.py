@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import anyio
@@ -63,7 +63,7 @@ from aioqueue.protocol.messages import (
     Welcome,
 )
 from aioqueue.transport.connection import Connection
-from aioqueue.transport.stream import Stream
+from aioqueue.transport.dialer import Dials
 
 _log = logging.getLogger(__name__)
 _CODEC = Codec()
@@ -117,9 +117,8 @@ class Link:
 
     def __init__(
         self,
-        open_stream: Callable[[], Awaitable[Stream]],
+        dialer: Dials,
         *,
-        url: str,
         role: Role,
         namespace: str,
         name: str,
@@ -130,12 +129,12 @@ class Link:
         journal_seen: Seen = NOTHING_SEEN,
         chance: Callable[[], float] = system_chance,
     ) -> None:
-        self.url = url
+        self.url = dialer.url
         # Why the last attempt or connection failed; for those who wait for the first one.
         self.trouble: Exception | None = None
         # What the broker of the last connection can do.
         self.capabilities = Capability(0)
-        self._open_stream = open_stream
+        self._dialer = dialer
         self._role, self._namespace, self._name, self._secret = role, namespace, name, secret
         self._on_welcome, self._on_messages, self._on_lost = on_welcome, on_messages, on_lost
         self._journal_id, self._epoch, self._position = journal_seen
@@ -219,7 +218,7 @@ class Link:
     async def _connect(self) -> Exception:
         """One connection from its beginning to its end; gives the reason of that end."""
         try:
-            stream = await self._open_stream()
+            stream = await self._dialer.open_stream()
         except (AioqueueError, OSError) as error:
             return error
         connection: Connection[BrokerMessage] = Connection(

@@ -9,9 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
-from functools import partial
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar, overload
 
@@ -38,15 +37,13 @@ from aioqueue.model.names import check_name
 from aioqueue.model.views import Statistics
 from aioqueue.protocol.messages import SubmitFlag, SubmitItem
 from aioqueue.transport.address import Address, TcpAddress, parse_address
-from aioqueue.transport.stream import Stream
-from aioqueue.transport.tcp import connect
+from aioqueue.transport.dialer import Dialer, Dials
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
 AnyTask = Task[..., Any] | NamedTask
-OpenStream = Callable[[], Awaitable[Stream]]
 
 URL_VARIABLE: Final = "AIOQUEUE_URL"
 # By URL scheme: the module that runs a broker in this process.
@@ -61,6 +58,8 @@ _NO_TASK: Final = (
     "submit(task, 1, 2)"
 )
 
+# How queues dial. Who simulates a network puts another one here.
+dialer_of: Callable[[Sequence[TcpAddress]], Dials] = Dialer
 # Set while a job's own process imports the program's main module: what it runs at its top would run once more.
 importing_main = False
 
@@ -106,7 +105,7 @@ class Queue(Declares):
         self._ids: JobIds
         self._session: Session | None = None
         self._journal_seen = NOTHING_SEEN
-        self._open_stream: OpenStream | None = None
+        self._dialer: Dials | None = None
         self._stack: AsyncExitStack | None = None
         self._named: dict[str, NamedTask] = {}
 
@@ -143,11 +142,11 @@ class Queue(Declares):
         return self._address
 
     @property
-    def open_stream(self) -> OpenStream:
-        """Opens one more stream to the broker; for workers of this queue. Raises `NotEntered`."""
-        if self._open_stream is None:
+    def dialer(self) -> Dials:
+        """Opens one more connection to the broker; for workers of this queue. Raises `NotEntered`."""
+        if self._dialer is None:
             raise NotEntered
-        return self._open_stream
+        return self._dialer
 
     async def __aenter__(self) -> Self:
         """Connect, or start the broker that is embedded here.
@@ -176,15 +175,16 @@ class Queue(Declares):
     async def _enter(self, stack: AsyncExitStack) -> None:
         address = self._address
         slots = self._worker
+        dialer: Dials
         if isinstance(address, TcpAddress):
-            self._open_stream = partial(connect, address.host, address.port)
+            dialer = dialer_of([address])
         else:
             embedded = importlib.import_module(EMBEDDED[address.scheme])
             running = embedded.running(self, address, EMBEDDED_SLOTS if slots is None else slots)
-            self._open_stream = await stack.enter_async_context(running)
+            dialer = await stack.enter_async_context(running)
+        self._dialer = dialer
         session = Session(
-            self.open_stream,
-            url=str(address),
+            dialer,
             namespace=self.namespace,
             name=self.name,
             journal_seen=self._journal_seen,
@@ -209,7 +209,7 @@ class Queue(Declares):
                 if stack is not None:
                     await stack.aclose()
             finally:
-                self._open_stream = None
+                self._dialer = None
 
     def session(self) -> Session:
         """What is under way over the connection. Raises `NotEntered`, or what ended the session for good."""

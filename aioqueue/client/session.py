@@ -10,7 +10,7 @@ import asyncio
 import copy
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 from aioqueue.client.asking import Questions
@@ -35,7 +35,7 @@ from aioqueue.protocol.messages import (
     Submitted,
     Welcome,
 )
-from aioqueue.transport.stream import Stream
+from aioqueue.transport.dialer import Dials
 
 _log = logging.getLogger(__name__)
 _WANT_RESULT: Final = int(SubmitFlag.WANT_RESULT)
@@ -46,9 +46,8 @@ class Session:
 
     def __init__(
         self,
-        open_stream: Callable[[], Awaitable[Stream]],
+        dialer: Dials,
         *,
-        url: str,
         namespace: str,
         name: str = "",
         journal_seen: Seen = NOTHING_SEEN,
@@ -56,8 +55,7 @@ class Session:
         ask_seconds: float = ASK_SECONDS,
     ) -> None:
         self.link = Link(
-            open_stream,
-            url=url,
+            dialer,
             role=Role.CLIENT,
             namespace=namespace,
             name=name,

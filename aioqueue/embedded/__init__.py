@@ -7,7 +7,7 @@ socket to other processes that name the same `sqlite:PATH`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ import anyio
 from aioqueue.embedded.owning import EmbeddedBroker
 from aioqueue.embedded.sharing import SharedBroker
 from aioqueue.transport.address import MemoryAddress, SqliteAddress
-from aioqueue.transport.stream import Stream
+from aioqueue.transport.dialer import Dials
 from aioqueue.worker.wiring import Wiring
 from aioqueue.worker.worker import Worker
 
@@ -25,21 +25,19 @@ if TYPE_CHECKING:
 
 __all__ = ["EmbeddedBroker", "SharedBroker", "running"]
 
-OpenStream = Callable[[], Awaitable[Stream]]
-
 
 @asynccontextmanager
-async def running(queue: Queue, address: SqliteAddress | MemoryAddress, slots: int) -> AsyncIterator[OpenStream]:
-    """The broker of `address`, reachable by what is yielded, and a worker of so many slots for the queue's tasks.
+async def running(queue: Queue, address: SqliteAddress | MemoryAddress, slots: int) -> AsyncIterator[Dials]:
+    """The broker of `address`, which is yielded, and a worker of so many slots for the queue's tasks.
 
     0 slots: no worker. Raises the journal's errors where the storage cannot be opened.
     """
     async with AsyncExitStack() as stack:
-        open_stream = (await stack.enter_async_context(_embedded(address))).open_stream
+        broker = await stack.enter_async_context(_embedded(address))
         if slots:
-            wiring = Wiring(open_stream=open_stream)
+            wiring = Wiring(dialer=broker)
             await stack.enter_async_context(Worker(queue, queues=None, concurrency=slots, wiring=wiring))
-        yield open_stream
+        yield broker
 
 
 @asynccontextmanager

@@ -24,10 +24,14 @@ log = logging.getLogger(__name__)
 
 
 class EmbeddedBroker:
-    """A broker at an address whose path, if any, is a real one. A journal that fails ends it, and never the program."""
+    """A broker at an address whose path, if any, is a real one; it is its own `Dials`.
+
+    A journal that fails ends it, and never the program.
+    """
 
     def __init__(self, address: SqliteAddress | MemoryAddress) -> None:
         self._address = address
+        self.url = str(address)
         self._stop = asyncio.Event()
         self._serves = False
         self._failure: JournalFailed | None = None

@@ -30,9 +30,11 @@ _LOOK_SECONDS: Final = 0.05
 
 
 class SharedBroker:
-    """The broker of one journal, wherever it is. A `start` that failed leaves nothing open."""
+    """The broker of one journal, wherever it is: a `Dials`. A `start` that failed leaves nothing open."""
 
     def __init__(self, address: SqliteAddress) -> None:
+        # As it was written; what is opened is the file that it means now.
+        self.url = str(address)
         # A program may change its directory later.
         self._address = SqliteAddress(os.path.realpath(address.path))
         self._own: EmbeddedBroker | None = None

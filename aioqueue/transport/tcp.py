@@ -166,17 +166,33 @@ class TcpStream(Stream, asyncio.Protocol):
             self._transport.abort()
 
 
-async def connect(host: str, port: int) -> TcpStream:
-    """A stream to the broker at `host:port`; `BrokerUnavailable` if there is none within `CONNECT_SECONDS`."""
+async def connect(host: str, port: int, seconds: float = CONNECT_SECONDS) -> TcpStream:
+    """A stream to the broker at `host:port`; `BrokerUnavailable` if there is none within so many seconds."""
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):
+        async with asyncio.timeout(seconds):
             _, stream = await loop.create_connection(TcpStream, host, port)
     except TimeoutError:
-        _unavailable(host, port, f"no answer within {CONNECT_SECONDS:g} s")
+        _unavailable(host, port, f"no answer within {seconds:g} s")
     except (OSError, UnicodeError) as error:
         _unavailable(host, port, reason_of(error))
     return stream
+
+
+def connect_socket(host: str, port: int, seconds: float = CONNECT_SECONDS) -> socket.socket:
+    """As `connect`, for who has no event loop: a socket that blocks for at most `CONNECT_SECONDS`."""
+    try:
+        connection = socket.create_connection((host, port), timeout=seconds)
+    except TimeoutError as error:
+        # The system gives up by itself too, for a reason of its own.
+        _unavailable(host, port, reason_of(error) if error.errno else f"no answer within {seconds:g} s")
+    except (OSError, UnicodeError) as error:
+        _unavailable(host, port, reason_of(error))
+    connection.settimeout(CONNECT_SECONDS)
+    # The peer may be gone by now; the first read tells.
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
 
 
 def _unavailable(host: str, port: int, reason: str) -> NoReturn:

@@ -15,6 +15,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
+from aioqueue.transport.address import TcpAddress
 from aioqueue.worker.pulse import Pulse
 
 # A child's error holds a traceback of the app.
@@ -53,8 +54,7 @@ class Stop(Struct, tag="stop", frozen=True):
 class Connecting(Struct, tag="connecting", frozen=True):
     """Child to supervisor: the app is loaded, and its broker is here; beat for the session."""
 
-    host: str
-    port: int
+    addresses: list[TcpAddress]
     namespace: str
 
 

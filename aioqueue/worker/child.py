@@ -119,7 +119,7 @@ class Child:
         loop.add_signal_handler(signal.SIGINT, lambda: None)
         threading.Thread(target=self._listen, args=[loop], name="aioqueue supervisor", daemon=True).start()
         assert isinstance(self._address, TcpAddress)
-        self._channel.send(Connecting(self._address.host, self._address.port, self._queue.namespace))
+        self._channel.send(Connecting([self._address], self._queue.namespace))
         async with AsyncExitStack() as stack:
             if await self._connect(stack):
                 await self._work()

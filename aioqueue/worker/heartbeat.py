@@ -21,7 +21,7 @@ from typing import Final, Self
 from aioqueue.client.identity import THIS_PROCESS
 from aioqueue.client.link import reconnect_seconds, system_chance
 from aioqueue.clock import mono_ns
-from aioqueue.errors import AioqueueError, BrokerUnavailable, ConnectionLost, from_wire
+from aioqueue.errors import AioqueueError, ConnectionLost, from_wire
 from aioqueue.limits import CONNECT_SECONDS, FRAME_BYTES_MAX, HEARTBEATS_A_TTL, READ_BYTES
 from aioqueue.protocol.codec import Codec
 from aioqueue.protocol.conversation import Conversation, Side
@@ -38,9 +38,7 @@ from aioqueue.protocol.messages import (
     Welcome,
     WorkerDied,
 )
-from aioqueue.transport.address import SqliteAddress, TcpAddress
-from aioqueue.transport.tcp import reason_of
-from aioqueue.transport.unix import socket_beside
+from aioqueue.transport.dialer import Dialer
 from aioqueue.worker.pulse import Pulse, Vitals
 
 _log = logging.getLogger(__name__)
@@ -54,18 +52,11 @@ _RECORDED: Final = 1
 
 
 class Heartbeat:
-    """Beats for one session until `stop`, or until its end has been told. A `sqlite:` path must be a real one."""
+    """Beats for one session until `stop`, or until its end has been told."""
 
-    def __init__(
-        self,
-        address: TcpAddress | SqliteAddress,
-        secret: bytes,
-        *,
-        namespace: str,
-        name: str,
-    ) -> None:
-        self._address = address
-        self._url = str(address)
+    def __init__(self, dialer: Dialer, secret: bytes, *, namespace: str, name: str) -> None:
+        self._dialer = dialer
+        self._url = dialer.url
         self._hello = Hello(
             PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, Role.HEARTBEAT, secret, namespace, name,
             about=THIS_PROCESS.about, process=THIS_PROCESS.id,
@@ -171,7 +162,7 @@ class Heartbeat:
 
     def _connect_and_serve(self) -> bool:
         with (
-            _connected(self._address) as connection,
+            self._dialer.open_socket() as connection,
             _Wire(self._url, connection, self._woken) as wire,
         ):
             wire.greet(self._hello)
@@ -215,16 +206,6 @@ class Heartbeat:
         return True
 
 
-def _connected(address: TcpAddress | SqliteAddress) -> socket.socket:
-    if isinstance(address, SqliteAddress):
-        # To the owner of the journal, which may be this very process.
-        return socket_beside(address.path)[0]
-    try:
-        return socket.create_connection((address.host, address.port), timeout=CONNECT_SECONDS)
-    except OSError as error:
-        raise BrokerUnavailable(url=str(address), reason=reason_of(error)) from None
-
-
 class _Wire:
     """One connection, read and written by blocking calls. All of it raises `OSError` or `AioqueueError`."""
 
@@ -232,8 +213,6 @@ class _Wire:
         self._url = url
         self._socket = connection
         self._woken = woken
-        if connection.family != socket.AF_UNIX:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = FrameReader(FRAME_BYTES_MAX)
         self._conversation = Conversation(Side.CLIENT)
         self.session_ttl_ms = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from aioqueue.client.link import Link
@@ -29,7 +29,7 @@ from aioqueue.protocol.messages import (
     Verdict,
     Welcome,
 )
-from aioqueue.transport.stream import Stream
+from aioqueue.transport.dialer import Dials
 from aioqueue.worker.endings import Stop, released
 from aioqueue.worker.runners import Runners
 from aioqueue.worker.settles import SettleBox
@@ -44,9 +44,8 @@ class Session:
 
     def __init__(
         self,
-        open_stream: Callable[[], Awaitable[Stream]],
+        dialer: Dials,
         *,
-        url: str,
         namespace: str,
         name: str,
         secret: bytes,
@@ -54,8 +53,7 @@ class Session:
         queues: Sequence[str],
     ) -> None:
         self.link = Link(
-            open_stream,
-            url=url,
+            dialer,
             role=Role.WORKER,
             namespace=namespace,
             name=name,

@@ -20,7 +20,7 @@ from typing import Final
 from aioqueue.clock import mono_ns
 from aioqueue.errors import AioqueueError, CrashLoop, from_wire
 from aioqueue.model.sizes import count_text
-from aioqueue.transport.address import TcpAddress
+from aioqueue.transport.dialer import Dialer
 from aioqueue.worker.channel import Connecting, Failed, Leaving, Ready, Stop, SupervisorEnd, Work, WorkerOptions
 from aioqueue.worker.child import EXIT_SECONDS
 from aioqueue.worker.failures import death_of
@@ -272,10 +272,9 @@ class _Child:
     async def _listen(self, on_ready: Callable[[], None]) -> None:
         while (message := await self._channel.receive()) is not None:
             match message:
-                case Connecting(host, port, namespace):
+                case Connecting(addresses, namespace):
                     name = self._work.name
-                    address = TcpAddress(host, port)
-                    heartbeat = Heartbeat(address, self._work.secret, namespace=namespace, name=name)
+                    heartbeat = Heartbeat(Dialer(addresses), self._work.secret, namespace=namespace, name=name)
                     try:
                         heartbeat.start()
                     except (OSError, RuntimeError) as trouble:

@@ -11,8 +11,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from aioqueue.client.queue import OpenStream
 from aioqueue.errors import BadOption
+from aioqueue.transport.dialer import Dials
 from aioqueue.worker.pulse import Pulse
 
 SECRET_BYTES: Final = 16
@@ -22,7 +22,7 @@ class Wiring(Struct, kw_only=True, frozen=True):
     """Raises `BadOption` for a secret of another length.
 
     `secret` is the session's, from a supervisor that beats for this process; without one, the worker beats from a
-    thread of its own, save for a `memory:` broker. `open_stream` opens a stream to the broker; by default as the queue
+    thread of its own, save for a `memory:` broker. `dialer` is how it reaches the broker; by default as the queue
     does, which must then be entered. `on_pulse` is called a few times a second, in a thread, with how the event loop
     fares, for a supervisor to tell the broker; a worker that beats itself tells it too. `on_leaving` is called when it
     has stopped, with the number of ends of jobs that the broker did not take, and of those that run on all the same; a
@@ -30,7 +30,7 @@ class Wiring(Struct, kw_only=True, frozen=True):
     """
 
     secret: bytes | None = None
-    open_stream: OpenStream | None = None
+    dialer: Dials | None = None
     on_pulse: Callable[[Pulse], None] | None = None
     on_leaving: Callable[[int, int], None] | None = None
 

@@ -24,7 +24,8 @@ from aioqueue.limits import GOODBYE_SECONDS, LAST_ENDS_SECONDS, QUEUES_A_WORKER_
 from aioqueue.model.durations import Duration, to_ms
 from aioqueue.model.names import check_name
 from aioqueue.model.sizes import count_text
-from aioqueue.transport.address import MemoryAddress, SqliteAddress
+from aioqueue.transport.address import Address, MemoryAddress, SqliteAddress
+from aioqueue.transport.dialer import Dialer, Dials
 from aioqueue.worker.calls import Calls
 from aioqueue.worker.deadlines import Deadlines
 from aioqueue.worker.endings import Stop
@@ -178,13 +179,9 @@ class _Work:
         self._worker = worker
         queue, wiring = worker._queue, worker._wiring
         secret = wiring.secret or os.urandom(SECRET_BYTES)
-        address = queue.address
-        if isinstance(address, SqliteAddress):
-            # The program may change its directory.
-            address = SqliteAddress(os.path.realpath(address.path))
+        dialer = wiring.dialer or queue.dialer
         self.session = Session(
-            wiring.open_stream or queue.open_stream,
-            url=queue.url,
+            dialer,
             namespace=queue.namespace,
             name=worker._name,
             secret=secret,
@@ -203,8 +200,9 @@ class _Work:
         )
         self.session.begin(self._runners)
         self._heartbeat: Heartbeat | None = None
-        if wiring.secret is None and not isinstance(address, MemoryAddress):
-            self._heartbeat = Heartbeat(address, secret, namespace=queue.namespace, name=worker._name)
+        beats = _beats_to(queue.address, dialer)
+        if wiring.secret is None and beats is not None:
+            self._heartbeat = Heartbeat(beats, secret, namespace=queue.namespace, name=worker._name)
         tell = wiring.on_pulse or (self._heartbeat.feel if self._heartbeat is not None else None)
         self.idleness = IdleWatch(self.session, self._runners)
         self.partition = PartitionWatch(self.session.link, partial(self._runners.stop_all, Stop.PARTITION))
@@ -286,6 +284,17 @@ class _Work:
         if not link.done():
             await self.session.link.aclose(goodbye=not kept)
             await asyncio.wait({link})
+
+
+def _beats_to(address: Address, dialer: Dials) -> Dialer | None:
+    """How a thread reaches the broker of this address; None for one that no thread can reach, nor needs to."""
+    if isinstance(address, MemoryAddress):
+        return None
+    if isinstance(address, SqliteAddress):
+        # To the owner of the journal, which may be this very process. The program may change its directory.
+        return Dialer([SqliteAddress(os.path.realpath(address.path))])
+    # Of several addresses, the session's own.
+    return dialer if isinstance(dialer, Dialer) else Dialer([address])
 
 
 def _checked_queues(queues: Sequence[str]) -> list[str]:

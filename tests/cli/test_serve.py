@@ -206,13 +206,12 @@ import asyncio, sys
 from aioqueue.client.link import Link
 from aioqueue.protocol.messages import Role
 from aioqueue.transport.address import parse_address
-from aioqueue.transport.tcp import connect
+from aioqueue.transport.dialer import Dialer
 
 async def main():
-    address = parse_address(sys.argv[1])
     told = asyncio.get_running_loop().create_future()
     link = Link(
-        lambda: connect(address.host, address.port), url=sys.argv[1], role=Role.CLIENT, namespace="default", name="",
+        Dialer([parse_address(sys.argv[1])]), role=Role.CLIENT, namespace="default", name="",
         secret=bytes(16), on_welcome=told.set_result, on_messages=list, on_lost=str,
     )
     running = asyncio.create_task(link.run())

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import Any
 
 import pytest
 
 from aioqueue import Queue
 from aioqueue.client.session import Session
-from aioqueue.transport.tcp import connect
+from aioqueue.transport.address import TcpAddress
+from aioqueue.transport.dialer import Dialer
 from tests.support.fake_broker import FakeBroker, FakePeer
 
 
@@ -64,8 +64,8 @@ def session_of(broker: FakeBroker, stack: AsyncExitStack) -> Callable[..., Await
     """A session with short deadlines where a test gives them, and the broker's end of its connection."""
 
     async def make(**arguments: Any) -> tuple[Session, FakePeer]:
-        open_stream = partial(connect, "127.0.0.1", broker.port)
-        session = Session(open_stream, url=broker.url, namespace="default", **arguments)
+        dialer = Dialer([TcpAddress("127.0.0.1", broker.port)])
+        session = Session(dialer, namespace="default", **arguments)
         return session, await stack.enter_async_context(opened(session, broker))
 
     return make

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -21,7 +20,8 @@ from aioqueue.errors import (
     WrongNamespace,
 )
 from aioqueue.protocol import messages as m
-from aioqueue.transport.tcp import connect
+from aioqueue.transport.address import TcpAddress
+from aioqueue.transport.dialer import Dialer
 from tests.support.fake_broker import JOURNAL, FakeBroker, FakePeer
 
 SECRET = b"0123456789abcdef"
@@ -37,8 +37,7 @@ class Owner:
 
     def link(self, broker: FakeBroker, **arguments: Any) -> Link:
         return Link(
-            partial(connect, "127.0.0.1", broker.port),
-            url=broker.url,
+            Dialer([TcpAddress("127.0.0.1", broker.port)]),
             role=m.Role.CLIENT,
             namespace="shop",
             name="web-1",
@@ -94,8 +93,7 @@ async def test_what_is_sent_inside_on_welcome_leaves(
         box[0].send_nowait(m.Watch())
 
     link = Link(
-        partial(connect, "127.0.0.1", broker.port),
-        url=broker.url,
+        Dialer([TcpAddress("127.0.0.1", broker.port)]),
         role=m.Role.CLIENT,
         namespace="shop",
         name="",

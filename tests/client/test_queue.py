@@ -113,7 +113,7 @@ async def test_nothing_works_outside_of_async_with() -> None:
     with pytest.raises(NotEntered):
         await anext(queue.map(task, [1]))
     with pytest.raises(NotEntered):
-        _ = queue.open_stream
+        _ = queue.dialer
 
 
 async def test_a_queue_can_be_entered_again_and_remembers_what_it_saw(broker: FakeBroker) -> None:

@@ -3,21 +3,21 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 import pytest
 
 from aioqueue.client.session import Session
 from aioqueue.errors import BrokerUnavailable, HistoryLost, QueueClosed, WrongNamespace
 from aioqueue.protocol import messages as m
-from aioqueue.transport.tcp import connect
+from aioqueue.transport.address import TcpAddress
+from aioqueue.transport.dialer import Dialer
 from tests.support.fake_broker import FakeBroker, FakePeer
 
 Opened = Callable[..., Awaitable[tuple[Session, FakePeer]]]
 
 
 def session_at(port: int) -> Session:
-    return Session(partial(connect, "127.0.0.1", port), url=f"tcp://127.0.0.1:{port}", namespace="default")
+    return Session(Dialer([TcpAddress("127.0.0.1", port)]), namespace="default")
 
 
 async def test_a_broker_that_is_not_there_is_named_with_the_reason() -> None:

@@ -164,7 +164,7 @@ async def test_a_defect_met_by_one_connection_ends_no_other(monkeypatch: Patch) 
                 raise RuntimeError("a defect")
 
             patch.setattr(Connections, "_converse", defect)
-            broken = await queue.open_stream()
+            broken = await queue.dialer.open_stream()
             with pytest.raises(EndOfStream):
                 await broken.receive()
         assert (await (await queue.submit(work)).info()).state == "ready"

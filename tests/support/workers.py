@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Any
 
 from aioqueue import Queue, Worker
 from aioqueue.model.views import Failure
 from aioqueue.protocol import messages as m
-from aioqueue.transport.tcp import connect
+from aioqueue.transport.address import TcpAddress
+from aioqueue.transport.dialer import Dialer
 from aioqueue.worker.calls import Calls
 from aioqueue.worker.deadlines import Deadlines
 from aioqueue.worker.processes import Processes
@@ -22,7 +22,7 @@ from tests.support.runs import failure_in
 
 def wired(broker: FakeBroker, **more: Any) -> Wiring:
     """The wiring of a worker at the broker; it has a secret, so it beats not itself."""
-    return Wiring(secret=b"s" * 16, open_stream=partial(connect, "127.0.0.1", broker.port), **more)
+    return Wiring(secret=b"s" * 16, dialer=Dialer([TcpAddress("127.0.0.1", broker.port)]), **more)
 
 
 class Desk:

@@ -45,8 +45,7 @@ async def test_a_host_that_no_name_server_could_know_is_told_as_such() -> None:
         await tcp.connect("x" * 70 + ".invalid", 7411)
 
 
-async def test_a_broker_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tcp, "CONNECT_SECONDS", 0.01)
+async def test_a_broker_that_never_answers_is_given_up() -> None:
     # A full backlog: the kernel leaves further callers waiting.
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -55,8 +54,8 @@ async def test_a_broker_that_never_answers_is_given_up(monkeypatch: pytest.Monke
         for caller in callers:
             caller.setblocking(False)
             caller.connect_ex(silent.getsockname())
-        with pytest.raises(BrokerUnavailable, match="no answer within"):
-            await tcp.connect(*silent.getsockname())
+        with pytest.raises(BrokerUnavailable, match=r"no answer within 0\.01 s"):
+            await tcp.connect(*silent.getsockname(), 0.01)
         for caller in callers:
             caller.close()
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from aioqueue.transport.address import TcpAddress
 from aioqueue.worker.channel import (
     ChildEnd,
     Connecting,
@@ -42,7 +43,8 @@ async def test_what_the_supervisor_says_arrives_whole(ends: Ends) -> None:
 
 async def test_what_the_child_says_arrives_whole(ends: Ends) -> None:
     supervisor, child, _ = ends
-    said = [Connecting("::1", 7411, "shop"), Ready(), Failed("app_not_found", "two\nlines \u00fc \U0001f600")]
+    failed = Failed("app_not_found", "two\nlines \u00fc \U0001f600")
+    said = [Connecting([TcpAddress("::1", 7411)], "shop"), Ready(), failed]
     for message in said:
         child.send(message)
     assert [await supervisor.receive() for _ in said] == said

@@ -11,6 +11,7 @@ from aioqueue.client.identity import THIS_PROCESS
 from aioqueue.model.views import Block
 from aioqueue.protocol import messages as m
 from aioqueue.transport.address import TcpAddress
+from aioqueue.transport.dialer import Dialer
 from aioqueue.worker.heartbeat import Heartbeat
 from aioqueue.worker.pulse import Pulse
 from tests.support.fake_broker import FakeBroker, FakePeer
@@ -32,8 +33,8 @@ def beating(broker: FakeBroker) -> Iterator[Beating]:
     made: list[Heartbeat] = []
 
     def begin() -> Heartbeat:
-        address = TcpAddress("127.0.0.1", broker.port)
-        made.append(Heartbeat(address, SECRET, namespace="shop", name="left-hand"))
+        dialer = Dialer([TcpAddress("127.0.0.1", broker.port)])
+        made.append(Heartbeat(dialer, SECRET, namespace="shop", name="left-hand"))
         made[-1].start()
         return made[-1]
 
@@ -250,7 +251,7 @@ async def test_the_end_that_a_goodbye_brings_is_no_news(
 
 
 def test_one_that_never_began_can_be_stopped() -> None:
-    heartbeat = Heartbeat(TcpAddress("127.0.0.1", 1), SECRET, namespace="shop", name="")
+    heartbeat = Heartbeat(Dialer([TcpAddress("127.0.0.1", 1)]), SECRET, namespace="shop", name="")
     heartbeat.died("gone")
     heartbeat.stop()
     assert heartbeat.join(0)

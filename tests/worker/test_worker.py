@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +12,8 @@ import pytest
 from aioqueue import AioqueueError, Queue, Worker
 from aioqueue.errors import BadName, BadOption, HistoryLost, NotEntered
 from aioqueue.protocol import messages as m
-from aioqueue.transport.tcp import connect
+from aioqueue.transport.address import TcpAddress
+from aioqueue.transport.dialer import Dialer
 from aioqueue.worker.wiring import Wiring
 from tests.support.fake_broker import FakeBroker, FakePeer
 from tests.support.runs import result_in
@@ -121,7 +121,7 @@ async def test_a_job_that_heeds_nothing_is_left_behind_and_given_back_when_it_ha
             with contextlib.suppress(asyncio.CancelledError):
                 await may_end.wait()
 
-    wiring = Wiring(open_stream=partial(connect, "127.0.0.1", broker.port))
+    wiring = Wiring(dialer=Dialer([TcpAddress("127.0.0.1", broker.port)]))
     async with Worker(queue, grace=0, cancel_grace=0.005, wiring=wiring):
         peer = await broker.welcome()
         await peer.expect(m.Capacity)
@@ -174,7 +174,7 @@ async def test_cancelling_run_stops_the_worker_in_a_hurry(
 
 async def test_a_worker_in_an_app_beats_on_a_connection_of_its_own(broker: FakeBroker, run_of: RunOf) -> None:
     queue = Queue(broker.url)
-    wiring = Wiring(open_stream=partial(connect, "127.0.0.1", broker.port))
+    wiring = Wiring(dialer=Dialer([TcpAddress("127.0.0.1", broker.port)]))
     async with Worker(queue, name="here", wiring=wiring) as worker:
         peer = await broker.accept()
         hello = await peer.welcome()

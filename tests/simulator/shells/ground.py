@@ -84,7 +84,7 @@ def grounded(loop: VirtualLoop, rng: Random, network: Network, heartbeat: Callab
     try:
         with pytest.MonkeyPatch.context() as patch, _own_garbage():
             _turn_chance_and_clocks(patch, loop, rng)
-            patch.setattr(queue, "connect", network.connect)
+            patch.setattr(queue, "dialer_of", lambda addresses: network)
             patch.setattr(worker, "Heartbeat", heartbeat)
             patch.setattr(worker, "Watchdog", _NoWatchdog)
             patch.setattr(broker_disk, "Reserve", _Reserve)

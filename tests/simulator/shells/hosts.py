@@ -172,7 +172,7 @@ class Beater:
         give_up = float("inf")
         while not self._stopping and not self.told_ms:
             try:
-                stream = await self._network.connect()
+                stream = await self._network.open_stream()
                 await self._serve(
                     Connection(stream, decode=_CODEC.decode_broker, conversation=Conversation(Side.CLIENT))
                 )
@@ -251,7 +251,7 @@ class Process:
         self._leaving = asyncio.Event()
         self.worker = Worker(
             self.queue, queues=host.queues, concurrency=host.slots, grace=0.5, cancel_grace=0.3, name=name,
-            wiring=Wiring(secret=self.secret, open_stream=site.network.connect),
+            wiring=Wiring(secret=self.secret, dialer=site.network),
         )  # fmt: skip
         self.beater = Beater(site.network, self.secret, NAMESPACE, name)
         self.beats.start(self.beater.run(TELL_SECONDS))

@@ -293,9 +293,10 @@ class Wire:
 
 
 class Network:
-    """All connections to the one broker there is. `watch` is told of each new one."""
+    """All connections to the one broker there is; a `Dials`. `watch` is told of each new one."""
 
     def __init__(self, rng: Random, weather: Weather, watch: Callable[[Wire], None]) -> None:
+        self.url = URL
         self.weather = weather
         self.wires: list[Wire] = []
         # At the end of the world.
@@ -314,7 +315,7 @@ class Network:
         """Nobody listens."""
         self._broker = self._accept = None
 
-    async def connect(self, *address: object) -> SimulatedStream:
+    async def open_stream(self) -> SimulatedStream:
         """A stream from the calling party to the broker. Raises `BrokerUnavailable` as the real one does."""
         low, high = self.weather.latency
         await asyncio.sleep(low + (high - low) * self._rng.random())
