@@ -25,6 +25,7 @@ from aioqueue.archive.fresh import FreshArchive, fresh_archive, verify_archive
 from aioqueue.broker.opening import open_broker
 from aioqueue.cli.outcome import DONE, FAILED, not_made, out, say
 from aioqueue.cli.salvaging import replay_batch
+from aioqueue.client.documents import document, json_text
 from aioqueue.client.queue import Queue
 from aioqueue.clock import mono_ns
 from aioqueue.core.partition import Partition
@@ -38,7 +39,6 @@ from aioqueue.journal.files import real_path, sync_directory
 from aioqueue.journal.fresh import FreshJournal, fresh_journal, refuse_taken
 from aioqueue.journal.mark import SUFFIX as MARK_SUFFIX
 from aioqueue.model.sizes import size_text
-from aioqueue.monitor.documents import document, json_text
 from aioqueue.monitor.text import plain
 from aioqueue.protocol.backup import (
     FORMAT,

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from aioqueue.cli.outcome import DONE, FAILED, out, say
+from aioqueue.client.documents import document, json_text
 from aioqueue.clock import mono_ns
 from aioqueue.core.machine import IllegalChange
 from aioqueue.core.partition import Partition
@@ -16,7 +17,6 @@ from aioqueue.core.records import decode_events
 from aioqueue.errors import JournalDamaged
 from aioqueue.journal.batch import Batch, BatchKind
 from aioqueue.journal.check import CheckReport, check_journal
-from aioqueue.monitor.documents import document, json_text
 from aioqueue.monitor.text import plain
 
 _PROGRESS_NS: Final = 200_000_000

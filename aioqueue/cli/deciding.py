@@ -6,10 +6,10 @@ from typing import Final
 
 from aioqueue.cli.outcome import out
 from aioqueue.cli.running import Named
+from aioqueue.client.documents import json_text
 from aioqueue.client.queue import Queue
 from aioqueue.errors import BadOption
 from aioqueue.model.durations import to_ms
-from aioqueue.monitor.documents import json_text
 from aioqueue.monitor.text import plain, short
 
 REASON_CHARACTERS_MAX: Final = 4_096

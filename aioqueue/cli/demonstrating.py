@@ -10,8 +10,8 @@ from typing import Final
 from rich.console import Console
 
 from aioqueue.cli.outcome import DONE, out
+from aioqueue.client.documents import json_text
 from aioqueue.demo.photographs import photographs
-from aioqueue.monitor.documents import json_text
 
 # SIGINT is answered by `asyncio.run`, in the same way.
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)

@@ -12,11 +12,11 @@ from typing import Any, Final, TextIO
 from aioqueue.cli.listing import Wanted
 from aioqueue.cli.outcome import not_made, say
 from aioqueue.client.asking import Questions
+from aioqueue.client.documents import document, json_text
 from aioqueue.client.info import friendly
 from aioqueue.client.queue import Queue
 from aioqueue.errors import AioqueueError, AlreadyThere, BadOption, JobNotFound, ResultExpired
 from aioqueue.model.views import JobInfo, Run
-from aioqueue.monitor.documents import document, json_text
 
 _UNFINISHED: Final = ".unfinished"
 # What a line does not have: its runs say more than attempts, and what a worker stands still in is of this

@@ -9,11 +9,11 @@ from contextlib import aclosing
 from typing import Final, NamedTuple
 
 from aioqueue.cli.outcome import out, say
+from aioqueue.client.documents import document, json_text
 from aioqueue.client.filters import Filter, make_filter
 from aioqueue.client.info import JobInfo, friendly
 from aioqueue.client.queue import Queue
 from aioqueue.clock import SystemClock
-from aioqueue.monitor.documents import document, json_text
 from aioqueue.monitor.text import age, plain, short
 
 # Columns fit the rows of one block, so that a million jobs need not be held to be shown.

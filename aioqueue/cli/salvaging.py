@@ -15,6 +15,7 @@ from aioqueue.archive.base import Tombstone
 from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.broker.opening import open_broker
 from aioqueue.cli.outcome import DONE, FAILED, out, say
+from aioqueue.client.documents import document, json_text
 from aioqueue.clock import Clock, SystemClock
 from aioqueue.core.events import BaseMoved
 from aioqueue.core.machine import IllegalChange
@@ -29,7 +30,6 @@ from aioqueue.journal.fresh import FreshJournal, fresh_journal
 from aioqueue.journal.salvage import Gap, Remains, remains
 from aioqueue.model.ids import id_text
 from aioqueue.model.sizes import count_text
-from aioqueue.monitor.documents import document, json_text
 from aioqueue.monitor.text import plain
 from aioqueue.transport.address import SqliteAddress
 

@@ -21,6 +21,7 @@ from aioqueue.broker.storage import JournalBounds
 from aioqueue.cli.collector import keep_frozen, uncollected
 from aioqueue.cli.manager import Manager, manager
 from aioqueue.cli.outcome import out, say
+from aioqueue.client.documents import json_text
 from aioqueue.core.admission import BacklogLimits
 from aioqueue.errors import AioqueueError, BadOption
 from aioqueue.ground import Ground
@@ -29,7 +30,6 @@ from aioqueue.limits import (
 )
 from aioqueue.model.durations import to_ms
 from aioqueue.model.sizes import count_text, size_text, to_bytes
-from aioqueue.monitor.documents import json_text
 from aioqueue.transport.address import MemoryAddress, SqliteAddress, parse_address
 from aioqueue.transport.files import AcceptFailures, raise_file_limit
 from aioqueue.transport.tcp import TcpListener, listen

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from aioqueue.cli.outcome import out
 from aioqueue.cli.running import Named
+from aioqueue.client.documents import document, json_text
 from aioqueue.client.info import JobInfo
 from aioqueue.client.queue import Queue
 from aioqueue.clock import SystemClock
 from aioqueue.errors import BadResult, ResultExpired
 from aioqueue.model.ids import id_text
 from aioqueue.model.views import Failure, Run
-from aioqueue.monitor.documents import document, json_text
 from aioqueue.monitor.text import age, long_age, plain
 
 # A job that has ended answers at once.

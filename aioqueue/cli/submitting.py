@@ -13,13 +13,13 @@ import typer
 from aioqueue.cli.loading import load_task
 from aioqueue.cli.outcome import DONE, JOB_FAILED, out, say
 from aioqueue.cli.running import check_reachable, queue_at
+from aioqueue.client.documents import json_text
 from aioqueue.client.job import Job
 from aioqueue.client.named import NamedTask
 from aioqueue.client.queue import Queue
 from aioqueue.client.task import Task
 from aioqueue.errors import AioqueueError, BadOption, JobError, JobFailed, OutcomeUnknown
 from aioqueue.model.views import Statistics
-from aioqueue.monitor.documents import json_text
 from aioqueue.monitor.text import plain
 
 # A program goes on sending for an hour when its broker goes away; whoever sits at a terminal wants to know.

@@ -9,9 +9,9 @@ from typing import Any, cast
 from rich.console import Console
 
 from aioqueue.cli.outcome import out
+from aioqueue.client.documents import document, json_text
 from aioqueue.client.queue import Queue
 from aioqueue.model.views import Statistics
-from aioqueue.monitor.documents import document, json_text
 from aioqueue.monitor.render import render
 from aioqueue.monitor.screen import show_live
 

@@ -11,11 +11,6 @@ from typing import Final
 
 _UNITS_MS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000))
 _THOUSANDS: Final = ((1_000_000_000, "G"), (1_000_000, "M"), (10_000, "k"))
-# The end of ASCII and the C1 block, which JSON leaves as they are and terminals obey; and the marks that reverse text.
-_JSON_UNSAFE: Final = {
-    code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *range(0x200B, 0x2010), *range(0x2028, 0x202F), 0x2066,
-                                        0x2067, 0x2068, 0x2069, 0xFEFF)
-}  # fmt: skip
 
 
 def plain(text: str, *, lines: bool = False) -> str:
@@ -28,11 +23,6 @@ def plain(text: str, *, lines: bool = False) -> str:
     if lines:
         return "\n".join(plain(line.replace("\t", "    ")) for line in text.split("\n"))
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def safe_json(document: bytes) -> str:
-    """JSON as text in which nothing is left that a terminal would obey; it means the same."""
-    return document.decode().translate(_JSON_UNSAFE)
 
 
 def short(text: str, width: int) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aioqueue.monitor.text import age, count, long_age, plain, rate, safe_json, short
+from aioqueue.monitor.text import age, count, long_age, plain, rate, short
 
 
 @given(st.text(st.characters()))
@@ -39,14 +38,6 @@ def test_only_line_breaks_survive_in_many_lines(text: str) -> None:
 )
 def test_what_does_not_print_is_shown_as_an_escape(text: str, told: str) -> None:
     assert plain(text) == told
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_safe_json_means_the_same_and_holds_no_control_character(text: str) -> None:
-    told = safe_json(json.dumps({"text": text}, ensure_ascii=False).encode())
-
-    assert json.loads(told) == {"text": text}
-    assert not any("\x00" <= char < " " or "\x7f" <= char < "\xa0" or char == "\u202e" for char in told)
 
 
 @pytest.mark.parametrize(

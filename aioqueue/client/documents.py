@@ -1,18 +1,24 @@
 """What is told of jobs and brokers, as JSON objects: the names are those of the fields in `model.views`, and stay.
 
 On the wire these records are arrays. Here every record is an object, an `id` its UUID as text, a time a number of
-milliseconds. Fields may be added; none is renamed or changes its meaning.
+milliseconds. Fields may be added; none is renamed or changes its meaning. Every `--json` of the command line is made
+here, and so will be whatever else shows records to other programs. Pure.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from aioqueue.model.convert import to_plain
 from aioqueue.model.ids import id_text
-from aioqueue.monitor.text import safe_json
+
+# The end of ASCII and the C1 block, which JSON leaves as they are and terminals obey; and the marks that reverse text.
+_UNSAFE: Final = {
+    code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *range(0x200B, 0x2010), *range(0x2028, 0x202F), 0x2066,
+                                        0x2067, 0x2068, 0x2069, 0xFEFF)
+}  # fmt: skip
 
 
 def document(value: Any) -> Any:
@@ -32,9 +38,13 @@ def _field(name: str, value: Any) -> Any:
 
 
 def json_text(value: Any, *, indent: int = 0) -> str:
-    """A document as JSON; values that JSON does not have are written as msgspec does, and else as their `repr`."""
+    """A document as JSON; values that JSON does not have are written as msgspec does, and else as their `repr`.
+
+    Nothing is left in it that a terminal would obey; it means the same.
+    """
     data = msgspec.json.encode(value, enc_hook=_other)
-    return safe_json(msgspec.json.format(data, indent=indent) if indent else data)
+    text = msgspec.json.format(data, indent=indent) if indent else data
+    return text.decode().translate(_UNSAFE)
 
 
 def _other(value: Any) -> Any:

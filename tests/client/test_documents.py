@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from aioqueue.client.documents import document, json_text
 from aioqueue.model.views import Attempt, Block, Failure, RunningJob
-from aioqueue.monitor.documents import document, json_text
 from tests.support.statistics import JOB, JOB_TEXT, queue, statistics
 
 
@@ -53,3 +55,11 @@ def test_any_result_can_be_printed(value: object, told: str) -> None:
 
 def test_indented_json_is_the_same_json() -> None:
     assert json.loads(json_text({"a": [1, {"b": None}]}, indent=2)) == {"a": [1, {"b": None}]}
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_json_text_means_the_same_and_holds_no_control_character(text: str) -> None:
+    told = json_text({"text": text})
+
+    assert json.loads(told) == {"text": text}
+    assert not any("\x00" <= char < " " or "\x7f" <= char < "\xa0" or char == "\u202e" for char in told)
