@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from os import getpid
 from typing import Final
 
 from aioqueue.clock import Clock
 from aioqueue.model.ids import generated_id
 
+_NEVER_MS: Final = -1
 _VARIANT: Final = 0b10 << 62
 # One bit is left for counting up, so that it never runs into the variant.
 _CHANCE_MASK: Final = (1 << 61) - 1
@@ -18,27 +20,32 @@ class JobIds:
     """Makes ids of one namespace that rise, so that jobs of one client sort in the order of their submits.
 
     The clock is read by `refresh`, once for all submits of a tick; chance is asked once a millisecond and counted up
-    within it ("monotonic random", RFC 9562 section 6.2, method 2). Asking both for each id costs 2 us more. One object
-    serves one stay at a broker, so that no two processes count from the same number after a fork.
+    within it ("monotonic random", RFC 9562 section 6.2, method 2). Asking both for each id costs 2 us more. No broker
+    is needed. A process that was forked must not count on from its parent's number, so `refresh` looks which one it is.
     """
 
-    __slots__ = ("_low", "_namespace", "_now", "_prefixes", "_random", "_wall_ms")
+    __slots__ = ("_low", "_namespace", "_now", "_pid", "_prefixes", "_random", "_wall_ms")
 
     def __init__(self, namespace: str, clock: Clock, random: Callable[[int], bytes] = os.urandom) -> None:
         self._namespace = namespace
         self._now = clock.now
         self._random = random
-        self._wall_ms = -1
+        self._wall_ms = _NEVER_MS
+        self._pid = 0
         # The first half of an id, of each queue, in this millisecond.
         self._prefixes: dict[str, bytes] = {}
         self._low = 0
+
+    def renew(self) -> None:
+        """Begin anew: a clock and a chance that nothing before has seen."""
+        self._wall_ms = _NEVER_MS
         self.refresh()
 
     def refresh(self) -> None:
-        """Look at the clock."""
-        wall_ms = self._now().wall_ms
-        if wall_ms != self._wall_ms:
-            self._wall_ms = wall_ms
+        """Look at the clock, and whose it is."""
+        wall_ms, pid = self._now().wall_ms, getpid()
+        if wall_ms != self._wall_ms or pid != self._pid:
+            self._wall_ms, self._pid = wall_ms, pid
             self._prefixes.clear()
             self._low = _VARIANT | int.from_bytes(self._random(8), "big") & _CHANCE_MASK
 
@@ -46,6 +53,8 @@ class JobIds:
         """The id of a new job in this queue."""
         prefix = self._prefixes.get(queue)
         if prefix is None:
+            if self._wall_ms == _NEVER_MS:
+                self.refresh()
             prefix = self._prefixes[queue] = generated_id(self._namespace, queue, self._wall_ms, bytes(8))[:8]
         self._low += 1
         return prefix + self._low.to_bytes(8, "big")

@@ -1,27 +1,23 @@
 """`Queue`: an app's handle on a broker. Declares tasks without a connection, and inside `async with` submits them.
 
-Where the broker is in this process (`memory:`, `sqlite:`) entering the queue starts it, through the module that
-`EMBEDDED` names: a program that talks TCP never loads it, nor SQLite.
+How it declares is in `client.declare`, how it comes to its broker in `client.connecting`, and what it sends for a
+submit in `client.items`; here is what an app calls.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, aclosing
-from types import TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar, overload
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from contextlib import aclosing
+from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from aioqueue.client.bulk import BulkSubmit, Jobs, Progress
 from aioqueue.client.children import Family
-from aioqueue.client.declare import Declares
+from aioqueue.client.connecting import Connects
 from aioqueue.client.filters import Moment, make_filter
-from aioqueue.client.ids import JobIds
 from aioqueue.client.info import JobInfo, friendly
+from aioqueue.client.items import AnyTask, Items
 from aioqueue.client.job import Job, Results, result_of
-from aioqueue.client.link import NOTHING_SEEN
 from aioqueue.client.named import NamedTask
 from aioqueue.client.options import TaskOptions
 from aioqueue.client.session import Session
@@ -29,42 +25,26 @@ from aioqueue.client.signature import pack_arguments
 from aioqueue.client.submitting import Acceptance
 from aioqueue.client.task import Call, Task
 from aioqueue.client.waiting import Ending
-from aioqueue.clock import Clock, SystemClock
-from aioqueue.errors import BadOption, NotEntered
-from aioqueue.limits import CONNECT_SECONDS, EMBEDDED_SLOTS, SLOTS_MAX
+from aioqueue.clock import Clock
+from aioqueue.errors import BadOption
 from aioqueue.model.ids import id_bytes, own_id
 from aioqueue.model.names import check_name
 from aioqueue.model.views import Statistics
 from aioqueue.protocol.messages import SubmitFlag, SubmitItem
-from aioqueue.transport.address import Address, TcpAddress, parse_address
-from aioqueue.transport.dialer import Dialer, Dials
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-AnyTask = Task[..., Any] | NamedTask
-
-URL_VARIABLE: Final = "AIOQUEUE_URL"
-# By URL scheme: the module that runs a broker in this process.
-EMBEDDED: Final = {"memory": "aioqueue.embedded", "sqlite": "aioqueue.embedded"}
-_WORKER: Final = "aioqueue.worker"
 _WANT_RESULT: Final = int(SubmitFlag.WANT_RESULT)
-_RESEND: Final = int(SubmitFlag.RESEND)
-_OWN_ID: Final = int(SubmitFlag.OWN_ID)
 
 _NO_TASK: Final = (
     "it must be a task (a function with @queue.task) or a task's name, and its arguments stand beside it, as in "
     "submit(task, 1, 2)"
 )
 
-# How queues dial. Who simulates a network puts another one here.
-dialer_of: Callable[[Sequence[TcpAddress]], Dials] = Dialer
-# Set while a job's own process imports the program's main module: what it runs at its top would run once more.
-importing_main = False
 
-
-class Queue(Declares):
+class Queue(Connects):
     """A handle on the broker at `url`: the argument, else the environment's `AIOQUEUE_URL`, else `memory:`.
 
     `namespace` keeps jobs apart that share a broker. `worker` runs jobs in this process too: None means yes for
@@ -96,133 +76,9 @@ class Queue(Declares):
         defaults: TaskOptions | None = None,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__(**(defaults or {}))
-        self.namespace = check_name("namespace", namespace)
-        self.name = check_name("client", name) if name else ""
-        self._address = parse_address(url or os.environ.get(URL_VARIABLE) or "memory:")
-        self._worker = _check_worker(worker)
-        self._clock = clock or SystemClock()
-        self._ids: JobIds
-        self._session: Session | None = None
-        self._journal_seen = NOTHING_SEEN
-        self._dialer: Dials | None = None
-        self._stack: AsyncExitStack | None = None
+        super().__init__(url, namespace=namespace, worker=worker, name=name, defaults=defaults, clock=clock)
+        self._items = Items(self.namespace, self._ids)
         self._named: dict[str, NamedTask] = {}
-
-    def __repr__(self) -> str:
-        return f"<Queue {self._address} of namespace {self.namespace}>"
-
-    # --- the connection ---
-
-    @property
-    def url(self) -> str:
-        """Where the broker is. May be set while the queue is not entered."""
-        return str(self._address)
-
-    @url.setter
-    def url(self, url: str) -> None:
-        if self._stack is not None:
-            raise BadOption(option="url", value=url, reason="the queue is connected; leave `async with` first")
-        self._address = parse_address(url)
-
-    @property
-    def worker(self) -> int | None:
-        """How many jobs this process runs at once, 0 for none, None by the URL's own rule. May be set while the
-        queue is not entered: a worker process says False, for it has a worker already.
-        """
-        return self._worker
-
-    @worker.setter
-    def worker(self, worker: bool | int | None) -> None:
-        self._worker = _check_worker(worker)
-
-    @property
-    def address(self) -> Address:
-        """The URL, taken apart."""
-        return self._address
-
-    @property
-    def dialer(self) -> Dials:
-        """Opens one more connection to the broker; for workers of this queue. Raises `NotEntered`."""
-        if self._dialer is None:
-            raise NotEntered
-        return self._dialer
-
-    async def __aenter__(self) -> Self:
-        """Connect, or start the broker that is embedded here.
-
-        Raises `BrokerUnavailable` when none answers within `CONNECT_SECONDS`, what a broker refuses the session
-        with, and for an embedded one the errors of its journal.
-        """
-        if self._stack is not None:
-            raise BadOption(option="queue", value=self, reason="it is entered already; use the one that is open")
-        if importing_main:
-            reason = 'a process of its jobs imports this program; let it begin under `if __name__ == "__main__":`'
-            raise BadOption(option="queue", value=self, reason=reason)
-        self._stack = stack = AsyncExitStack()
-        try:
-            await self._enter(stack)
-        except BaseException:
-            await self._leave()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._leave()
-
-    async def _enter(self, stack: AsyncExitStack) -> None:
-        address = self._address
-        slots = self._worker
-        dialer: Dials
-        if isinstance(address, TcpAddress):
-            dialer = dialer_of([address])
-        else:
-            embedded = importlib.import_module(EMBEDDED[address.scheme])
-            running = embedded.running(self, address, EMBEDDED_SLOTS if slots is None else slots)
-            dialer = await stack.enter_async_context(running)
-        self._dialer = dialer
-        session = Session(
-            dialer,
-            namespace=self.namespace,
-            name=self.name,
-            journal_seen=self._journal_seen,
-        )
-        await session.open(CONNECT_SECONDS)
-        self._ids = JobIds(self.namespace, self._clock)
-        self._session = session
-        if isinstance(address, TcpAddress) and slots:
-            worker = importlib.import_module(_WORKER).Worker(self, queues=self.queues(), concurrency=slots)
-            await stack.enter_async_context(worker)
-
-    async def _leave(self) -> None:
-        """Say goodbye, then stop what runs here; in this order, so that an embedded broker hears it."""
-        session, self._session = self._session, None
-        stack, self._stack = self._stack, None
-        try:
-            if session is not None:
-                self._journal_seen = session.link.journal_seen
-                await session.aclose()
-        finally:
-            try:
-                if stack is not None:
-                    await stack.aclose()
-            finally:
-                self._dialer = None
-
-    def session(self) -> Session:
-        """What is under way over the connection. Raises `NotEntered`, or what ended the session for good."""
-        session = self._session
-        if session is None:
-            raise NotEntered
-        if session.error is not None:
-            session.check()
-        return session
-
-    def queues(self) -> tuple[str, ...]:
-        """The lanes of all tasks declared here, and `default`."""
-        return tuple(sorted({"default", *(task.queue for task in self.tasks)}))
 
     # --- submitting ---
 
@@ -247,12 +103,12 @@ class Queue(Declares):
         session = self.session()
         if session.submitter.idle:
             self._ids.refresh()
-        return await self._submit(session, task, self._item(task, task.pack(args, kwargs), 0))
+        return await self._submit(session, task, self._items.item(task, task.pack(args, kwargs), 0))
 
     async def submit_child(self, family: Family, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job[Any]:
         """What `Context.submit` does. Raises what `submit` raises."""
         session, task = self.session(), self._find_task(task)
-        return await self._submit(session, task, self._child(family, task, task.pack(args, kwargs)))
+        return await self._submit(session, task, self._items.child(family, task, task.pack(args, kwargs)))
 
     async def _submit(self, session: Session, task: AnyTask, item: SubmitItem) -> Job[Any]:
         acceptance = Acceptance()
@@ -299,7 +155,7 @@ class Queue(Declares):
     def _call_item(self, call: Call[Any]) -> SubmitItem:
         if not isinstance(call, Call):
             raise BadOption(option="calls", value=call, reason="each of them must be a `task.call(...)`")
-        return self._item(call.task, _packed(call), 0)
+        return self._items.item(call.task, _packed(call), 0)
 
     @overload
     async def run(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -353,7 +209,7 @@ class Queue(Declares):
         """Submit a job whose end the broker tells by itself."""
         if session.submitter.idle:
             self._ids.refresh()
-        item = self._item(task, task.pack(args, kwargs), _WANT_RESULT)
+        item = self._items.item(task, task.pack(args, kwargs), _WANT_RESULT)
         ending = session.endings.expect(item.job)
         session.submitter.add(item, ending)
         return ending
@@ -371,26 +227,6 @@ class Queue(Declares):
         if named is None:
             named = self._named[task] = NamedTask(task, self._defaults)
         return named
-
-    def _item(self, task: AnyTask, body: bytes, flags: int) -> SubmitItem:
-        plan = task.plan(self.namespace)
-        if plan.own_id:
-            flags |= _OWN_ID
-            key = own_id(self.namespace, plan.queue, plan.own_id)
-        else:
-            key = self._ids.next(plan.queue)
-        return SubmitItem(
-            key, plan.spec_bytes, body, flags, plan.delay_ms, plan.at_ms, plan.headers, plan.own_id, plan.extra
-        )
-
-    def _child(self, family: Family, task: AnyTask, body: bytes) -> SubmitItem:
-        plan = task.plan(self.namespace)
-        # An earlier run may have submitted it.
-        item = self._item(task, body, _RESEND)
-        if not plan.own_id:
-            item.job = family.next_id(self.namespace, plan.queue, plan.task, body)
-        item.extra = family.extra(plan.extra, plan.inherit)
-        return item
 
     # --- looking ---
 
@@ -476,12 +312,3 @@ def _results(task: AnyTask) -> Results:
 def _packed(call: Call[Any]) -> bytes:
     # `Task.call` saw that the arguments fit; to look again would cost 0.2 us.
     return pack_arguments(call.task.name, call.args, call.kwargs)
-
-
-def _check_worker(worker: Any) -> int | None:
-    """How many jobs run at once in this process; None leaves it to the kind of broker."""
-    if worker is None or isinstance(worker, bool):
-        return None if worker is None else EMBEDDED_SLOTS * worker
-    if not isinstance(worker, int) or not 0 <= worker <= SLOTS_MAX:
-        raise BadOption(option="worker", value=worker, reason=f"it must be True, False, None or 0 to {SLOTS_MAX}")
-    return worker

@@ -26,7 +26,7 @@ from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, Final
 
-from aioqueue.client import queue as client_queue
+from aioqueue.client import connecting
 from aioqueue.client.context import Context, no_children
 from aioqueue.client.signature import Signature
 from aioqueue.client.task import Task
@@ -224,12 +224,12 @@ def _become(prepare: Prepare) -> None:
 
 
 def _import_main(prepare: Prepare) -> None:
-    client_queue.importing_main = True
+    connecting.importing_main = True
     if prepare.main_name:
         found = runpy.run_module(prepare.main_name, run_name=MAIN, alter_sys=True)
     else:
         found = runpy.run_path(prepare.main_path, run_name=MAIN)
-    client_queue.importing_main = False
+    connecting.importing_main = False
     module = types.ModuleType(MAIN)
     module.__dict__.update(found)
     sys.modules["__main__"] = sys.modules[MAIN] = module

@@ -79,7 +79,7 @@ def _without_worker(queue: Queue) -> Queue:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker here may be kept waiting by its disk."""
-    monkeypatch.setattr("aioqueue.client.queue.CONNECT_SECONDS", 60.0)
+    monkeypatch.setattr("aioqueue.client.connecting.CONNECT_SECONDS", 60.0)
 
 
 @pytest.fixture(params=["memory", "sqlite", "tcp"])

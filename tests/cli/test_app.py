@@ -54,7 +54,7 @@ def test_without_a_broker_at_the_usual_address_the_sentence_says_how_to_start_on
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app_module, "DEFAULT_URL", "tcp://127.0.0.1:1")
-    monkeypatch.setattr("aioqueue.client.queue.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("aioqueue.client.connecting.CONNECT_SECONDS", 0.5)
     sentence = shell.run("ls", "--url", "tcp://127.0.0.1:1").refused()
     assert sentence.endswith("connection refused; start one with `aioqueue serve`, or name another by --url")
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import uuid
+
+import pytest
 
 from aioqueue.client.ids import JobIds
 from aioqueue.clock import ManualClock
@@ -43,6 +46,15 @@ def test_chance_is_asked_anew_when_the_clock_was_set_back() -> None:
     clock.jump(-1)
     ids.refresh()
     assert ids.next("mail") != first
+
+
+def test_a_process_that_was_forked_does_not_count_on_from_its_parent_s_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = JobIds("default", ManualClock())
+    in_parent = ids.next("mail")
+    monkeypatch.setattr("aioqueue.client.ids.getpid", lambda: os.getpid() + 1)
+    ids.refresh()
+    in_child = int.from_bytes(ids.next("mail")[8:], "big")
+    assert abs(in_child - int.from_bytes(in_parent[8:], "big")) > 1_000
 
 
 def test_counting_past_the_highest_chance_is_still_a_uuid() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aioqueue import Job, Queue
-from aioqueue.client.queue import URL_VARIABLE
+from aioqueue.client.connecting import URL_VARIABLE
 from aioqueue.errors import (
     BadArguments,
     BadName,
@@ -149,14 +149,14 @@ async def test_the_url_may_be_changed_before_entering() -> None:
 
 
 async def test_no_broker_is_an_error_that_names_the_url(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aioqueue.client.queue.CONNECT_SECONDS", 0.02)
+    monkeypatch.setattr("aioqueue.client.connecting.CONNECT_SECONDS", 0.02)
     await broker.stop()
     queue = Queue(broker.url)
     with pytest.raises(BrokerUnavailable, match=broker.url):
         await queue.__aenter__()
     # And it may be tried again.
     await broker.start()
-    monkeypatch.setattr("aioqueue.client.queue.CONNECT_SECONDS", 5.0)
+    monkeypatch.setattr("aioqueue.client.connecting.CONNECT_SECONDS", 5.0)
     async with AsyncExitStack() as stack:
         entering = asyncio.ensure_future(stack.enter_async_context(queue))
         await broker.welcome()

@@ -6,4 +6,4 @@ import pytest
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that begins in this process, or in another, may be kept waiting by its disk."""
-    monkeypatch.setattr("aioqueue.client.queue.CONNECT_SECONDS", 60.0)
+    monkeypatch.setattr("aioqueue.client.connecting.CONNECT_SECONDS", 60.0)

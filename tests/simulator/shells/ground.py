@@ -23,7 +23,7 @@ from anyio._backends import _asyncio as anyio_backend
 from aioqueue import clock
 from aioqueue.broker import disk as broker_disk
 from aioqueue.broker import idleness as broker_idleness
-from aioqueue.client import bulk, ids, queue
+from aioqueue.client import bulk, connecting, ids
 from aioqueue.clock import Now, SystemClock
 from aioqueue.core import bulks
 from aioqueue.protocol.messages import DeliverItem
@@ -84,7 +84,7 @@ def grounded(loop: VirtualLoop, rng: Random, network: Network, heartbeat: Callab
     try:
         with pytest.MonkeyPatch.context() as patch, _own_garbage():
             _turn_chance_and_clocks(patch, loop, rng)
-            patch.setattr(queue, "dialer_of", lambda addresses: network)
+            patch.setattr(connecting, "dialer_of", lambda addresses: network)
             patch.setattr(worker, "Heartbeat", heartbeat)
             patch.setattr(worker, "Watchdog", _NoWatchdog)
             patch.setattr(broker_disk, "Reserve", _Reserve)

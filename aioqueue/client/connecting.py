@@ -1,0 +1,188 @@
+"""`Connects`: a queue's stay at its broker, from `async with queue` to its end.
+
+Where the broker is in this process (`memory:`, `sqlite:`) entering the queue starts it, through the module that
+`EMBEDDED` names: a program that talks TCP never loads it, nor SQLite. The other half of a `Queue`, what is asked over
+the connection, is in `client.queue`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Final, Self
+
+from aioqueue.client.declare import Declares
+from aioqueue.client.ids import JobIds
+from aioqueue.client.link import NOTHING_SEEN
+from aioqueue.client.options import TaskOptions
+from aioqueue.client.session import Session
+from aioqueue.clock import Clock, SystemClock
+from aioqueue.errors import BadOption, NotEntered
+from aioqueue.limits import CONNECT_SECONDS, EMBEDDED_SLOTS, SLOTS_MAX
+from aioqueue.model.names import check_name
+from aioqueue.transport.address import Address, TcpAddress, parse_address
+from aioqueue.transport.dialer import Dialer, Dials
+
+URL_VARIABLE: Final = "AIOQUEUE_URL"
+# By URL scheme: the module that runs a broker in this process.
+EMBEDDED: Final = {"memory": "aioqueue.embedded", "sqlite": "aioqueue.embedded"}
+_WORKER: Final = "aioqueue.worker"
+
+# How queues dial. Who simulates a network puts another one here.
+dialer_of: Callable[[Sequence[TcpAddress]], Dials] = Dialer
+# Set while a job's own process imports the program's main module: what it runs at its top would run once more.
+importing_main = False
+
+
+class Connects(Declares):
+    """The connecting side of a queue: a mixin, so that asking for the session costs no indirection.
+
+    Raises `BadUrl`, `BadName` or `BadOption`.
+    """
+
+    def __init__(
+        self,
+        url: str | None,
+        *,
+        namespace: str,
+        worker: bool | int | None,
+        name: str,
+        defaults: TaskOptions | None,
+        clock: Clock | None,
+    ) -> None:
+        super().__init__(**(defaults or {}))
+        self.namespace = check_name("namespace", namespace)
+        self.name = check_name("client", name) if name else ""
+        self._address = parse_address(url or os.environ.get(URL_VARIABLE) or "memory:")
+        self._worker = _check_worker(worker)
+        self._clock = clock or SystemClock()
+        self._ids = JobIds(self.namespace, self._clock)
+        self._session: Session | None = None
+        self._journal_seen = NOTHING_SEEN
+        self._dialer: Dials | None = None
+        self._stack: AsyncExitStack | None = None
+
+    def __repr__(self) -> str:
+        return f"<Queue {self._address} of namespace {self.namespace}>"
+
+    @property
+    def url(self) -> str:
+        """Where the broker is. May be set while the queue is not entered."""
+        return str(self._address)
+
+    @url.setter
+    def url(self, url: str) -> None:
+        if self._stack is not None:
+            raise BadOption(option="url", value=url, reason="the queue is connected; leave `async with` first")
+        self._address = parse_address(url)
+
+    @property
+    def worker(self) -> int | None:
+        """How many jobs this process runs at once, 0 for none, None by the URL's own rule. May be set while the
+        queue is not entered: a worker process says False, for it has a worker already.
+        """
+        return self._worker
+
+    @worker.setter
+    def worker(self, worker: bool | int | None) -> None:
+        self._worker = _check_worker(worker)
+
+    @property
+    def address(self) -> Address:
+        """The URL, taken apart."""
+        return self._address
+
+    @property
+    def dialer(self) -> Dials:
+        """Opens one more connection to the broker; for workers of this queue. Raises `NotEntered`."""
+        if self._dialer is None:
+            raise NotEntered
+        return self._dialer
+
+    async def __aenter__(self) -> Self:
+        """Connect, or start the broker that is embedded here.
+
+        Raises `BrokerUnavailable` when none answers within `CONNECT_SECONDS`, what a broker refuses the session
+        with, and for an embedded one the errors of its journal.
+        """
+        if self._stack is not None:
+            raise BadOption(option="queue", value=self, reason="it is entered already; use the one that is open")
+        if importing_main:
+            reason = 'a process of its jobs imports this program; let it begin under `if __name__ == "__main__":`'
+            raise BadOption(option="queue", value=self, reason=reason)
+        self._stack = stack = AsyncExitStack()
+        try:
+            await self._enter(stack)
+        except BaseException:
+            await self._leave()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave()
+
+    async def _enter(self, stack: AsyncExitStack) -> None:
+        address = self._address
+        slots = self._worker
+        dialer: Dials
+        if isinstance(address, TcpAddress):
+            dialer = dialer_of([address])
+        else:
+            embedded = importlib.import_module(EMBEDDED[address.scheme])
+            running = embedded.running(self, address, EMBEDDED_SLOTS if slots is None else slots)
+            dialer = await stack.enter_async_context(running)
+        self._dialer = dialer
+        session = Session(
+            dialer,
+            namespace=self.namespace,
+            name=self.name,
+            journal_seen=self._journal_seen,
+        )
+        await session.open(CONNECT_SECONDS)
+        self._ids.renew()
+        self._session = session
+        if isinstance(address, TcpAddress) and slots:
+            worker = importlib.import_module(_WORKER).Worker(self, queues=self.queues(), concurrency=slots)
+            await stack.enter_async_context(worker)
+
+    async def _leave(self) -> None:
+        """Say goodbye, then stop what runs here; in this order, so that an embedded broker hears it."""
+        session, self._session = self._session, None
+        stack, self._stack = self._stack, None
+        try:
+            if session is not None:
+                self._journal_seen = session.link.journal_seen
+                await session.aclose()
+        finally:
+            try:
+                if stack is not None:
+                    await stack.aclose()
+            finally:
+                self._dialer = None
+
+    def session(self) -> Session:
+        """What is under way over the connection. Raises `NotEntered`, or what ended the session for good."""
+        session = self._session
+        if session is None:
+            raise NotEntered
+        if session.error is not None:
+            session.check()
+        return session
+
+    def queues(self) -> tuple[str, ...]:
+        """The lanes of all tasks declared here, and `default`."""
+        return tuple(sorted({"default", *(task.queue for task in self.tasks)}))
+
+
+def _check_worker(worker: Any) -> int | None:
+    """How many jobs run at once in this process; None leaves it to the kind of broker."""
+    if worker is None or isinstance(worker, bool):
+        return None if worker is None else EMBEDDED_SLOTS * worker
+    if not isinstance(worker, int) or not 0 <= worker <= SLOTS_MAX:
+        raise BadOption(option="worker", value=worker, reason=f"it must be True, False, None or 0 to {SLOTS_MAX}")
+    return worker
