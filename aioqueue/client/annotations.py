@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from aioqueue.client.context import Context
+from aioqueue.client.given import GIVEN_NAME, Given
 from aioqueue.errors import BadAnnotation
 from aioqueue.model.convert import from_plain
 
@@ -55,15 +55,15 @@ def type_named(fn: Callable[..., Any], annotation: Any, *, task: str, what: str)
 
 
 def is_context(fn: Callable[..., Any], annotation: Any) -> bool:
-    """Whether an annotation asks for the run's `Context`."""
+    """Whether an annotation asks for what the worker gives: the run's `Context`."""
     if annotation is inspect.Parameter.empty:
         return False
     try:
         kind = type_named(fn, annotation, task="", what="")
     except NotYetDefined:
         # Imported for type checkers only: its name is all there is.
-        return isinstance(annotation, str) and annotation.rpartition(".")[2] == Context.__name__
-    return isinstance(kind, type) and issubclass(kind, Context)
+        return isinstance(annotation, str) and annotation.rpartition(".")[2] == GIVEN_NAME
+    return isinstance(kind, type) and issubclass(kind, Given)
 
 
 def decodable(kind: Any, default: Any = inspect.Parameter.empty) -> Any:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import Coroutine, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from aioqueue.client.children import Family
+from aioqueue.client.given import Given
+from aioqueue.client.ties import Ties
 from aioqueue.errors import NotEntered, Refused
 from aioqueue.model.ids import id_text
 
@@ -27,11 +29,8 @@ R = TypeVar("R")
 
 _logger = logging.getLogger("aioqueue.job")
 
-# How a child is submitted: by whom, its task, its arguments.
-SubmitChild = Callable[[Family, Any, tuple[Any, ...], dict[str, Any]], Awaitable[Any]]
 
-
-class Context:
+class Context(Given):
     """One run of a job, as its task sees it.
 
     `task` and `queue` are names; `attempt` is 1 plus the failures so far; `crashes` counts the processes that died
@@ -59,7 +58,7 @@ class Context:
         crashes: int = 0,
         headers: Mapping[str, str] | None = None,
         deadline_ms: int = 0,
-        submit: SubmitChild | None = None,
+        ties: Ties | None = None,
     ) -> None:
         self._job_id = job_id
         self.task = task
@@ -69,7 +68,7 @@ class Context:
         self.headers: dict[str, str] = dict(headers or {})
         self._deadline_ms = deadline_ms
         self._stop_asked = False
-        self._submit = submit
+        self._ties = ties
         self._family: Family | None = None
 
     @cached_property
@@ -97,7 +96,7 @@ class Context:
         Raises what `Queue.submit` raises; `NotEntered` where the task was called directly or the worker's queue is not
         entered, and `Refused` in a plain function and in a task with `executor="process"`.
         """
-        if self._submit is None:
+        if self._ties is None:
             raise NotEntered
         try:
             asyncio.get_running_loop()
@@ -105,7 +104,7 @@ class Context:
             raise Refused(reason=_NO_LOOP) from None
         if self._family is None:
             self._family = Family(self._job_id)
-        return self._submit(self._family, task, args, kwargs)
+        return self._ties.submit_child(self._family, task, args, kwargs)
 
     def should_stop(self) -> bool:
         """Whether this run was asked to stop: its job was cancelled, its timeout has passed, or its worker stops.
@@ -130,15 +129,12 @@ class Context:
         return f"<Context task={self.task} job={self.job or 'none'} attempt={self.attempt}>"
 
 
-def no_children(family: Family, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
-    """Where there is no connection to submit over."""
-    raise Refused(reason=_NO_CONNECTION)
+def alone(task: str, queue: str) -> Context:
+    """What a task that is called directly knows of its run."""
+    return Context(b"", task=task, queue=queue)
 
 
 _NO_LOOP = "a plain function cannot submit children; make the task `async def`, or let it return what to submit"
-_NO_CONNECTION = (
-    'a task with executor="process" cannot submit children; let it return what to submit, or run it without'
-)
 
 
 def ask_to_stop(context: Context) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from aioqueue.client.context import Context
+from aioqueue.client.context import Context, alone
 from aioqueue.client.options import TaskOptions, default_options, merged, task_options
 from aioqueue.client.task import Task, TaskRegistry
 
@@ -59,7 +59,7 @@ class Declares:
         layer = merged(task_options(options), self._defaults)
 
         def declare(fn: Any) -> Task[Any, Any]:
-            task: Task[Any, Any] = Task(fn, layer)
+            task: Task[Any, Any] = Task(fn, layer, alone)
             self.tasks.add(task)
             return task
 

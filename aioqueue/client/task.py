@@ -16,7 +16,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 import anyio.to_thread
 import msgspec
 
-from aioqueue.client.context import Context
+from aioqueue.client.given import GiveAlone
 from aioqueue.client.options import (
     DEFAULT_QUEUE,
     Options,
@@ -36,7 +36,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Task(Generic[P, R_co]):
-    """A function with a name and options. Made by `@queue.task`.
+    """A function with a name and options. Made by `@queue.task`, which says what a direct call is given.
 
     `fn` is the function itself, `is_async` whether it is a coroutine function, `executor` where a worker runs it.
     `retry` is what the worker judges its exceptions by.
@@ -54,7 +54,7 @@ class Task(Generic[P, R_co]):
     a timeout, and `BadAnnotation` for types that no bytes can be told apart as.
     """
 
-    def __init__(self, fn: Callable[..., Any], options: Options) -> None:
+    def __init__(self, fn: Callable[..., Any], options: Options, give: GiveAlone) -> None:
         _check_function(fn)
         self.fn = fn
         self.name: str = options.get("name") or default_name(fn)
@@ -64,13 +64,14 @@ class Task(Generic[P, R_co]):
         self.__signature__ = self.signature.visible
         self.__name__ = self.name.rpartition(".")[2]
         self.__doc__ = getattr(fn, "__doc__", None)
+        self._give = give
         self._options = options
         self._plan: Plan | None = None
         self._use(options)
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run the function here: a coroutine function in this task, a plain function in a thread."""
-        call = partial(self.fn, Context(b"", task=self.name, queue=self.queue)) if self.takes_context else self.fn
+        call = partial(self.fn, self._give(self.name, self.queue)) if self.takes_context else self.fn
         if self.is_async:
             found: R_co = await call(*args, **kwargs)
         else:

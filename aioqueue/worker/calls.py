@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from aioqueue.client.context import Context, SubmitChild, ask_to_stop
+from aioqueue.client.context import Context, ask_to_stop
 from aioqueue.client.task import Task, TaskRegistry
+from aioqueue.client.ties import Ties
 from aioqueue.model.bodies import unpack_headers
 from aioqueue.protocol.messages import DeliverItem
 from aioqueue.worker.processes import Processes, allows, deadline_of
@@ -32,7 +33,7 @@ class TaskCall:
 
     __slots__ = ("admit", "pack", "retries", "start")
 
-    def __init__(self, task: AnyTask, threads: Threads, processes: Processes, submit: SubmitChild | None) -> None:
+    def __init__(self, task: AnyTask, threads: Threads, processes: Processes, ties: Ties | None) -> None:
         self.admit: Callable[[DeliverItem], Awaitable[Awaitable[Any]]] | None = None
         self.retries: Callable[[BaseException], bool] = task.retry.allows
         self.pack: Callable[[Any], bytes] = task.signature.pack_result
@@ -42,7 +43,7 @@ class TaskCall:
             # The process has packed it.
             self.pack = bytes
         else:
-            self.start: Callable[[DeliverItem], Awaitable[Any]] = _starter(task, threads, submit)
+            self.start: Callable[[DeliverItem], Awaitable[Any]] = _starter(task, threads, ties)
 
 
 class Calls(dict[str, TaskCall]):
@@ -52,13 +53,13 @@ class Calls(dict[str, TaskCall]):
     """
 
     def __init__(
-        self, registry: TaskRegistry, threads: Threads, processes: Processes, submit: SubmitChild | None = None
+        self, registry: TaskRegistry, threads: Threads, processes: Processes, ties: Ties | None = None
     ) -> None:
         super().__init__()
         self._registry = registry
         self._threads = threads
         self._processes = processes
-        self._submit = submit
+        self._ties = ties
 
     @property
     def left(self) -> list[bytes]:
@@ -72,11 +73,11 @@ class Calls(dict[str, TaskCall]):
 
     def __missing__(self, name: str) -> TaskCall:
         task = self._registry.get(name)
-        call = self[name] = TaskCall(task, self._threads, self._processes, self._submit)
+        call = self[name] = TaskCall(task, self._threads, self._processes, self._ties)
         return call
 
 
-def _starter(task: AnyTask, threads: Threads, submit: SubmitChild | None) -> Callable[[DeliverItem], Awaitable[Any]]:
+def _starter(task: AnyTask, threads: Threads, ties: Ties | None) -> Callable[[DeliverItem], Awaitable[Any]]:
     unpack = task.signature.unpack
     fn: Callable[..., Any] = task.fn
     if not task.signature.takes_context:
@@ -92,18 +93,18 @@ def _starter(task: AnyTask, threads: Threads, submit: SubmitChild | None) -> Cal
 
     def start_with_context(item: DeliverItem) -> Awaitable[Any]:
         args, kwargs = unpack(item.args)
-        made: Awaitable[Any] = fn(context_of(item, submit), *args, **kwargs)
+        made: Awaitable[Any] = fn(context_of(item, ties), *args, **kwargs)
         return made
 
     def start_in_thread_with_context(item: DeliverItem) -> Awaitable[Any]:
         args, kwargs = unpack(item.args)
-        context = context_of(item, submit)
+        context = context_of(item, ties)
         return threads.call(fn, (context, *args), kwargs, partial(ask_to_stop, context), item.job)
 
     return start_with_context if task.is_async else start_in_thread_with_context
 
 
-def context_of(item: DeliverItem, submit: SubmitChild | None) -> Context:
+def context_of(item: DeliverItem, ties: Ties | None) -> Context:
     """What a task that asks for it is told of its run."""
     return Context(
         item.job,
@@ -113,5 +114,5 @@ def context_of(item: DeliverItem, submit: SubmitChild | None) -> Context:
         crashes=item.crashes,
         headers=unpack_headers(item.headers),
         deadline_ms=deadline_of(item),
-        submit=submit,
+        ties=ties,
     )

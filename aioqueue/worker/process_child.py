@@ -27,9 +27,10 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from aioqueue.client import connecting
-from aioqueue.client.context import Context, no_children
+from aioqueue.client.context import Context
 from aioqueue.client.signature import Signature
 from aioqueue.client.task import Task
+from aioqueue.client.ties import NoConnection
 from aioqueue.errors import Refused, UnknownTask
 from aioqueue.limits import ERROR_BYTES_MAX, FAILURE_TEXT_BYTES_MAX
 from aioqueue.model.bodies import unpack_headers
@@ -105,7 +106,7 @@ class ProcessOfJobs:
         if signature.takes_context:
             context = Context(
                 run.job, task=run.task, queue=run.queue, attempt=run.attempt, crashes=run.crashes,
-                headers=unpack_headers(run.headers), deadline_ms=run.deadline_ms, submit=no_children,
+                headers=unpack_headers(run.headers), deadline_ms=run.deadline_ms, ties=NoConnection(),
             )  # fmt: skip
             args = (context, *args)
         try:

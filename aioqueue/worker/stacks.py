@@ -15,7 +15,6 @@ from collections import deque
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Final, NamedTuple
 
-import aioqueue
 from aioqueue.limits import PLACE_CHARACTERS_MAX
 
 
@@ -28,7 +27,7 @@ _WORKER: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # The longest first: installed packages lie within the standard library.
 _PATHS: Final = ("stdlib", "platstdlib", "purelib", "platlib")
 _FOLDERS: Final = sorted({sysconfig.get_path(name) + os.sep for name in _PATHS}, key=len, reverse=True)
-_PACKAGE: Final = os.path.dirname(os.path.abspath(aioqueue.__file__)) + os.sep
+_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LIBRARIES: Final = (*_FOLDERS, _PACKAGE, "<frozen ")
 # Below these a stack belongs to the event loop. uvloop's own has no frames.
 _LOOP: Final = frozenset({asyncio.Handle._run.__code__, asyncio.Runner.run.__code__})

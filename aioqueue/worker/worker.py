@@ -193,7 +193,7 @@ class _Work:
         self._deadlines = Deadlines()
         self._runners = Runners(
             worker._concurrency,
-            Calls(queue.tasks, self._threads, self._processes, queue.submit_child),
+            Calls(queue.tasks, self._threads, self._processes, queue),
             self.session.box.put,
             self._deadlines,
             worker._cancel_grace_ms,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from aioqueue.client.children import Family
-from aioqueue.client.context import Context, no_children
+from aioqueue.client.context import Context
+from aioqueue.client.ties import NoConnection
 from aioqueue.errors import Refused
 from aioqueue.model.ids import child_id, generated_id, is_own_id, own_id, route_in, route_of
 from aioqueue.protocol.extras import Key, flag_in, id_in
@@ -53,6 +54,6 @@ def test_a_child_names_its_parent_and_says_whether_it_inherits() -> None:
 
 
 async def test_a_task_in_a_process_of_its_own_is_told_that_it_cannot_submit_children() -> None:
-    context = Context(PARENT, task="send", queue="mail", submit=no_children)
+    context = Context(PARENT, task="send", queue="mail", ties=NoConnection())
     with pytest.raises(Refused, match='executor="process" cannot submit children'):
         context.submit("pack")

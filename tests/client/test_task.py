@@ -7,15 +7,15 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aioqueue.client.context import Context
+from aioqueue.client.context import Context, alone
 from aioqueue.client.declare import Declares
-from aioqueue.client.options import Retry
+from aioqueue.client.options import Options, Retry
 from aioqueue.client.task import Task, TaskRegistry, default_name
 from aioqueue.errors import BadArguments, BadName, BadOption, TaskExists, UnknownTask, Unstoppable
 
@@ -45,26 +45,30 @@ async def counting_too() -> AsyncIterator[int]:
     yield 1
 
 
+def task_of(fn: Callable[..., Any], options: Options) -> Task[..., Any]:
+    return Task(fn, options, alone)
+
+
 # --- calling here -------------------------------------------------------------------------------------------------
 
 
 async def test_calling_a_task_runs_it_here() -> None:
-    assert await Task(send, {})("ada", copies=2) == "ada x2"
+    assert await task_of(send, {})("ada", copies=2) == "ada x2"
 
 
 async def test_calling_a_plain_function_runs_it_in_a_thread() -> None:
-    sheet, thread = await Task(fold, {})("a4")
+    sheet, thread = await task_of(fold, {})("a4")
     assert (sheet, thread != threading.get_ident()) == ("a4", True)
 
 
 async def test_a_task_that_is_called_directly_is_given_a_context() -> None:
-    assert await Task(stamp, {"name": "post.stamp"})("x") == ("x", "post.stamp", 1)
-    assert await Task(fold_with_context, {"queue": "mail"})("x") == ("x", "mail")
+    assert await task_of(stamp, {"name": "post.stamp"})("x") == ("x", "post.stamp", 1)
+    assert await task_of(fold_with_context, {"queue": "mail"})("x") == ("x", "mail")
 
 
 async def test_a_direct_call_that_does_not_fit_fails_as_any_call() -> None:
     with pytest.raises(TypeError):
-        await Task(send, {})()  # type: ignore[call-arg]
+        await task_of(send, {})()  # type: ignore[call-arg]
 
 
 async def test_partials_and_callable_objects_can_be_tasks() -> None:
@@ -72,8 +76,8 @@ async def test_partials_and_callable_objects_can_be_tasks() -> None:
         async def __call__(self, to: str) -> str:
             return f"object to {to}"
 
-    partial = Task(functools.partial(send, copies=3), {"name": "partial"})
-    made = Task(Sender(), {"name": "object"})
+    partial = task_of(functools.partial(send, copies=3), {"name": "partial"})
+    made = task_of(Sender(), {"name": "object"})
     assert (partial.is_async, made.is_async) == (True, True)
     assert (await partial("ada"), await made("ada")) == ("ada x3", "object to ada")
 
@@ -83,23 +87,23 @@ async def test_partials_and_callable_objects_can_be_tasks() -> None:
 
 def test_a_call_whose_arguments_do_not_fit_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(BadArguments, match="missing 1 required positional argument: 'to'"):
-        Task(send, {}).call()  # type: ignore[call-arg]
+        task_of(send, {}).call()  # type: ignore[call-arg]
 
 
 def test_a_call_packs_what_a_run_unpacks() -> None:
-    task = Task(send, {})
+    task = task_of(send, {})
     body = task.call("ada", copies=3).pack()
     assert task.signature.unpack(body) == (("ada",), {"copies": 3})
 
 
 def test_a_plan_is_packed_once_for_a_namespace() -> None:
-    task = Task(send, {})
+    task = task_of(send, {})
     assert task.plan("shop") is task.plan("shop")
     assert task.plan("other").spec.namespace == "other"
 
 
 def test_options_of_one_submit_leave_the_task_alone() -> None:
-    task = Task(send, {"queue": "mail", "priority": 7})
+    task = task_of(send, {"queue": "mail", "priority": 7})
     before = task.plan("shop")
     changed = task.options(delay=5, id="a", priority="low", retry=1)
     assert (changed.plan("shop").delay_ms, changed.plan("shop").spec.priority) == (5_000, 2)
@@ -109,20 +113,20 @@ def test_options_of_one_submit_leave_the_task_alone() -> None:
 
 
 def test_options_can_be_given_in_turns() -> None:
-    plan = Task(send, {}).options(delay=5).options(id="a").plan("shop")
+    plan = task_of(send, {}).options(delay=5).options(id="a").plan("shop")
     assert (plan.delay_ms, plan.own_id) == (5_000, "a")
 
 
 def test_a_task_is_judged_by_the_retry_it_was_declared_with() -> None:
     declared = Retry(never=(ValueError,))
-    assert Task(send, {"retry": declared}).retry is declared
-    assert Task(send, {}).retry == Retry()
+    assert task_of(send, {"retry": declared}).retry is declared
+    assert task_of(send, {}).retry == Retry()
 
 
 def test_a_task_looks_like_its_function_without_the_context() -> None:
-    task = Task(stamp, {})
+    task = task_of(stamp, {})
     assert str(task.__signature__) == "(letter: 'str') -> 'tuple[str, str, int]'"
-    assert Task(send, {}).__doc__ == "Send a letter."
+    assert task_of(send, {}).__doc__ == "Send a letter."
 
 
 # --- what cannot be a task ----------------------------------------------------------------------------------------
@@ -138,31 +142,31 @@ def test_a_task_looks_like_its_function_without_the_context() -> None:
         (None, "function"),
         (lambda: 1, "lambda"),
         (functools.partial(send, "ada"), "name="),
-        (Task(send, {}), "already"),
+        (task_of(send, {}), "already"),
     ],
 )
 def test_what_cannot_be_a_task_is_refused_with_its_reason(fn: Any, reason: str) -> None:
     with pytest.raises(BadOption, match=reason):
-        Task(fn, {})
+        task_of(fn, {})
 
 
 def test_a_lambda_can_be_a_task_under_a_name() -> None:
-    assert Task(lambda x: x, {"name": "same"}).name == "same"
+    assert task_of(lambda x: x, {"name": "same"}).name == "same"
 
 
 def test_a_plain_function_with_a_timeout_is_refused_since_a_thread_cannot_be_stopped() -> None:
     with pytest.raises(Unstoppable):
-        Task(fold, {"timeout": 5_000})
+        task_of(fold, {"timeout": 5_000})
     with pytest.raises(Unstoppable):
-        Task(fold, {}).options(timeout=5)
-    assert Task(send, {}).options(timeout=5).plan("shop").spec.timeout_ms == 5_000
+        task_of(fold, {}).options(timeout=5)
+    assert task_of(send, {}).options(timeout=5).plan("shop").spec.timeout_ms == 5_000
 
 
 # --- names --------------------------------------------------------------------------------------------------------
 
 
 def test_a_task_is_named_after_its_module_and_function() -> None:
-    assert Task(send, {}).name == f"{__name__}.send"
+    assert task_of(send, {}).name == f"{__name__}.send"
 
 
 def test_a_local_function_has_a_name_without_brackets() -> None:
@@ -175,7 +179,7 @@ def test_a_name_outside_the_alphabet_asks_for_another() -> None:
     async def größe() -> None: ...
 
     with pytest.raises(BadName):
-        Task(größe, {})
+        task_of(größe, {})
 
 
 PROGRAM = """
@@ -212,7 +216,7 @@ def test_a_program_names_its_tasks_as_an_importing_worker_would(
 
 def test_a_task_is_found_by_its_name() -> None:
     registry = TaskRegistry()
-    task = Task(send, {"name": "post.send"})
+    task = task_of(send, {"name": "post.send"})
     registry.add(task)
     assert registry.get("post.send") is task
     assert ("post.send" in registry, len(registry), registry.names()) == (True, 1, ["post.send"])
@@ -222,24 +226,24 @@ def test_an_unknown_task_is_refused_and_the_known_ones_are_named() -> None:
     registry = TaskRegistry()
     with pytest.raises(UnknownTask, match="none"):
         registry.get("send")
-    registry.add(Task(send, {"name": "post.send"}))
+    registry.add(task_of(send, {"name": "post.send"}))
     with pytest.raises(UnknownTask, match=r"post\.send"):
         registry.get("send")
 
 
 def test_two_functions_cannot_share_a_name() -> None:
     registry = TaskRegistry()
-    registry.add(Task(send, {"name": "post.send"}))
+    registry.add(task_of(send, {"name": "post.send"}))
     with pytest.raises(TaskExists, match=rf"{__name__}\.send"):
-        registry.add(Task(stamp, {"name": "post.send"}))
+        registry.add(task_of(stamp, {"name": "post.send"}))
     assert registry.get("post.send").fn is send
 
 
 def test_tasks_of_another_registry_are_taken_all_or_none() -> None:
     mine, theirs = TaskRegistry(), TaskRegistry()
-    mine.add(Task(send, {"name": "a"}))
-    theirs.add(Task(stamp, {"name": "b"}))
-    theirs.add(Task(stamp, {"name": "a"}))
+    mine.add(task_of(send, {"name": "a"}))
+    theirs.add(task_of(stamp, {"name": "b"}))
+    theirs.add(task_of(stamp, {"name": "a"}))
     with pytest.raises(TaskExists):
         mine.include(theirs)
     assert mine.names() == ["a"]
@@ -247,7 +251,7 @@ def test_tasks_of_another_registry_are_taken_all_or_none() -> None:
 
 def test_including_the_same_tasks_twice_changes_nothing() -> None:
     mine, theirs = TaskRegistry(), TaskRegistry()
-    theirs.add(Task(send, {"name": "a"}))
+    theirs.add(task_of(send, {"name": "a"}))
     mine.include(theirs)
     mine.include(theirs)
     assert [task.fn for task in mine] == [send]
