@@ -14,6 +14,9 @@ from aioqueue.model.views import Failure
 from aioqueue.protocol.messages import DeliverItem, RunEnd, SettleItem
 from aioqueue.worker.failures import failure_body, failure_of
 
+# What `Runners` give to whoever tells the broker. Today every run ends by a settle.
+End = SettleItem
+
 
 class Stop(Enum):
     """Why the worker asked a run to stop."""
@@ -45,27 +48,27 @@ GIVES_AWAY: Final = frozenset({Stop.DRAIN, Stop.PARTITION})
 _SUCCEEDED: Final = RunEnd.SUCCEEDED
 
 
-def succeeded(item: DeliverItem, body: bytes) -> SettleItem:
+def succeeded(item: DeliverItem, body: bytes) -> End:
     """The run has a result."""
     return SettleItem(item.job, item.fence, _SUCCEEDED, body)
 
 
-def released(item: DeliverItem) -> SettleItem:
+def released(item: DeliverItem) -> End:
     """The run is given back: no attempt is spent, and the job keeps its place."""
     return SettleItem(item.job, item.fence, RunEnd.RELEASED)
 
 
-def failed(item: DeliverItem, failure: Failure) -> SettleItem:
+def failed(item: DeliverItem, failure: Failure) -> End:
     """The run failed in a way that is described already."""
     return SettleItem(item.job, item.fence, RunEnd.FAILED, failure_body(failure), failure.retry)
 
 
-def raised(item: DeliverItem, error: BaseException, retry: bool) -> SettleItem:
+def raised(item: DeliverItem, error: BaseException, retry: bool) -> End:
     """The task raised something."""
     return failed(item, failure_of(error, retry=retry))
 
 
-def unknown_task(item: DeliverItem, error: AioqueueError) -> SettleItem:
+def unknown_task(item: DeliverItem, error: AioqueueError) -> End:
     """This app has no such task.
 
     It counts as a failure that may be tried again: given back, the job would return to this worker at once and for
@@ -74,26 +77,26 @@ def unknown_task(item: DeliverItem, error: AioqueueError) -> SettleItem:
     return failed(item, Failure("UnknownTask", str(error), retry=True))
 
 
-def unusable_arguments(item: DeliverItem, error: AioqueueError) -> SettleItem:
+def unusable_arguments(item: DeliverItem, error: AioqueueError) -> End:
     """The arguments do not fit the task; they will not fit the next time either."""
     return failed(item, Failure(type(error).__name__, str(error), retry=False))
 
 
-def unusable_result(item: DeliverItem, error: Exception) -> SettleItem:
+def unusable_result(item: DeliverItem, error: Exception) -> End:
     """The task returned what cannot be stored. Another attempt would do the work again, for the same result."""
     if isinstance(error, AioqueueError):
         return failed(item, Failure(type(error).__name__, str(error), retry=False))
     return raised(item, error, retry=False)
 
 
-def cancelled_itself(item: DeliverItem, error: BaseException) -> SettleItem:
+def cancelled_itself(item: DeliverItem, error: BaseException) -> End:
     """The task raised `CancelledError`, most often from something it awaited that somebody else had cancelled."""
     told = failure_of(error, retry=True)
     text = "the task raised CancelledError, and nobody had asked this job to stop"
     return failed(item, Failure("CancelledError", text, told.traceback, retry=True))
 
 
-def timed_out(item: DeliverItem, error: BaseException | None, retry: bool) -> SettleItem:
+def timed_out(item: DeliverItem, error: BaseException | None, retry: bool) -> End:
     """The attempt took longer than its timeout; `error` is how it ended then, or None if it did not end at all."""
     text = f"task {item.task} exceeded its timeout of {item.timeout_ms / 1000:g} s"
     if error is None:
@@ -101,7 +104,7 @@ def timed_out(item: DeliverItem, error: BaseException | None, retry: bool) -> Se
     return failed(item, Failure("TimeoutError", text, failure_of(error, retry=retry).traceback, retry=retry))
 
 
-def stopped(item: DeliverItem, why: Stop, error: BaseException | None, retry: bool) -> SettleItem | None:
+def stopped(item: DeliverItem, why: Stop, error: BaseException | None, retry: bool) -> End | None:
     """The end of a run that was asked to stop and did not succeed; None if nobody wants to know."""
     end = STOPPED[why]
     if end is RunEnd.FAILED:

@@ -22,23 +22,19 @@ from typing import Any, Final
 
 from aioqueue.clock import mono_ns
 from aioqueue.errors import Refused, UnknownTask
-from aioqueue.limits import DURATION_MS_MAX
 from aioqueue.model.ids import id_text
-from aioqueue.protocol.extras import Key, number_in
-from aioqueue.protocol.messages import DeliverItem, Extra, SettleItem
+from aioqueue.protocol.messages import DeliverItem
 from aioqueue.worker import endings
+from aioqueue.worker.bounds import Bounds
 from aioqueue.worker.calls import Calls, TaskCall
 from aioqueue.worker.deadlines import Deadline, Deadlines
-from aioqueue.worker.endings import Stop
+from aioqueue.worker.endings import End, Stop
 from aioqueue.worker.failures import line_of, type_of
 from aioqueue.worker.stacks import place_of_error
 
 _log = logging.getLogger(__name__)
 # A runner whose jobs end without waiting lets others have the event loop after this long.
 _TURN_NS: Final = 1_000_000
-# A job's deadline is the broker's to keep, which says when to stop. The worker's own clock is for when it cannot be
-# heard, and a little later: what was given back before the broker's time came would only begin once more.
-DEADLINE_MARGIN_MS: Final = 250
 
 
 class Slot:
@@ -59,13 +55,13 @@ class Slot:
 
 
 class Runners:
-    """At most `slots` runs at once; what is more waits in order. `settle` is called with the end of each."""
+    """At most `slots` runs at once; what is more waits in order. `settle` is called with the `End` of each."""
 
     def __init__(
         self,
         slots: int,
         calls: Calls,
-        settle: Callable[[SettleItem], None],
+        settle: Callable[[End], None],
         deadlines: Deadlines,
         cancel_grace_ms: int,
     ) -> None:
@@ -80,9 +76,7 @@ class Runners:
         self._idle: list[Slot] = []
         # Slots whose run never stopped, and its job: the event loop alone would forget their tasks.
         self._lost: dict[Slot, bytes] = {}
-        # When runs must be over by the deadline of their jobs, by job and fence: a fence alone is a number of one
-        # partition, which counts on from the copy where a broker was restored from one.
-        self._bounds: dict[tuple[bytes, int], Deadline] = {}
+        self._bounds = Bounds(deadlines, self.stop)
         self._quiet: asyncio.Future[None] | None = None
         self._on_kept_ended: Callable[[], None] | None = None
         self._closed = False
@@ -93,7 +87,7 @@ class Runners:
         """Run these as soon as slots are free, in their order."""
         for item in items:
             if item.extra:
-                self._bound(item, item.extra)
+                self._bounds.add(item, item.extra)
         self._waiting.extend(items)
         if self._waiting:
             self._wake()
@@ -127,7 +121,7 @@ class Runners:
         """Stop this run, by its cancellation if it has begun; nothing if it has ended."""
         if item in self._waiting:
             self._waiting.remove(item)
-            self._unbound(item)
+            self._bounds.drop(item)
             self._report(endings.stopped(item, why, None, True))
             return
         for slot in self._slots:
@@ -147,7 +141,7 @@ class Runners:
         items = list(self._waiting)
         self._waiting.clear()
         for item in items:
-            self._unbound(item)
+            self._bounds.drop(item)
         return items
 
     def stuck(self) -> str:
@@ -246,7 +240,7 @@ class Runners:
                 end = await self._attempt(slot, item)
                 slot.run, slot.kept = None, False
                 if item.extra:
-                    self._unbound(item)
+                    self._bounds.drop(item)
                 if slot.lost:
                     return
                 if end is not None:
@@ -271,7 +265,7 @@ class Runners:
         self._idle.append(slot)
         await slot.waiter
 
-    async def _attempt(self, slot: Slot, item: DeliverItem) -> SettleItem | None:
+    async def _attempt(self, slot: Slot, item: DeliverItem) -> End | None:
         """Do one run to its end; gives what to settle. Nothing that a task does gets past it but GeneratorExit."""
         try:
             call = self._calls[item.task]
@@ -297,7 +291,7 @@ class Runners:
             _log_failure(item, error)
             return endings.unusable_result(item, error)
 
-    def _not_started(self, slot: Slot, item: DeliverItem, error: BaseException) -> SettleItem | None:
+    def _not_started(self, slot: Slot, item: DeliverItem, error: BaseException) -> End | None:
         if (why := slot.stop) is not None:
             self._forget_stop(slot)
             return endings.stopped(item, why, error, True)
@@ -308,7 +302,7 @@ class Runners:
             return endings.unusable_arguments(item, error)
         return endings.raised(item, error, retry=True)
 
-    def _ended_badly(self, slot: Slot, item: DeliverItem, call: TaskCall, error: BaseException) -> SettleItem | None:
+    def _ended_badly(self, slot: Slot, item: DeliverItem, call: TaskCall, error: BaseException) -> End | None:
         why = slot.stop
         if slot.deadline is not None:
             self._forget_stop(slot)
@@ -320,19 +314,6 @@ class Runners:
         if isinstance(error, asyncio.CancelledError):
             return endings.cancelled_itself(item, error)
         return endings.raised(item, error, call.retries(error))
-
-    # --- the deadline of a job ---
-
-    def _bound(self, item: DeliverItem, extra: Extra) -> None:
-        left_ms = number_in(extra, Key.DEADLINE, DURATION_MS_MAX)
-        if left_ms:
-            stop = partial(self.stop, item, Stop.DEADLINE)
-            self._bounds[item.job, item.fence] = self._deadlines.add(left_ms + DEADLINE_MARGIN_MS, stop)
-
-    def _unbound(self, item: DeliverItem) -> None:
-        bound = self._bounds.pop((item.job, item.fence), None)
-        if bound is not None:
-            bound.cancel()
 
     # --- stopping one run ---
 
@@ -400,7 +381,7 @@ class Runners:
             while slot.task.uncancel():
                 pass
 
-    def _report(self, end: SettleItem | None) -> None:
+    def _report(self, end: End | None) -> None:
         if end is not None:
             self._settle(end)
 
