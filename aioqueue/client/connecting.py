@@ -144,7 +144,8 @@ class Connects(Declares):
             journal_seen=self._journal_seen,
         )
         await session.open(CONNECT_SECONDS)
-        self._ids.renew()
+        self._ids.forget()
+        self._ids.refresh()
         self._session = session
         if isinstance(address, TcpAddress) and slots:
             worker = importlib.import_module(_WORKER).Worker(self, queues=self.queues(), concurrency=slots)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from os import getpid
 from typing import Final
+from weakref import WeakSet
 
 from aioqueue.clock import Clock
 from aioqueue.model.ids import generated_id
@@ -21,31 +21,31 @@ class JobIds:
 
     The clock is read by `refresh`, once for all submits of a tick; chance is asked once a millisecond and counted up
     within it ("monotonic random", RFC 9562 section 6.2, method 2). Asking both for each id costs 2 us more. No broker
-    is needed. A process that was forked must not count on from its parent's number, so `refresh` looks which one it is.
+    is needed. In a process that was forked they begin anew, so that it never counts on from its parent's number.
     """
 
-    __slots__ = ("_low", "_namespace", "_now", "_pid", "_prefixes", "_random", "_wall_ms")
+    __slots__ = ("__weakref__", "_low", "_namespace", "_now", "_prefixes", "_random", "_wall_ms")
 
     def __init__(self, namespace: str, clock: Clock, random: Callable[[int], bytes] = os.urandom) -> None:
         self._namespace = namespace
         self._now = clock.now
         self._random = random
         self._wall_ms = _NEVER_MS
-        self._pid = 0
         # The first half of an id, of each queue, in this millisecond.
         self._prefixes: dict[str, bytes] = {}
         self._low = 0
+        _ALL.add(self)
 
-    def renew(self) -> None:
-        """Begin anew: a clock and a chance that nothing before has seen."""
+    def forget(self) -> None:
+        """Begin anew: whatever comes next has a time and a chance of its own."""
         self._wall_ms = _NEVER_MS
-        self.refresh()
+        self._prefixes.clear()
 
     def refresh(self) -> None:
-        """Look at the clock, and whose it is."""
-        wall_ms, pid = self._now().wall_ms, getpid()
-        if wall_ms != self._wall_ms or pid != self._pid:
-            self._wall_ms, self._pid = wall_ms, pid
+        """Look at the clock."""
+        wall_ms = self._now().wall_ms
+        if wall_ms != self._wall_ms:
+            self._wall_ms = wall_ms
             self._prefixes.clear()
             self._low = _VARIANT | int.from_bytes(self._random(8), "big") & _CHANCE_MASK
 
@@ -58,3 +58,16 @@ class JobIds:
             prefix = self._prefixes[queue] = generated_id(self._namespace, queue, self._wall_ms, bytes(8))[:8]
         self._low += 1
         return prefix + self._low.to_bytes(8, "big")
+
+
+_ALL: Final[WeakSet[JobIds]] = WeakSet()
+
+
+def _forget_all() -> None:
+    for ids in _ALL:
+        ids.forget()
+
+
+# Some platforms cannot fork.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
