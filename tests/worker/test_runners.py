@@ -20,7 +20,7 @@ from aioqueue import Context, Queue, Retry
 from aioqueue.limits import BODY_BYTES_MAX
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.extras import Key, packed
-from aioqueue.worker import runners
+from aioqueue.worker import bounds
 from aioqueue.worker.endings import Stop
 from tests.support.runs import failure_in, result_in
 from tests.support.workers import Slots
@@ -394,7 +394,7 @@ async def test_the_end_of_a_run_never_forgets_the_deadline_of_another_with_the_s
     queue: Queue, slots_of: SlotsOf, run_of: RunOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fence is a number of one partition, and counts on from the copy when a broker was restored from one."""
-    monkeypatch.setattr(runners, "DEADLINE_MARGIN_MS", 0)
+    monkeypatch.setattr(bounds, "MARGIN_MS", 0)
 
     @queue.task(name="fine")
     async def fine() -> None: ...
