@@ -35,9 +35,9 @@ class Owner:
         self.messages: asyncio.Queue[list[m.BrokerMessage]] = asyncio.Queue()
         self.losses: asyncio.Queue[Exception] = asyncio.Queue()
 
-    def link(self, broker: FakeBroker, **arguments: Any) -> Link:
+    def link(self, *brokers: FakeBroker, **arguments: Any) -> Link:
         return Link(
-            Dialer([TcpAddress("127.0.0.1", broker.port)]),
+            Dialer([TcpAddress("127.0.0.1", broker.port) for broker in brokers]),
             role=m.Role.CLIENT,
             namespace="shop",
             name="web-1",
@@ -82,6 +82,20 @@ async def test_a_link_is_connected_from_its_welcome_on(running: Running, owner: 
     peer.send(m.Welcome(1, 7, True, JOURNAL, 1, 0, 10_000))
     assert (await owner.welcomes.get()).session == 7
     assert link.connected
+
+
+async def test_a_link_whose_broker_is_gone_goes_to_the_next_address(
+    broker: FakeBroker, owner: Owner, started: Callable[..., Any]
+) -> None:
+    other = await FakeBroker().start()
+    try:
+        started(owner.link(broker, other).run())
+        await broker.welcome()
+        await broker.stop()
+        await other.welcome(fresh=False)
+        assert [(await owner.welcomes.get()).fresh for _ in range(2)] == [True, False]
+    finally:
+        await other.stop()
 
 
 async def test_what_is_sent_inside_on_welcome_leaves(

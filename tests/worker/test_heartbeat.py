@@ -32,8 +32,8 @@ def no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
 def beating(broker: FakeBroker) -> Iterator[Beating]:
     made: list[Heartbeat] = []
 
-    def begin() -> Heartbeat:
-        dialer = Dialer([TcpAddress("127.0.0.1", broker.port)])
+    def begin(*others: FakeBroker) -> Heartbeat:
+        dialer = Dialer([TcpAddress("127.0.0.1", each.port) for each in (broker, *others)])
         made.append(Heartbeat(dialer, SECRET, namespace="shop", name="left-hand"))
         made[-1].start()
         return made[-1]
@@ -53,6 +53,18 @@ async def test_it_says_the_session_s_secret_and_its_role(broker: FakeBroker, bea
     hello = await (await broker.accept()).welcome()
     assert (hello.role, hello.secret, hello.namespace, hello.name) == (m.Role.HEARTBEAT, SECRET, "shop", "left-hand")
     assert (hello.about, hello.process) == (THIS_PROCESS.about, THIS_PROCESS.id)
+
+
+async def test_one_whose_broker_is_gone_beats_at_the_next_address(broker: FakeBroker, beating: Beating) -> None:
+    other = await FakeBroker().start()
+    try:
+        beating(other)
+        peer = await broker.welcome()
+        await peer.expect(m.Beat)
+        await broker.stop()
+        await (await other.welcome()).expect(m.Beat)
+    finally:
+        await other.stop()
 
 
 async def test_it_beats_again_and_again_with_the_loop_s_lag(
