@@ -27,7 +27,7 @@ from aioqueue.cli.outcome import DONE, FAILED, not_made, out, say
 from aioqueue.cli.salvaging import replay_batch
 from aioqueue.client.documents import document, json_text
 from aioqueue.client.queue import Queue
-from aioqueue.clock import mono_ns
+from aioqueue.clock import SystemClock
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import encode_events
 from aioqueue.core.salvage import Rescue
@@ -275,8 +275,8 @@ class _Progress:
 
     def add(self, size: int) -> None:
         self._bytes += size
-        if sys.stderr.isatty() and mono_ns() - self._told_ns >= _PROGRESS_NS:
-            self._told_ns = mono_ns()
+        if sys.stderr.isatty() and SystemClock.mono_ns() - self._told_ns >= _PROGRESS_NS:
+            self._told_ns = SystemClock.mono_ns()
             sys.stderr.write(f"\r\x1b[Kreceived {size_text(self._bytes)}")
             sys.stderr.flush()
 

@@ -10,7 +10,7 @@ import msgspec
 
 from aioqueue.cli.outcome import DONE, FAILED, out, say
 from aioqueue.client.documents import document, json_text
-from aioqueue.clock import mono_ns
+from aioqueue.clock import SystemClock
 from aioqueue.core.machine import IllegalChange
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events
@@ -104,15 +104,15 @@ class Progress:
     def __init__(self, path: str) -> None:
         self._total = max(1, os.path.getsize(path)) if os.path.isfile(path) and sys.stderr.isatty() else 0
         self._done = 0
-        self._told_ns = mono_ns()
+        self._told_ns = SystemClock.mono_ns()
         self._shown = False
 
     def take(self, batch: Batch) -> None:
         if not self._total:
             return
         self._done += len(batch.events) + len(batch.bodies)
-        if mono_ns() - self._told_ns >= _PROGRESS_NS:
-            self._told_ns = mono_ns()
+        if SystemClock.mono_ns() - self._told_ns >= _PROGRESS_NS:
+            self._told_ns = SystemClock.mono_ns()
             self._shown = True
             percent = min(99, self._done * 100 // self._total)
             sys.stderr.write(f"\rchecked {percent:>2} %, batch {batch.position:,}")

@@ -9,7 +9,6 @@ no more than some parts are held at a time, so the calls may come from a file th
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -114,6 +113,7 @@ class BulkSubmit:
         session: Callable[[], Session],
         item: Callable[[Call[Any]], SubmitItem],
         refresh_ids: Callable[[], None],
+        random: Callable[[int], bytes],
         atomic: bool,
         progress: Progress | None,
     ) -> None:
@@ -123,7 +123,7 @@ class BulkSubmit:
         self._atomic = atomic
         self._progress = progress
         self._jobs: Jobs[Any] = Jobs(session)
-        self._bulk = os.urandom(BULK_ID_BYTES)
+        self._bulk = random(BULK_ID_BYTES)
         self._parts = 0
         self._items: list[SubmitItem] = []
         # Of what is gathered: all of it as a frame, and its bodies.

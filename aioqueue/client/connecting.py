@@ -19,8 +19,8 @@ from aioqueue.client.ids import JobIds
 from aioqueue.client.link import NOTHING_SEEN
 from aioqueue.client.options import TaskOptions
 from aioqueue.client.session import Session
-from aioqueue.clock import Clock, SystemClock
 from aioqueue.errors import BadOption, NotEntered
+from aioqueue.ground import Ground
 from aioqueue.limits import CONNECT_SECONDS, EMBEDDED_SLOTS, SLOTS_MAX
 from aioqueue.model.names import check_name
 from aioqueue.transport.address import Address, TcpAddress, parse_address
@@ -33,6 +33,8 @@ _WORKER: Final = "aioqueue.worker"
 
 # How queues dial. Who simulates a network puts another one here.
 dialer_of: Callable[[Sequence[TcpAddress]], Dials] = Dialer
+# What queues stand on, read when one is entered. Who simulates time or chance puts another one here.
+ground_of: Callable[[], Ground] = Ground
 # Set while a job's own process imports the program's main module: what it runs at its top would run once more.
 importing_main = False
 
@@ -51,15 +53,15 @@ class Connects(Declares):
         worker: bool | int | None,
         name: str,
         defaults: TaskOptions | None,
-        clock: Clock | None,
     ) -> None:
         super().__init__(**(defaults or {}))
         self.namespace = check_name("namespace", namespace)
         self.name = check_name("client", name) if name else ""
         self._address = parse_address(url or os.environ.get(URL_VARIABLE) or "memory:")
         self._worker = _check_worker(worker)
-        self._clock = clock or SystemClock()
-        self._ids = JobIds(self.namespace, self._clock)
+        self._ground: Ground | None = None
+        # Items can be made without a broker, and then by the machine's own clock.
+        self._ids = JobIds(self.namespace, Ground())
         self._session: Session | None = None
         self._journal_seen = NOTHING_SEEN
         self._dialer: Dials | None = None
@@ -102,6 +104,11 @@ class Connects(Declares):
             raise NotEntered
         return self._dialer
 
+    @property
+    def ground(self) -> Ground:
+        """What this queue stands on; for its workers too, whether it is entered or not."""
+        return self._ground or ground_of()
+
     async def __aenter__(self) -> Self:
         """Connect, or start the broker that is embedded here.
 
@@ -129,6 +136,7 @@ class Connects(Declares):
     async def _enter(self, stack: AsyncExitStack) -> None:
         address = self._address
         slots = self._worker
+        self._ground = ground = self.ground
         dialer: Dials
         if isinstance(address, TcpAddress):
             dialer = dialer_of([address])
@@ -139,13 +147,13 @@ class Connects(Declares):
         self._dialer = dialer
         session = Session(
             dialer,
+            ground=ground,
             namespace=self.namespace,
             name=self.name,
             journal_seen=self._journal_seen,
         )
         await session.open(CONNECT_SECONDS)
-        self._ids.forget()
-        self._ids.refresh()
+        self._ids.stand_on(ground)
         self._session = session
         if isinstance(address, TcpAddress) and slots:
             worker = importlib.import_module(_WORKER).Worker(self, queues=self.queues(), concurrency=slots)
@@ -164,7 +172,7 @@ class Connects(Declares):
                 if stack is not None:
                     await stack.aclose()
             finally:
-                self._dialer = None
+                self._dialer = self._ground = None
 
     def session(self) -> Session:
         """What is under way over the connection. Raises `NotEntered`, or what ended the session for good."""

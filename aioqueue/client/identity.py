@@ -7,9 +7,9 @@ secret: what a session may do hangs on its secret alone. Asked by whoever says H
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Final
 
+from aioqueue.ground import Ground
 from aioqueue.limits import PROCESS_ID_BYTES
 from aioqueue.model.bodies import pack_headers
 from aioqueue.model.version import VERSION
@@ -18,20 +18,20 @@ from aioqueue.model.version import VERSION
 class ProcessIdentity:
     """`id` is the same for as long as the process lives; a process that is forked from it has another one."""
 
-    __slots__ = ("_random", "about", "id")
+    __slots__ = ("_ground", "about", "id")
 
-    def __init__(self, random: Callable[[int], bytes] = os.urandom) -> None:
-        self._random = random
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
         self.about = pack_headers({"version": VERSION})
         self.id = b""
         self.renew()
 
     def renew(self) -> None:
         """This is another process from here on."""
-        self.id = self._random(PROCESS_ID_BYTES)
+        self.id = self._ground.random(PROCESS_ID_BYTES)
 
 
-THIS_PROCESS: Final = ProcessIdentity()
+THIS_PROCESS: Final = ProcessIdentity(Ground())
 
 # Where processes cannot be forked, there is nothing to register.
 if hasattr(os, "register_at_fork"):

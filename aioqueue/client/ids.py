@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Final
 from weakref import WeakSet
 
-from aioqueue.clock import Clock
+from aioqueue.ground import Ground
 from aioqueue.model.ids import generated_id
 
 _NEVER_MS: Final = -1
@@ -24,12 +23,11 @@ class JobIds:
     is needed. In a process that was forked they begin anew, so that it never counts on from its parent's number.
     """
 
-    __slots__ = ("__weakref__", "_low", "_namespace", "_now", "_prefixes", "_random", "_wall_ms")
+    __slots__ = ("__weakref__", "_ground", "_low", "_namespace", "_prefixes", "_wall_ms")
 
-    def __init__(self, namespace: str, clock: Clock, random: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(self, namespace: str, ground: Ground) -> None:
         self._namespace = namespace
-        self._now = clock.now
-        self._random = random
+        self._ground = ground
         self._wall_ms = _NEVER_MS
         # The first half of an id, of each queue, in this millisecond.
         self._prefixes: dict[str, bytes] = {}
@@ -41,13 +39,19 @@ class JobIds:
         self._wall_ms = _NEVER_MS
         self._prefixes.clear()
 
+    def stand_on(self, ground: Ground) -> None:
+        """Take time and chance from there."""
+        self._ground = ground
+        self.forget()
+        self.refresh()
+
     def refresh(self) -> None:
         """Look at the clock."""
-        wall_ms = self._now().wall_ms
+        wall_ms = self._ground.now().wall_ms
         if wall_ms != self._wall_ms:
             self._wall_ms = wall_ms
             self._prefixes.clear()
-            self._low = _VARIANT | int.from_bytes(self._random(8), "big") & _CHANCE_MASK
+            self._low = _VARIANT | int.from_bytes(self._ground.random(8), "big") & _CHANCE_MASK
 
     def next(self, queue: str) -> bytes:
         """The id of a new job in this queue."""

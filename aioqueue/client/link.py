@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -20,7 +19,6 @@ import anyio
 from anyio import EndOfStream
 
 from aioqueue.client.identity import THIS_PROCESS
-from aioqueue.clock import mono_ns
 from aioqueue.errors import (
     AioqueueError,
     BrokerUnavailable,
@@ -37,6 +35,7 @@ from aioqueue.errors import (
     TooManySessions,
     from_wire,
 )
+from aioqueue.ground import Ground
 from aioqueue.limits import (
     GOODBYE_SECONDS,
     HANDSHAKE_MS,
@@ -76,9 +75,9 @@ _PASSING: Final = (TooManyConnections, TooManySessions, SessionOver, QueueFull)
 _LASTING: Final = (Refused, JournalError, ProtocolVersionMismatch, CapabilityMissing)
 
 
-def system_chance() -> float:
-    """A number from 0 up to 1 by the system's own chance."""
-    return int.from_bytes(os.urandom(4), "big") / 2**32
+def chance_of(ground: Ground) -> float:
+    """A number from 0 up to 1."""
+    return int.from_bytes(ground.random(4), "big") / 2**32
 
 
 def is_lasting(error: Exception) -> bool:
@@ -111,7 +110,7 @@ class Link:
 
     `on_welcome` is called when a connection stands, with what the broker said, and may already send; `on_messages`
     with all messages of one read; `on_lost` when a connection that stood is gone, with the reason. All three are
-    plain functions and must not block. `chance` gives numbers from 0 up to 1 for the wait between attempts.
+    plain functions and must not block. Chance spreads the waits between attempts.
     `journal_seen` is what an earlier link of the same caller was told.
     """
 
@@ -119,6 +118,7 @@ class Link:
         self,
         dialer: Dials,
         *,
+        ground: Ground,
         role: Role,
         namespace: str,
         name: str,
@@ -127,7 +127,6 @@ class Link:
         on_messages: Callable[[list[BrokerMessage]], None],
         on_lost: Callable[[Exception], None],
         journal_seen: Seen = NOTHING_SEEN,
-        chance: Callable[[], float] = system_chance,
     ) -> None:
         self.url = dialer.url
         # Why the last attempt or connection failed; for those who wait for the first one.
@@ -138,7 +137,7 @@ class Link:
         self._role, self._namespace, self._name, self._secret = role, namespace, name, secret
         self._on_welcome, self._on_messages, self._on_lost = on_welcome, on_messages, on_lost
         self._journal_id, self._epoch, self._position = journal_seen
-        self._chance = chance
+        self._ground = ground
         # When the latest message that was answered was sent, by the monotonic clock: then the broker heard this side.
         self.heard_ns = 0
         self.session_ttl_ms = 0
@@ -211,7 +210,7 @@ class Link:
                 if is_lasting(error):
                     raise error
                 failures = 0 if self._proved else failures + 1
-                await anyio.sleep(reconnect_seconds(failures, self._chance()))
+                await anyio.sleep(reconnect_seconds(failures, chance_of(self._ground)))
 
     # --- one connection ---
 
@@ -252,7 +251,7 @@ class Link:
 
     async def _greet(self, connection: Connection[BrokerMessage]) -> tuple[Welcome, list[BrokerMessage]]:
         """Say Hello and wait for Welcome; also gives what came in the same read after it."""
-        greeted_ns = mono_ns()
+        greeted_ns = self._ground.mono_ns()
         connection.send_nowait(
             Hello(
                 PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, self._role, self._secret, self._namespace, self._name,
@@ -345,12 +344,13 @@ class Link:
         """
         silent = 0
         number = 0
+        rounds = self._ground.every(ttl_ms / 1000 / HEARTBEATS_A_TTL)
         while silent < HEARTBEATS_A_TTL:
             number += 1
-            self._pinged = number, mono_ns()
+            self._pinged = number, self._ground.mono_ns()
             self.send_nowait(Ping(number))
             self._heard = False
-            await anyio.sleep(ttl_ms / 1000 / HEARTBEATS_A_TTL)
+            await anext(rounds)
             self._proved = True
             silent = 0 if self._heard else silent + 1
         scope.cancel()

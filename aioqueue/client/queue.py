@@ -25,7 +25,6 @@ from aioqueue.client.signature import pack_arguments
 from aioqueue.client.submitting import Acceptance
 from aioqueue.client.task import Call, Task
 from aioqueue.client.waiting import Ending
-from aioqueue.clock import Clock
 from aioqueue.errors import BadOption
 from aioqueue.model.ids import id_bytes, own_id
 from aioqueue.model.names import check_name
@@ -74,9 +73,8 @@ class Queue(Connects):
         worker: bool | int | None = None,
         name: str = "",
         defaults: TaskOptions | None = None,
-        clock: Clock | None = None,
     ) -> None:
-        super().__init__(url, namespace=namespace, worker=worker, name=name, defaults=defaults, clock=clock)
+        super().__init__(url, namespace=namespace, worker=worker, name=name, defaults=defaults)
         self._items = Items(self.namespace, self._ids)
         self._named: dict[str, NamedTask] = {}
 
@@ -149,7 +147,9 @@ class Queue(Connects):
         if progress is not None and not callable(progress):
             raise BadOption(option="progress", value=progress, reason="it must be a function of one number")
         self.session()
-        jobs = await BulkSubmit(self.session, self._call_item, self._ids.refresh, atomic, progress).run(calls)
+        jobs = await BulkSubmit(
+            self.session, self._call_item, self._ids.refresh, self.ground.random, atomic, progress
+        ).run(calls)
         return jobs if isinstance(calls, AsyncIterable) else list(jobs)
 
     def _call_item(self, call: Call[Any]) -> SubmitItem:
@@ -279,7 +279,7 @@ class Queue(Connects):
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
             raise BadOption(option="limit", value=limit, reason="it must be 0 or more, or None for all")
         where = make_filter(
-            self._clock.now().wall_ms,
+            self.ground.now().wall_ms,
             state=state, queue=queue, task=task, since=since, until=until, id=id, error=error,
         )  # fmt: skip
         async with aclosing(self.session().questions.pages(where, limit)) as pages:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from aioqueue.client.submitting import Submitter
 from aioqueue.client.waiting import Endings
 from aioqueue.client.watching import Watchers
 from aioqueue.errors import AioqueueError, BrokerUnavailable, QueueClosed, from_wire
+from aioqueue.ground import Ground
 from aioqueue.limits import ASK_SECONDS, RESEND_SECONDS
 from aioqueue.protocol.messages import (
     BackupPart,
@@ -48,6 +48,7 @@ class Session:
         self,
         dialer: Dials,
         *,
+        ground: Ground,
         namespace: str,
         name: str = "",
         journal_seen: Seen = NOTHING_SEEN,
@@ -56,10 +57,11 @@ class Session:
     ) -> None:
         self.link = Link(
             dialer,
+            ground=ground,
             role=Role.CLIENT,
             namespace=namespace,
             name=name,
-            secret=os.urandom(16),
+            secret=ground.random(16),
             on_welcome=self._welcomed,
             on_messages=self._received,
             on_lost=self._lost,

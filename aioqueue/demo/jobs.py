@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from aioqueue import Context, Queue, Retry
-from aioqueue.clock import mono_ns
+from aioqueue.clock import SystemClock
 
 THUMBNAIL: tuple[int, int] = (96, 96)
 PAPER_AT_ATTEMPT = 3
@@ -37,7 +37,7 @@ class Made:
 @queue.task(name="demo.resize")
 def resize(photo: Path, width: int, folder: Path) -> Made:
     """The photograph, `width` pixels wide."""
-    began_ns = mono_ns()
+    began_ns = SystemClock.mono_ns()
     with Image.open(photo) as image:
         height = max(1, round(image.height * width / image.width))
         smaller = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
@@ -47,7 +47,7 @@ def resize(photo: Path, width: int, folder: Path) -> Made:
 @queue.task(name="demo.thumbnail", priority="high")
 def thumbnail(photo: Path, folder: Path) -> Made:
     """The middle of the photograph, as a small square."""
-    began_ns = mono_ns()
+    began_ns = SystemClock.mono_ns()
     with Image.open(photo) as image:
         square = ImageOps.fit(image.convert("RGB"), THUMBNAIL, Image.Resampling.LANCZOS)
     return _saved(square, folder / f"{photo.stem}-thumbnail.jpg", began_ns)
@@ -56,7 +56,7 @@ def thumbnail(photo: Path, folder: Path) -> Made:
 @queue.task(name="demo.print", priority="high", retry=Retry(attempts=5, base=1.0))
 def print_black_and_white(context: Context, photo: Path, folder: Path) -> Made:
     """The photograph in black and white; there is paper only at the third attempt."""
-    began_ns = mono_ns()
+    began_ns = SystemClock.mono_ns()
     if context.attempt < PAPER_AT_ATTEMPT:
         raise OutOfPaper(f"no paper for {photo.name} at attempt {context.attempt}")
     with Image.open(photo) as image:
@@ -69,5 +69,5 @@ def _saved(image: Image.Image, path: Path, began_ns: int) -> Made:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     image.save(unfinished, "JPEG", quality=88)
     unfinished.replace(path)
-    took_ms = -(-(mono_ns() - began_ns) // 1_000_000)
+    took_ms = -(-(SystemClock.mono_ns() - began_ns) // 1_000_000)
     return Made(path.name, image.width, image.height, path.stat().st_size, took_ms, os.getpid())

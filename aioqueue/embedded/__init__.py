@@ -15,6 +15,7 @@ import anyio
 
 from aioqueue.embedded.owning import EmbeddedBroker
 from aioqueue.embedded.sharing import SharedBroker
+from aioqueue.ground import Ground
 from aioqueue.transport.address import MemoryAddress, SqliteAddress
 from aioqueue.transport.dialer import Dials
 from aioqueue.worker.wiring import Wiring
@@ -33,7 +34,7 @@ async def running(queue: Queue, address: SqliteAddress | MemoryAddress, slots: i
     0 slots: no worker. Raises the journal's errors where the storage cannot be opened.
     """
     async with AsyncExitStack() as stack:
-        broker = await stack.enter_async_context(_embedded(address))
+        broker = await stack.enter_async_context(_embedded(address, queue.ground))
         if slots:
             wiring = Wiring(dialer=broker)
             await stack.enter_async_context(Worker(queue, queues=None, concurrency=slots, wiring=wiring))
@@ -41,8 +42,10 @@ async def running(queue: Queue, address: SqliteAddress | MemoryAddress, slots: i
 
 
 @asynccontextmanager
-async def _embedded(address: SqliteAddress | MemoryAddress) -> AsyncIterator[EmbeddedBroker | SharedBroker]:
-    broker = SharedBroker(address) if isinstance(address, SqliteAddress) else EmbeddedBroker(address)
+async def _embedded(
+    address: SqliteAddress | MemoryAddress, ground: Ground
+) -> AsyncIterator[EmbeddedBroker | SharedBroker]:
+    broker = SharedBroker(address, ground) if isinstance(address, SqliteAddress) else EmbeddedBroker(address, ground)
     await broker.start()
     try:
         yield broker

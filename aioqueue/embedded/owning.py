@@ -29,7 +29,8 @@ class EmbeddedBroker:
     A journal that fails ends it, and never the program.
     """
 
-    def __init__(self, address: SqliteAddress | MemoryAddress) -> None:
+    def __init__(self, address: SqliteAddress | MemoryAddress, ground: Ground) -> None:
+        self._ground = ground
         self._address = address
         self.url = str(address)
         self._stop = asyncio.Event()
@@ -70,7 +71,7 @@ class EmbeddedBroker:
         self._failure = JournalFailed(path=failure.fields.get("path", ""), reason=str(failure))
 
     async def _serve(self, ready: asyncio.Future[None]) -> None:
-        async with open_broker(self._address, ground=Ground()) as self._broker, AsyncExitStack() as stack:
+        async with open_broker(self._address, ground=self._ground) as self._broker, AsyncExitStack() as stack:
             if isinstance(self._address, SqliteAddress):
                 sharing = listening_beside(self._address.path, self._broker.attend, self._connections)
                 await stack.enter_async_context(sharing)

@@ -15,9 +15,9 @@ import logging
 import os
 from typing import Final
 
-from aioqueue.clock import mono_ns
 from aioqueue.embedded.owning import EmbeddedBroker
 from aioqueue.errors import BrokerUnavailable, JournalInUse, QueueClosed
+from aioqueue.ground import Ground
 from aioqueue.limits import OWNER_SECONDS
 from aioqueue.transport.address import SqliteAddress
 from aioqueue.transport.stream import Stream
@@ -32,7 +32,8 @@ _LOOK_SECONDS: Final = 0.05
 class SharedBroker:
     """The broker of one journal, wherever it is: a `Dials`. A `start` that failed leaves nothing open."""
 
-    def __init__(self, address: SqliteAddress) -> None:
+    def __init__(self, address: SqliteAddress, ground: Ground) -> None:
+        self._ground = ground
         # As it was written; what is opened is the file that it means now.
         self.url = str(address)
         # A program may change its directory later.
@@ -53,7 +54,7 @@ class SharedBroker:
 
         Raises what the journal raises; `JournalInUse` if it is held for `OWNER_SECONDS` by who does not answer.
         """
-        end_ns = mono_ns() + int(OWNER_SECONDS * 1e9)
+        end_ns = self._ground.mono_ns() + int(OWNER_SECONDS * 1e9)
         while True:
             try:
                 return await self._become_owner()
@@ -62,7 +63,7 @@ class SharedBroker:
             try:
                 return await (await self._connect()).aclose()
             except BrokerUnavailable as error:
-                if mono_ns() > end_ns:
+                if self._ground.mono_ns() > end_ns:
                     raise _not_shared(in_use, error) from None
             await asyncio.sleep(_LOOK_SECONDS)
 
@@ -98,7 +99,7 @@ class SharedBroker:
         log.info("the broker of %s is in this process now", self._address.path)
 
     async def _become_owner(self) -> None:
-        broker = EmbeddedBroker(self._address)
+        broker = EmbeddedBroker(self._address, self._ground)
         await broker.start()
         self._own = broker
 

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from aioqueue.clock import mono_ns
-
 _NS_A_MS: Final = 1_000_000
 _NS_A_SECOND: Final = 1_000_000_000
 # Below this many cancelled entries sweeping costs more than it saves.
@@ -43,7 +41,7 @@ class Deadline:
 class Deadlines:
     """Calls each action once its time has come, in the order of their times; `now_ns` is the monotonic clock."""
 
-    def __init__(self, now_ns: Callable[[], int] = mono_ns) -> None:
+    def __init__(self, now_ns: Callable[[], int]) -> None:
         self._now_ns = now_ns
         self._heap: list[Deadline] = []
         self._cancelled = 0

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from typing import Final, Self
 
 from aioqueue.client.identity import THIS_PROCESS
-from aioqueue.client.link import reconnect_seconds, system_chance
-from aioqueue.clock import mono_ns
+from aioqueue.client.link import chance_of, reconnect_seconds
 from aioqueue.errors import AioqueueError, ConnectionLost, from_wire
+from aioqueue.ground import Ground
 from aioqueue.limits import CONNECT_SECONDS, FRAME_BYTES_MAX, HEARTBEATS_A_TTL, READ_BYTES
 from aioqueue.protocol.codec import Codec
 from aioqueue.protocol.conversation import Conversation, Side
@@ -54,14 +54,15 @@ _RECORDED: Final = 1
 class Heartbeat:
     """Beats for one session until `stop`, or until its end has been told."""
 
-    def __init__(self, dialer: Dialer, secret: bytes, *, namespace: str, name: str) -> None:
+    def __init__(self, dialer: Dialer, secret: bytes, *, namespace: str, name: str, ground: Ground) -> None:
+        self._ground = ground
         self._dialer = dialer
         self._url = dialer.url
         self._hello = Hello(
             PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, Role.HEARTBEAT, secret, namespace, name,
             about=THIS_PROCESS.about, process=THIS_PROCESS.id,
         )  # fmt: skip
-        self._vitals = Vitals()
+        self._vitals = Vitals(ground.mono_ns)
         self._stopping = False
         self._leaving = False
         # A connection that outlived one heartbeat was a good one: the next wait is short again.
@@ -115,7 +116,7 @@ class Heartbeat:
         self._tell(WorkerDied("", _RECORDED, leaving=True))
 
     def _tell(self, end: WorkerDied) -> None:
-        self._give_up_ns = mono_ns() + _END_NS_MAX
+        self._give_up_ns = self._ground.mono_ns() + _END_NS_MAX
         self._end = end
         self._wake()
 
@@ -154,7 +155,7 @@ class Heartbeat:
                         told = str(error)
                         _log.warning("heartbeats do not reach the broker: %s; trying again", told)
                 failures = 0 if self._proved else failures + 1
-                self._sleep(reconnect_seconds(failures, system_chance()))
+                self._sleep(reconnect_seconds(failures, chance_of(self._ground)))
         finally:
             self._woken.close()
             if self._waking is not None:
@@ -163,7 +164,7 @@ class Heartbeat:
     def _connect_and_serve(self) -> bool:
         with (
             self._dialer.open_socket() as connection,
-            _Wire(self._url, connection, self._woken) as wire,
+            _Wire(self._url, connection, self._woken, self._ground) as wire,
         ):
             wire.greet(self._hello)
             return self._serve(wire)
@@ -175,7 +176,7 @@ class Heartbeat:
             self._woken.recv(READ_BYTES)
 
     def _over(self) -> bool:
-        return self._stopping or (self._end is not None and mono_ns() > self._give_up_ns)
+        return self._stopping or (self._end is not None and self._ground.mono_ns() > self._give_up_ns)
 
     def _called_off(self) -> bool:
         return self._stopping or self._end is not None
@@ -189,8 +190,8 @@ class Heartbeat:
                     self._told = True
                     return True
                 continue
-            wire.send(self._vitals.beat(mono_ns()), Ping())
-            next_ns = mono_ns() + wire.session_ttl_ms * _NS_A_MS // HEARTBEATS_A_TTL
+            wire.send(self._vitals.beat(self._ground.mono_ns()), Ping())
+            next_ns = self._ground.mono_ns() + wire.session_ttl_ms * _NS_A_MS // HEARTBEATS_A_TTL
             wire.heard = False
             while not wire.listen(next_ns):
                 # News of the event loop never put off the next ping, or a broker's silence would not be noticed.
@@ -198,7 +199,7 @@ class Heartbeat:
                     # The silence was cut short, so it proves nothing.
                     wire.heard = True
                     break
-                wire.send(self._vitals.beat(mono_ns()))
+                wire.send(self._vitals.beat(self._ground.mono_ns()))
             self._proved = True
             silent = 0 if wire.heard else silent + 1
             if silent == HEARTBEATS_A_TTL:
@@ -209,7 +210,8 @@ class Heartbeat:
 class _Wire:
     """One connection, read and written by blocking calls. All of it raises `OSError` or `AioqueueError`."""
 
-    def __init__(self, url: str, connection: socket.socket, woken: socket.socket) -> None:
+    def __init__(self, url: str, connection: socket.socket, woken: socket.socket, ground: Ground) -> None:
+        self._mono_ns = ground.mono_ns
         self._url = url
         self._socket = connection
         self._woken = woken
@@ -250,7 +252,7 @@ class _Wire:
         proves nothing.
         """
         self.send(end)
-        if not self.listen(mono_ns() + int(CONNECT_SECONDS * 1e9)):
+        if not self.listen(self._mono_ns() + int(CONNECT_SECONDS * 1e9)):
             return False
         if not self.recorded:
             raise ConnectionLost(url=self._url, reason="the broker says nothing")
@@ -258,7 +260,7 @@ class _Wire:
 
     def listen(self, end_ns: int) -> bool:
         """Answer the broker until then, or until it recorded an end; False once the owner has something to say."""
-        while (left_ns := end_ns - mono_ns()) > 0 and not self.recorded:
+        while (left_ns := end_ns - self._mono_ns()) > 0 and not self.recorded:
             for key, _ in self._selector.select(left_ns / 1e9):
                 if key.fileobj is self._socket:
                     self._receive()

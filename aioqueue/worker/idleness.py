@@ -12,6 +12,7 @@ import asyncio
 import logging
 from typing import Protocol
 
+from aioqueue.ground import Every
 from aioqueue.limits import IDLE_MS
 
 _log = logging.getLogger(__name__)
@@ -27,27 +28,31 @@ class Watched(Protocol):
 class IdleWatch:
     """Looks at each part again and again until `stop`. `found` is how often one was told."""
 
-    def __init__(self, *parts: Watched, idle_ms: int = IDLE_MS) -> None:
+    def __init__(self, *parts: Watched, every: Every, idle_ms: int = IDLE_MS) -> None:
         self._parts = parts
+        self._every = every
         self._idle_ms = idle_ms
         self._before: dict[Watched, str] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0
+        self._task: asyncio.Task[None] | None = None
         self.found = 0
 
     def start(self) -> None:
         """Begin to look, from the running event loop."""
-        loop = asyncio.get_running_loop()
-        self._due = loop.time() + self._idle_ms / 1000
-        self._timer = loop.call_at(self._due, self._look)
+        self._task = asyncio.create_task(self._run(), name="aioqueue idle watch")
 
     def stop(self) -> None:
         """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
-    def _look(self) -> None:
-        late = asyncio.get_running_loop().time() - self._due > self._idle_ms / 1000 / 4
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async for _ in self._every(self._idle_ms / 1000):
+            self._look(late=loop.time() - began > self._idle_ms / 1000 * 5 / 4)
+            began = loop.time()
+
+    def _look(self, late: bool) -> None:
         stuck = {} if late else {part: why for part in self._parts if (why := part.stuck())}
         for part, why in stuck.items():
             if self._before.get(part) == why:
@@ -58,4 +63,3 @@ class IdleWatch:
                 )  # fmt: skip
                 part.nudge()
         self._before = stuck
-        self.start()

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Final
 
 from aioqueue.client.link import Link
-from aioqueue.clock import mono_ns
+from aioqueue.ground import Ground
 from aioqueue.limits import HEARTBEATS_A_TTL, SESSION_TTL_MS
 
 _log = logging.getLogger(__name__)
@@ -28,29 +28,34 @@ _LOOKS_A_TTL: Final = 10
 class PartitionWatch:
     """Calls `stop_jobs`, which gives how many it stopped, once for each time that the broker falls silent."""
 
-    def __init__(self, link: Link, stop_jobs: Callable[[], int]) -> None:
+    def __init__(self, link: Link, stop_jobs: Callable[[], int], ground: Ground) -> None:
         self._link = link
         self._stop_jobs = stop_jobs
-        self._timer: asyncio.TimerHandle | None = None
-        self._due_ns = 0
+        self._ground = ground
+        self._task: asyncio.Task[None] | None = None
         # Before this moment silence proves nothing.
         self._doubted_until_ns = 0
 
     def start(self) -> None:
         """Begin to look, from the running event loop."""
-        step_ns = (self._link.session_ttl_ms or SESSION_TTL_MS) * _NS_A_MS // _LOOKS_A_TTL
-        self._due_ns = mono_ns() + step_ns
-        self._timer = asyncio.get_running_loop().call_later(step_ns / 1e9, self._look)
+        self._task = asyncio.create_task(self._run(), name="aioqueue partition watch")
 
     def stop(self) -> None:
         """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
-    def _look(self) -> None:
-        now_ns = mono_ns()
+    async def _run(self) -> None:
+        while True:
+            step_ms = (self._link.session_ttl_ms or SESSION_TTL_MS) // _LOOKS_A_TTL
+            due_ns = self._ground.mono_ns() + step_ms * _NS_A_MS
+            await anext(self._ground.every(step_ms / 1000))
+            self._look(due_ns)
+
+    def _look(self, due_ns: int) -> None:
+        now_ns = self._ground.mono_ns()
         ttl_ns = self._link.session_ttl_ms * _NS_A_MS
-        if now_ns - self._due_ns > ttl_ns // HEARTBEATS_A_TTL:
+        if now_ns - due_ns > ttl_ns // HEARTBEATS_A_TTL:
             self._doubted_until_ns = now_ns + ttl_ns // HEARTBEATS_A_TTL
         silent_ns = now_ns - self._link.heard_ns
         if self._link.heard_ns and silent_ns >= ttl_ns and now_ns >= self._doubted_until_ns:
@@ -60,4 +65,3 @@ class PartitionWatch:
                     "the broker at %s has not answered for %.1f s: others may be given the jobs of this worker, so %d "
                     "of them are stopped", self._link.url, silent_ns / 1e9, stopped,
                 )  # fmt: skip
-        self.start()

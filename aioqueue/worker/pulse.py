@@ -6,12 +6,11 @@ beats of them, and where none comes any more it says that as well: C code that h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import Struct
 
-from aioqueue.clock import mono_ns
 from aioqueue.limits import DEAF_NAMED_MAX, LOOP_BLOCKED_MS
 from aioqueue.model.views import Block
 from aioqueue.protocol.messages import Beat
@@ -37,7 +36,8 @@ class Pulse(Struct, tag="pulse", frozen=True):
 class Vitals:
     """The latest pulse of one worker. Two threads use it, one that feels and one that beats."""
 
-    def __init__(self) -> None:
+    def __init__(self, mono_ns: Callable[[], int]) -> None:
+        self._mono_ns = mono_ns
         self._pulse: Pulse | None = None
         self._felt_ns = 0
         # The worst since the last beat.
@@ -52,7 +52,7 @@ class Vitals:
     def feel(self, pulse: Pulse) -> bool:
         """Take a pulse; whether it is news that must not wait for the next beat: a block began, or is over."""
         before = self._pulse
-        self._felt_ns = mono_ns()
+        self._felt_ns = self._mono_ns()
         self._pulse = pulse
         self._lag_ms = max(self._lag_ms, pulse.lag_ms)
         return (before is not None and before.blocked is not None) != (pulse.blocked is not None)

@@ -20,7 +20,6 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Final
 
-from aioqueue.clock import mono_ns
 from aioqueue.errors import Refused, UnknownTask
 from aioqueue.model.ids import id_text
 from aioqueue.protocol.messages import DeliverItem
@@ -64,12 +63,14 @@ class Runners:
         settle: Callable[[End], None],
         deadlines: Deadlines,
         cancel_grace_ms: int,
+        mono_ns: Callable[[], int],
     ) -> None:
         self._slots_max = slots
         self._calls = calls
         self._settle = settle
         self._deadlines = deadlines
         self._cancel_grace_ms = cancel_grace_ms
+        self._mono_ns = mono_ns
         self._context: Context = copy_context()
         self._waiting: deque[DeliverItem] = deque()
         self._slots: set[Slot] = set()
@@ -224,6 +225,7 @@ class Runners:
     async def _serve(self, slot: Slot) -> None:
         waiting = self._waiting
         pristine = copy_context()
+        mono_ns = self._mono_ns
         while True:
             if not waiting:
                 await self._wait(slot)

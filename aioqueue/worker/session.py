@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from aioqueue.client.link import Link
+from aioqueue.ground import Ground
 from aioqueue.model.ids import id_text
 from aioqueue.model.states import Cause
 from aioqueue.protocol.messages import (
@@ -46,6 +47,7 @@ class Session:
         self,
         dialer: Dials,
         *,
+        ground: Ground,
         namespace: str,
         name: str,
         secret: bytes,
@@ -54,6 +56,7 @@ class Session:
     ) -> None:
         self.link = Link(
             dialer,
+            ground=ground,
             role=Role.WORKER,
             namespace=namespace,
             name=name,

@@ -17,8 +17,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from aioqueue.clock import mono_ns
 from aioqueue.errors import AioqueueError, CrashLoop, from_wire
+from aioqueue.ground import Ground
 from aioqueue.model.sizes import count_text
 from aioqueue.transport.dialer import Dialer
 from aioqueue.worker.channel import Connecting, Failed, Leaving, Ready, Stop, SupervisorEnd, Work, WorkerOptions
@@ -49,9 +49,11 @@ class Supervisor:
         options: WorkerOptions,
         processes: int = 1,
         *,
+        ground: Ground,
         on_ready: Callable[[], None] | None = None,
         on_stopping: Callable[[], None] | None = None,
     ) -> None:
+        self._ground = ground
         self._on_ready = on_ready
         self._on_stopping = on_stopping
         self._options = options
@@ -112,9 +114,11 @@ class Supervisor:
         """Hold one place: a child, and after its death another one."""
         quick = 0
         while not self._stopping.is_set():
-            started_ns = mono_ns()
+            started_ns = self._ground.mono_ns()
             try:
-                child = await _Child.start(self._options, f"{socket.gethostname()}:{os.getpid()}/{index + 1}")
+                child = await _Child.start(
+                    self._options, self._ground, f"{socket.gethostname()}:{os.getpid()}/{index + 1}"
+                )
             except (OSError, RuntimeError) as trouble:
                 # No file, process or, which is a RuntimeError, thread is left for it.
                 quick += 1
@@ -132,7 +136,7 @@ class Supervisor:
                 self._error = self._error or error
                 self.stop()
                 return
-            quick = 0 if mono_ns() - started_ns > _PROVED_NS else quick + 1
+            quick = 0 if self._ground.mono_ns() - started_ns > _PROVED_NS else quick + 1
             wait = min(_WAIT_SECONDS_MAX, _WAIT_SECONDS * 2**quick)
             _log.warning("worker process %d %s; another one starts in %.1f s", child.pid, end, wait)
             await self._pause(wait)
@@ -182,8 +186,10 @@ class _Child:
     """One worker process with its channel and its heartbeat."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, channel: SupervisorEnd, options: WorkerOptions, work: Work
-    ) -> None:
+        self, process: asyncio.subprocess.Process, channel: SupervisorEnd, options: WorkerOptions, work: Work,
+        ground: Ground,
+    ) -> None:  # fmt: skip
+        self._ground = ground
         self.ready = False
         # What it said of its leaving.
         self._leaving: Leaving | None = None
@@ -197,7 +203,7 @@ class _Child:
         self._kill: asyncio.TimerHandle | None = None
 
     @classmethod
-    async def start(cls, options: WorkerOptions, name: str) -> _Child:
+    async def start(cls, options: WorkerOptions, ground: Ground, name: str) -> _Child:
         """Spawn the process and tell it what to do."""
         near, far = socket.socketpair()
         with far:
@@ -209,7 +215,7 @@ class _Child:
             except BaseException:
                 await channel.aclose()
                 raise
-        child = cls(process, channel, options, Work(options, os.urandom(16), name))
+        child = cls(process, channel, options, Work(options, ground.random(16), name), ground)
         channel.send(child._work)
         return child
 
@@ -274,7 +280,9 @@ class _Child:
             match message:
                 case Connecting(addresses, namespace):
                     name = self._work.name
-                    heartbeat = Heartbeat(Dialer(addresses), self._work.secret, namespace=namespace, name=name)
+                    heartbeat = Heartbeat(
+                        Dialer(addresses), self._work.secret, namespace=namespace, name=name, ground=self._ground
+                    )
                     try:
                         heartbeat.start()
                     except (OSError, RuntimeError) as trouble:

@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from aioqueue.clock import mono_ns
 from aioqueue.limits import DEAF_NAMED_MAX, LOOP_BLOCKED_MS, LOOP_LOOKS_A_BLOCK
 from aioqueue.model.ids import id_text
 from aioqueue.model.views import Block
@@ -50,10 +49,12 @@ class Watchdog:
         runs: Runs,
         tell: Callable[[Pulse], None] | None = None,
         *,
+        mono_ns: Callable[[], int],
         blocked_ms: int = LOOP_BLOCKED_MS,
     ) -> None:
         self._runs = runs
         self._tell = tell
+        self._mono_ns = mono_ns
         self._blocked_ns = blocked_ms * _NS_A_MS
         self._step_ns = self._blocked_ns // LOOP_LOOKS_A_BLOCK
         # Held until `stop`. A bare lock, for whoever wakes from it runs at once: C code that held the GIL is on the
@@ -76,7 +77,7 @@ class Watchdog:
         self._going.acquire()
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
-        self._due_ns = mono_ns()
+        self._due_ns = self._mono_ns()
         self._sign()
         if self._tell is not None:
             # From here on silence means something: the very first job may hold the GIL.
@@ -94,7 +95,7 @@ class Watchdog:
     # --- the event loop ---
 
     def _sign(self) -> None:
-        now_ns = mono_ns()
+        now_ns = self._mono_ns()
         late_ns = now_ns - self._due_ns
         self._late_ns = max(self._late_ns, late_ns)
         if late_ns > self._blocked_ns:
@@ -106,7 +107,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         while True:
-            expected_ns = mono_ns() + self._step_ns
+            expected_ns = self._mono_ns() + self._step_ns
             if self._going.acquire(timeout=self._step_ns / _NS_A_SECOND):
                 self._going.release()
                 return
@@ -114,7 +115,7 @@ class Watchdog:
                 # It was closed without an end of its worker: there is nothing left to watch.
                 return
             if self._loop.is_running():
-                pulse = self._look(mono_ns(), expected_ns)
+                pulse = self._look(self._mono_ns(), expected_ns)
                 if self._tell is not None:
                     self._tell(pulse)
 

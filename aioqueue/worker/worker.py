@@ -178,10 +178,12 @@ class _Work:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         queue, wiring = worker._queue, worker._wiring
-        secret = wiring.secret or os.urandom(SECRET_BYTES)
+        ground = queue.ground
+        secret = wiring.secret or ground.random(SECRET_BYTES)
         dialer = wiring.dialer or queue.dialer
         self.session = Session(
             dialer,
+            ground=ground,
             namespace=queue.namespace,
             name=worker._name,
             secret=secret,
@@ -190,23 +192,24 @@ class _Work:
         )
         self._threads = Threads(worker._threads)
         self._processes = Processes(worker._job_processes, queue.tasks)
-        self._deadlines = Deadlines()
+        self._deadlines = Deadlines(ground.mono_ns)
         self._runners = Runners(
             worker._concurrency,
             Calls(queue.tasks, self._threads, self._processes, queue),
             self.session.box.put,
             self._deadlines,
             worker._cancel_grace_ms,
+            ground.mono_ns,
         )
         self.session.begin(self._runners)
         self._heartbeat: Heartbeat | None = None
         beats = _beats_to(queue.address, dialer)
         if wiring.secret is None and beats is not None:
-            self._heartbeat = Heartbeat(beats, secret, namespace=queue.namespace, name=worker._name)
+            self._heartbeat = Heartbeat(beats, secret, namespace=queue.namespace, name=worker._name, ground=ground)
         tell = wiring.on_pulse or (self._heartbeat.feel if self._heartbeat is not None else None)
-        self.idleness = IdleWatch(self.session, self._runners)
-        self.partition = PartitionWatch(self.session.link, partial(self._runners.stop_all, Stop.PARTITION))
-        self.watchdog = Watchdog(self._runners, tell)
+        self.idleness = IdleWatch(self.session, self._runners, every=ground.every)
+        self.partition = PartitionWatch(self.session.link, partial(self._runners.stop_all, Stop.PARTITION), ground)
+        self.watchdog = Watchdog(self._runners, tell, mono_ns=ground.mono_ns)
 
     async def until_stopped(self, link: asyncio.Task[None]) -> None:
         """Work until the worker is stopped; raises what ended the link for good."""

@@ -206,12 +206,13 @@ import asyncio, sys
 from aioqueue.client.link import Link
 from aioqueue.protocol.messages import Role
 from aioqueue.transport.address import parse_address
+from aioqueue.ground import Ground
 from aioqueue.transport.dialer import Dialer
 
 async def main():
     told = asyncio.get_running_loop().create_future()
     link = Link(
-        Dialer([parse_address(sys.argv[1])]), role=Role.CLIENT, namespace="default", name="",
+        Dialer([parse_address(sys.argv[1])]), ground=Ground(), role=Role.CLIENT, namespace="default", name="",
         secret=bytes(16), on_welcome=told.set_result, on_messages=list, on_lost=str,
     )
     running = asyncio.create_task(link.run())

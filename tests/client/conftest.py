@@ -11,6 +11,7 @@ import pytest
 
 from aioqueue import Queue
 from aioqueue.client.session import Session
+from aioqueue.ground import Ground
 from aioqueue.transport.address import TcpAddress
 from aioqueue.transport.dialer import Dialer
 from tests.support.fake_broker import FakeBroker, FakePeer
@@ -65,7 +66,7 @@ def session_of(broker: FakeBroker, stack: AsyncExitStack) -> Callable[..., Await
 
     async def make(**arguments: Any) -> tuple[Session, FakePeer]:
         dialer = Dialer([TcpAddress("127.0.0.1", broker.port)])
-        session = Session(dialer, namespace="default", **arguments)
+        session = Session(dialer, ground=Ground(), namespace="default", **arguments)
         return session, await stack.enter_async_context(opened(session, broker))
 
     return make

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from aioqueue.client.identity import THIS_PROCESS, ProcessIdentity
+from aioqueue.ground import Ground
 from aioqueue.limits import ABOUT_BYTES_MAX
 from aioqueue.model.bodies import unpack_headers
 from aioqueue.model.version import VERSION
@@ -36,7 +37,7 @@ def test_an_identity_is_made_of_eight_bytes_of_chance_once() -> None:
         asked.append(size)
         return bytes([len(asked)]) * size
 
-    identity = ProcessIdentity(chance)
+    identity = ProcessIdentity(Ground(random=chance))
     assert (identity.id, identity.id, asked) == (b"\x01" * 8, b"\x01" * 8, [8])
 
 

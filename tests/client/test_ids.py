@@ -6,17 +6,18 @@ import uuid
 
 from aioqueue.client.ids import JobIds
 from aioqueue.clock import ManualClock
+from aioqueue.ground import Ground
 from aioqueue.model.ids import route_in, route_of
 
 
 def test_no_two_ids_are_the_same_within_a_millisecond() -> None:
-    ids = JobIds("default", ManualClock())
+    ids = JobIds("default", Ground(ManualClock()))
     assert len({ids.next("mail") for _ in range(10_000)}) == 10_000
 
 
 def test_ids_rise_in_the_order_of_their_submits() -> None:
     clock = ManualClock()
-    ids = JobIds("default", clock, bytes)
+    ids = JobIds("default", Ground(clock, bytes))
     made = []
     for _ in range(5):
         ids.refresh()
@@ -27,7 +28,7 @@ def test_ids_rise_in_the_order_of_their_submits() -> None:
 
 def test_an_id_tells_when_it_was_made() -> None:
     clock = ManualClock()
-    ids = JobIds("default", clock)
+    ids = JobIds("default", Ground(clock))
     first = ids.next("mail")
     clock.advance(5)
     assert ids.next("mail")[:6] == first[:6]
@@ -38,7 +39,7 @@ def test_an_id_tells_when_it_was_made() -> None:
 def test_chance_is_asked_anew_when_the_clock_was_set_back() -> None:
     clock = ManualClock()
     answers = iter([bytes(8), b"\x01" * 8, b"\x02" * 8])
-    ids = JobIds("default", clock, lambda size: next(answers))
+    ids = JobIds("default", Ground(clock, lambda size: next(answers)))
     first = ids.next("mail")
     clock.advance(1)
     ids.refresh()
@@ -51,8 +52,9 @@ FORKED = """
 import os
 from aioqueue.client.ids import JobIds
 from aioqueue.clock import ManualClock
+from aioqueue.ground import Ground
 
-ids = JobIds("default", ManualClock())
+ids = JobIds("default", Ground(ManualClock()))
 ids.next("mail")
 reading, writing = os.pipe()
 if os.fork() == 0:
@@ -70,13 +72,13 @@ def test_a_process_that_was_forked_does_not_count_on_from_its_parent_s_number() 
 
 
 def test_counting_past_the_highest_chance_is_still_a_uuid() -> None:
-    ids = JobIds("default", ManualClock(), lambda size: b"\xff" * size)
+    ids = JobIds("default", Ground(ManualClock(), lambda size: b"\xff" * size))
     made = uuid.UUID(bytes=ids.next("mail"))
     assert (made.version, made.variant) == (7, uuid.RFC_4122)
 
 
 def test_an_id_leads_to_its_queue() -> None:
-    ids = JobIds("shop", ManualClock())
+    ids = JobIds("shop", Ground(ManualClock()))
     for queue in ("mail", "default", "mail"):
         made = ids.next(queue)
         assert route_in(made) == route_of("shop", queue)

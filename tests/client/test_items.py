@@ -7,6 +7,7 @@ from aioqueue.client.ids import JobIds
 from aioqueue.client.items import Items
 from aioqueue.client.named import NamedTask
 from aioqueue.clock import ManualClock
+from aioqueue.ground import Ground
 from aioqueue.model.ids import generated_id, own_id, route_in, route_of
 from aioqueue.protocol.extras import Key, id_in
 from aioqueue.protocol.messages import SubmitFlag, SubmitItem
@@ -17,7 +18,7 @@ RESEND, OWN_ID = int(SubmitFlag.RESEND), int(SubmitFlag.OWN_ID)
 
 
 def items() -> Items:
-    return Items("shop", JobIds("shop", ManualClock()))
+    return Items("shop", JobIds("shop", Ground(ManualClock())))
 
 
 def test_without_a_connection_an_item_has_an_id_that_leads_to_its_queue() -> None:

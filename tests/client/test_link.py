@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aioqueue.client.identity import THIS_PROCESS
-from aioqueue.client.link import Link, Seen, is_lasting, reconnect_seconds, system_chance
+from aioqueue.client.link import Link, Seen, chance_of, is_lasting, reconnect_seconds
 from aioqueue.errors import (
     AioqueueError,
     BrokerUnavailable,
@@ -19,6 +19,7 @@ from aioqueue.errors import (
     TooManySessions,
     WrongNamespace,
 )
+from aioqueue.ground import Ground
 from aioqueue.protocol import messages as m
 from aioqueue.transport.address import TcpAddress
 from aioqueue.transport.dialer import Dialer
@@ -45,7 +46,7 @@ class Owner:
             on_welcome=self.welcomes.put_nowait,
             on_messages=self.messages.put_nowait,
             on_lost=self.losses.put_nowait,
-            **{"chance": lambda: 0.0, **arguments},
+            **{"ground": Ground(random=bytes), **arguments},
         )
 
 
@@ -108,6 +109,7 @@ async def test_what_is_sent_inside_on_welcome_leaves(
 
     link = Link(
         Dialer([TcpAddress("127.0.0.1", broker.port)]),
+        ground=Ground(),
         role=m.Role.CLIENT,
         namespace="shop",
         name="",
@@ -328,15 +330,17 @@ async def test_aclose_without_goodbye_leaves_the_session_to_its_time(
 
 
 async def test_aclose_ends_a_link_that_waits_to_connect_again(
-    owner: Owner, broker: FakeBroker, started: Callable[..., Any]
+    owner: Owner, broker: FakeBroker, started: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = asyncio.Event()
 
-    def chance() -> float:
+    def chance(count: int) -> bytes:
         asked.set()
-        return 1e9
+        return b"\xff" * count
 
-    link = owner.link(broker, chance=chance)
+    monkeypatch.setattr("aioqueue.client.link.RECONNECT_BASE_SECONDS", 1e9)
+    monkeypatch.setattr("aioqueue.client.link.RECONNECT_CAP_SECONDS", 1e9)
+    link = owner.link(broker, ground=Ground(random=chance))
     await broker.stop()
     task = started(link.run())
     await asked.wait()
@@ -363,12 +367,12 @@ async def test_request_numbers_never_repeat(running: Running) -> None:
 async def test_each_wait_asks_chance_anew(owner: Owner, broker: FakeBroker, started: Callable[..., Any]) -> None:
     asked: asyncio.Queue[None] = asyncio.Queue()
 
-    def chance() -> float:
+    def chance(count: int) -> bytes:
         asked.put_nowait(None)
-        return 0.0
+        return bytes(count)
 
     await broker.stop()
-    started(owner.link(broker, chance=chance).run())
+    started(owner.link(broker, ground=Ground(random=chance)).run())
     for _ in range(3):
         await asked.get()
 
@@ -380,7 +384,9 @@ def test_the_wait_doubles_with_each_failure_up_to_the_cap() -> None:
 
 
 def test_chance_is_from_0_up_to_1() -> None:
-    assert all(0.0 <= system_chance() < 1.0 for _ in range(1_000))
+    assert all(0.0 <= chance_of(Ground()) < 1.0 for _ in range(1_000))
+    assert chance_of(Ground(random=bytes)) == 0.0
+    assert chance_of(Ground(random=lambda count: b"\xff" * count)) < 1.0
 
 
 def test_only_what_waiting_cannot_heal_lasts() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from aioqueue.client.session import Session
 from aioqueue.errors import BrokerUnavailable, HistoryLost, QueueClosed, WrongNamespace
+from aioqueue.ground import Ground
 from aioqueue.protocol import messages as m
 from aioqueue.transport.address import TcpAddress
 from aioqueue.transport.dialer import Dialer
@@ -17,7 +18,7 @@ Opened = Callable[..., Awaitable[tuple[Session, FakePeer]]]
 
 
 def session_at(port: int) -> Session:
-    return Session(Dialer([TcpAddress("127.0.0.1", port)]), namespace="default")
+    return Session(Dialer([TcpAddress("127.0.0.1", port)]), ground=Ground(), namespace="default")
 
 
 async def test_a_broker_that_is_not_there_is_named_with_the_reason() -> None:

@@ -132,7 +132,7 @@ async def test_a_broker_that_is_ending_by_itself_tells_why_and_takes_no_connecti
     monkeypatch.setattr(MemoryArchive, "aclose", slow)
     monkeypatch.setattr(MemoryArchive, "retain", fail)
     monkeypatch.setattr("aioqueue.broker.overlay.RETAIN_SECONDS", 0.0)
-    embedded = EmbeddedBroker(MemoryAddress())
+    embedded = EmbeddedBroker(MemoryAddress(), Ground())
     await embedded.start()
     await gate.reached.wait()
     opening = asyncio.create_task(embedded.open_stream())
@@ -143,7 +143,7 @@ async def test_a_broker_that_is_ending_by_itself_tells_why_and_takes_no_connecti
 
 
 async def test_a_broker_that_was_left_takes_no_connection_and_may_be_left_twice(tmp_path: Path) -> None:
-    embedded = EmbeddedBroker(SqliteAddress(str(tmp_path / "jobs.db")))
+    embedded = EmbeddedBroker(SqliteAddress(str(tmp_path / "jobs.db")), Ground())
     await embedded.start()
     await embedded.aclose()
     await embedded.aclose()

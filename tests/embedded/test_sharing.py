@@ -22,6 +22,7 @@ from aioqueue import JournalInUse, Queue
 from aioqueue.clock import SystemClock
 from aioqueue.embedded import SharedBroker, sharing
 from aioqueue.errors import BrokerUnavailable, JournalFailed, QueueClosed
+from aioqueue.ground import Ground
 from aioqueue.journal.connection import Connection
 from aioqueue.journal.lock import OwnerLock
 from aioqueue.journal.sqlite import SqliteJournal
@@ -291,7 +292,7 @@ def break_next_append(monkeypatch: Patch) -> None:
 
 async def test_a_program_may_change_its_directory_before_it_takes_over(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.chdir(tmp_path)
-    owner, guest = SharedBroker(SqliteAddress("jobs.db")), SharedBroker(SqliteAddress("jobs.db"))
+    owner, guest = SharedBroker(SqliteAddress("jobs.db"), Ground()), SharedBroker(SqliteAddress("jobs.db"), Ground())
     await owner.start()
     await guest.start()
     assert (owner.owns, guest.owns) == (True, False)
@@ -310,7 +311,7 @@ async def test_a_journal_whose_holder_answers_nobody_is_in_use(tmp_path: Path, m
     await (await SqliteJournal.open(path, SystemClock())).aclose()
     lock = OwnerLock.acquire(path, 0)
     with pytest.raises(JournalInUse) as refused:
-        await SharedBroker(SqliteAddress(path)).start()
+        await SharedBroker(SqliteAddress(path), Ground()).start()
     lock.release()
     assert f"is held by process {os.getpid()} on " in str(refused.value)
     assert str(refused.value).endswith("does not answer beside it (no such file or directory); stop it first")
@@ -318,7 +319,7 @@ async def test_a_journal_whose_holder_answers_nobody_is_in_use(tmp_path: Path, m
 
 async def test_a_guest_waits_for_whoever_holds_the_journal_without_answering(tmp_path: Path) -> None:
     path = str(tmp_path / "jobs.db")
-    owner, guest = SharedBroker(SqliteAddress(path)), SharedBroker(SqliteAddress(path))
+    owner, guest = SharedBroker(SqliteAddress(path), Ground()), SharedBroker(SqliteAddress(path), Ground())
     await owner.start()
     await guest.start()
     await owner.aclose()
@@ -335,7 +336,7 @@ async def test_a_starting_process_outwaits_an_owner_that_begins_or_ends(tmp_path
     path = str(tmp_path / "jobs.db")
     await (await SqliteJournal.open(path, SystemClock())).aclose()
     lock = OwnerLock.acquire(path, 0)
-    broker = SharedBroker(SqliteAddress(path))
+    broker = SharedBroker(SqliteAddress(path), Ground())
     starting = asyncio.create_task(broker.start())
     await asyncio.wait({starting}, timeout=0.1)
     assert not starting.done()

@@ -12,6 +12,7 @@ import sys
 import msgspec
 
 from aioqueue import AioqueueError
+from aioqueue.ground import Ground
 from aioqueue.worker.channel import WorkerOptions
 from aioqueue.worker.supervisor import Supervisor
 
@@ -19,7 +20,7 @@ if __name__ == "__main__":
     logging.basicConfig(level="INFO", format="supervisor: %(message)s")
     try:
         options = msgspec.json.decode(sys.argv[1], type=WorkerOptions)
-        sys.exit(asyncio.run(Supervisor(options, int(sys.argv[2])).run()))
+        sys.exit(asyncio.run(Supervisor(options, int(sys.argv[2]), ground=Ground()).run()))
     except AioqueueError as error:
         print(f"{error.code}: {error}", flush=True)
         sys.exit(1)

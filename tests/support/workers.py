@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from aioqueue import Queue, Worker
+from aioqueue.ground import Ground
 from aioqueue.model.views import Failure
 from aioqueue.protocol import messages as m
 from aioqueue.transport.address import TcpAddress
@@ -53,11 +54,11 @@ class Slots:
 
     def __init__(self, queue: Queue, slots: int, cancel_grace_ms: int) -> None:
         self.threads = Threads(4)
-        self.deadlines = Deadlines()
+        self.deadlines = Deadlines(Ground().mono_ns)
         self._ends: asyncio.Queue[m.SettleItem] = asyncio.Queue()
         self.processes = Processes(2, queue.tasks)
         calls = Calls(queue.tasks, self.threads, self.processes)
-        self.runners = Runners(slots, calls, self._ends.put_nowait, self.deadlines, cancel_grace_ms)
+        self.runners = Runners(slots, calls, self._ends.put_nowait, self.deadlines, cancel_grace_ms, Ground().mono_ns)
 
     def offer(self, *items: m.DeliverItem) -> None:
         self.runners.offer(items)

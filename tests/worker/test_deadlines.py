@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from aioqueue.ground import Ground
 from aioqueue.worker.deadlines import Deadlines
 
 NS_A_MS = 1_000_000
@@ -84,7 +85,7 @@ async def test_cancelling_after_firing_leaves_the_count_right(deadlines: Deadlin
 
 
 async def test_the_event_loop_wakes_for_the_earliest_on_the_real_clock() -> None:
-    deadlines = Deadlines()
+    deadlines = Deadlines(Ground().mono_ns)
     woken: asyncio.Queue[str] = asyncio.Queue()
     deadlines.add(60_000, lambda: woken.put_nowait("late"))
     deadlines.add(1, lambda: woken.put_nowait("early"))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from aioqueue.client.identity import THIS_PROCESS
+from aioqueue.ground import Ground
 from aioqueue.model.views import Block
 from aioqueue.protocol import messages as m
 from aioqueue.transport.address import TcpAddress
@@ -34,7 +35,7 @@ def beating(broker: FakeBroker) -> Iterator[Beating]:
 
     def begin(*others: FakeBroker) -> Heartbeat:
         dialer = Dialer([TcpAddress("127.0.0.1", each.port) for each in (broker, *others)])
-        made.append(Heartbeat(dialer, SECRET, namespace="shop", name="left-hand"))
+        made.append(Heartbeat(dialer, SECRET, namespace="shop", name="left-hand", ground=Ground()))
         made[-1].start()
         return made[-1]
 
@@ -263,7 +264,7 @@ async def test_the_end_that_a_goodbye_brings_is_no_news(
 
 
 def test_one_that_never_began_can_be_stopped() -> None:
-    heartbeat = Heartbeat(Dialer([TcpAddress("127.0.0.1", 1)]), SECRET, namespace="shop", name="")
+    heartbeat = Heartbeat(Dialer([TcpAddress("127.0.0.1", 1)]), SECRET, namespace="shop", name="", ground=Ground())
     heartbeat.died("gone")
     heartbeat.stop()
     assert heartbeat.join(0)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from aioqueue import Queue
+from aioqueue.ground import Every
 from aioqueue.protocol import messages as m
 from aioqueue.worker import session as session_module
 from aioqueue.worker import worker as worker_module
@@ -27,8 +28,8 @@ def watches(monkeypatch: pytest.MonkeyPatch) -> list[IdleWatch]:
     """Every watch that a worker begins; they look every few milliseconds."""
     made: list[IdleWatch] = []
 
-    def begin(*parts: Any) -> IdleWatch:
-        made.append(IdleWatch(*parts, idle_ms=50))
+    def begin(*parts: Any, every: Every) -> IdleWatch:
+        made.append(IdleWatch(*parts, every=every, idle_ms=50))
         return made[-1]
 
     monkeypatch.setattr(worker_module, "IdleWatch", begin)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aioqueue import BadOption, Queue, Worker
-from aioqueue.clock import mono_ns
+from aioqueue.ground import Ground
 from aioqueue.protocol import messages as m
 from aioqueue.worker.partition import PartitionWatch
 from tests.support.fake_broker import FakeBroker, FakePeer
@@ -69,6 +69,9 @@ async def test_jobs_are_stopped_when_nothing_is_answered_for_a_session_ttl_if_so
             assert [(end.fence, end.end) for end in resume.settles] == [(run.fence, m.RunEnd.RELEASED)]
 
 
+GROUND = Ground()
+
+
 class Heard:
     """What the watch sees of a link. No machine stands still for as long as its time to live."""
 
@@ -76,7 +79,7 @@ class Heard:
     session_ttl_ms = LONG_MS
 
     def __init__(self, ago_ms: int) -> None:
-        self.heard_ns = mono_ns() - ago_ms * 1_000_000
+        self.heard_ns = GROUND.mono_ns() - ago_ms * 1_000_000
 
 
 def _look(heard: Heard, *, late_ms: int = 0) -> int:
@@ -86,12 +89,8 @@ def _look(heard: Heard, *, late_ms: int = 0) -> int:
         stopped.append(1)
         return 1
 
-    watch = PartitionWatch(heard, stop_jobs)  # type: ignore[arg-type]
-    watch.start()
-    watch._due_ns = mono_ns() - late_ms * 1_000_000
-    watch.stop()
-    watch._look()
-    watch.stop()
+    watch = PartitionWatch(heard, stop_jobs, GROUND)  # type: ignore[arg-type]
+    watch._look(GROUND.mono_ns() - late_ms * 1_000_000)
     return len(stopped)
 
 

@@ -16,8 +16,7 @@ BLOCK = Block(b"j" * 16, "shop.send", "shop.py:7 in send", 1_200)
 
 @pytest.fixture
 def vitals(monkeypatch: pytest.MonkeyPatch) -> Vitals:
-    monkeypatch.setattr("aioqueue.worker.pulse.mono_ns", lambda: NOW_NS)
-    return Vitals()
+    return Vitals(lambda: NOW_NS)
 
 
 def test_before_the_first_pulse_a_beat_says_only_that_the_worker_lives(vitals: Vitals) -> None:

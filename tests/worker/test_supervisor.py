@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from aioqueue.errors import CrashLoop
+from aioqueue.ground import Ground
 from aioqueue.protocol import messages as m
 from aioqueue.worker.channel import WorkerOptions
 from aioqueue.worker.heartbeat import Heartbeat
@@ -301,7 +302,7 @@ async def test_ends_that_no_broker_takes_are_told_by_the_exit_code(busy: Busy, b
 async def test_a_process_that_the_system_refuses_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refusal: Exception
 ) -> None:
-    supervisor = Supervisor(WorkerOptions(target="shop:queue"))
+    supervisor = Supervisor(WorkerOptions(target="shop:queue"), ground=Ground())
     attempts = 0
 
     async def refuse(*words: str, **options: object) -> None:
@@ -327,7 +328,8 @@ async def test_a_child_that_nobody_can_beat_for_does_not_begin_to_work(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     monkeypatch.setattr(Heartbeat, "start", refuse)
-    supervisor = Supervisor(WorkerOptions(target="shop:queue", url="tcp://127.0.0.1:1", grace_ms=86_400_000))
+    options = WorkerOptions(target="shop:queue", url="tcp://127.0.0.1:1", grace_ms=86_400_000)
+    supervisor = Supervisor(options, ground=Ground())
     assert await supervisor.run() == 0
     assert "nobody can beat for worker process" in caplog.text
 
@@ -491,7 +493,7 @@ async def test_a_supervisor_goes_on_while_any_of_its_children_is_at_work(monkeyp
     started: dict[str, asyncio.Queue[Mortal]] = {"1": asyncio.Queue(), "2": asyncio.Queue()}
     working = {"1"}
 
-    async def start(options: WorkerOptions, name: str) -> Mortal:
+    async def start(options: WorkerOptions, ground: Ground, name: str) -> Mortal:
         place = name.rpartition("/")[2]
         child = Mortal(place in working)
         started[place].put_nowait(child)
@@ -501,7 +503,7 @@ async def test_a_supervisor_goes_on_while_any_of_its_children_is_at_work(monkeyp
         await asyncio.sleep(0)
 
     monkeypatch.setattr("aioqueue.worker.supervisor._Child.start", start)
-    supervisor = Supervisor(WorkerOptions(target="shop:queue"), 2)
+    supervisor = Supervisor(WorkerOptions(target="shop:queue"), 2, ground=Ground())
     monkeypatch.setattr(supervisor, "_pause", no_pause)
     running = asyncio.create_task(supervisor.run())
     at_work = await started["1"].get()
@@ -541,6 +543,6 @@ async def test_a_worker_that_waits_for_its_broker_can_be_stopped_and_owes_it_not
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     monkeypatch.setattr(Heartbeat, "start", begin_and_stop)
-    supervisor = Supervisor(WorkerOptions(target="shop:queue", url="tcp://127.0.0.1:1"))
+    supervisor = Supervisor(WorkerOptions(target="shop:queue", url="tcp://127.0.0.1:1"), ground=Ground())
     assert await supervisor.run() == 0
     assert "could not be told" not in caplog.text

@@ -9,6 +9,7 @@ import asyncio
 import ctypes
 import logging
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from aioqueue.ground import Ground
 from aioqueue.protocol import messages as m
 from aioqueue.worker.pulse import Pulse
 from aioqueue.worker.watchdog import Watchdog
@@ -69,10 +71,18 @@ def told(caplog: pytest.LogCaptureFixture) -> Told:
     return Told(caplog)
 
 
+# The machine's own, unless a test makes time pass itself.
+mono_ns = Ground().mono_ns
+
+
+def now_ns() -> int:
+    return mono_ns()
+
+
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     time = Time()
-    monkeypatch.setattr("aioqueue.worker.watchdog.mono_ns", lambda: time.now_ns)
+    monkeypatch.setattr(sys.modules[__name__], "mono_ns", lambda: time.now_ns)
     return time
 
 
@@ -81,7 +91,7 @@ def watching(told: Told) -> Iterator[Callable[..., Watchdog]]:
     made: list[Watchdog] = []
 
     def start(run_of: Callable[[asyncio.Task[Any]], m.DeliverItem | None] = lambda task: None) -> Watchdog:
-        made.append(Watchdog(runs(run_of), told.take, blocked_ms=BLOCKED_MS))
+        made.append(Watchdog(runs(run_of), told.take, blocked_ms=BLOCKED_MS, mono_ns=now_ns))
         made[-1].start()
         return made[-1]
 
@@ -183,7 +193,7 @@ async def test_a_loop_that_turns_is_told_of_by_pulses_alone(told: Told, watching
             loop.call_soon_threadsafe(enough.set)
 
     # Far beyond what a busy machine takes away.
-    watchdog = Watchdog(runs(), take, blocked_ms=10_000)
+    watchdog = Watchdog(runs(), take, blocked_ms=10_000, mono_ns=now_ns)
     watchdog._step_ns = 1_000_000
     watchdog.start()
     await enough.wait()
@@ -194,7 +204,7 @@ async def test_a_loop_that_turns_is_told_of_by_pulses_alone(told: Told, watching
 
 async def test_the_first_pulse_comes_before_any_job_can_block(told: Told) -> None:
     pulses: list[Pulse] = []
-    watchdog = Watchdog(runs(), pulses.append)
+    watchdog = Watchdog(runs(), pulses.append, mono_ns=now_ns)
     watchdog.start()
     assert pulses == [Pulse(0)]
     watchdog.stop()
@@ -213,7 +223,7 @@ async def test_a_watchdog_that_was_stopped_leaves_no_thread(watching: Callable[.
 def test_a_loop_that_was_closed_under_its_watchdog_ends_the_thread(told: Told, time: Time) -> None:
     before = set(threading.enumerate())
     loop = asyncio.new_event_loop()
-    watchdog = Watchdog(runs(), told.take, blocked_ms=BLOCKED_MS)
+    watchdog = Watchdog(runs(), told.take, blocked_ms=BLOCKED_MS, mono_ns=now_ns)
 
     async def begin() -> None:
         watchdog.start()

@@ -20,14 +20,14 @@ import anyio.to_thread
 import pytest
 from anyio._backends import _asyncio as anyio_backend
 
-from aioqueue import clock
 from aioqueue.broker import disk as broker_disk
 from aioqueue.broker import idleness as broker_idleness
-from aioqueue.client import bulk, connecting, ids
+from aioqueue.client import bulk, connecting
 from aioqueue.clock import Now, SystemClock
 from aioqueue.core import bulks
+from aioqueue.ground import Ground
 from aioqueue.protocol.messages import DeliverItem
-from aioqueue.worker import calls, deadlines, failures, runners, worker
+from aioqueue.worker import calls, failures, runners, worker
 from aioqueue.worker import idleness as worker_idleness
 from tests.simulator.shells.loop import PARTY, VirtualLoop
 from tests.simulator.shells.network import Network
@@ -83,7 +83,11 @@ def grounded(loop: VirtualLoop, rng: Random, network: Network, heartbeat: Callab
     logging.disable(logging.CRITICAL)
     try:
         with pytest.MonkeyPatch.context() as patch, _own_garbage():
-            _turn_chance_and_clocks(patch, loop, rng)
+            ground = Ground(Clocks(loop, 1_000), rng.randbytes)
+            patch.setattr(connecting, "ground_of", lambda: ground)
+            # Nobody may ask the machine beside it.
+            patch.setattr(SystemClock, "now", _no_machine)
+            patch.setattr(os, "urandom", _no_machine)
             patch.setattr(connecting, "dialer_of", lambda addresses: network)
             patch.setattr(worker, "Heartbeat", heartbeat)
             patch.setattr(worker, "Watchdog", _NoWatchdog)
@@ -144,18 +148,8 @@ def collect() -> None:
     gc.collect()
 
 
-def _turn_chance_and_clocks(patch: pytest.MonkeyPatch, loop: VirtualLoop, rng: Random) -> None:
-    patch.setattr(os, "urandom", rng.randbytes)
-    patch.setattr(ids.JobIds.__init__, "__defaults__", (rng.randbytes,))
-    patch.setattr(deadlines.Deadlines.__init__, "__defaults__", (lambda: loop.now_ns,))
-    for name, module in list(sys.modules.items()):
-        if name.startswith("aioqueue.") and module is not clock and hasattr(module, "mono_ns"):
-            patch.setattr(module, "mono_ns", lambda: loop.now_ns)
-    patch.setattr(SystemClock, "now", _no_machine)
-
-
-def _no_machine(clock: SystemClock) -> Now:
-    raise AssertionError("a simulated world has clocks of its own")
+def _no_machine(*asked: Any) -> Any:
+    raise AssertionError("a simulated world has clocks and chance of its own")
 
 
 def _keep_order(patch: pytest.MonkeyPatch) -> None:
@@ -209,7 +203,7 @@ class _Reserve:
 class _NoWatchdog:
     """Nothing of a simulated world blocks its loop."""
 
-    def __init__(self, run_of: Any, tell: Any = None) -> None:
+    def __init__(self, run_of: Any, tell: Any = None, *, mono_ns: Any) -> None:
         """It is not needed."""
 
     def start(self) -> None:

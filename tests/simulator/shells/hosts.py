@@ -124,7 +124,9 @@ class BrokerHost:
             NAME, SimulatedJournal(site.disk), self._open_archive, watch(site.disk),
             site.rng.choice((1, 300, 1_000_000)), site.bounds,
         )  # fmt: skip
-        opening = Broker.open(storage, ground=Ground(self.clocks), owner=self.party.name, session_ttl_ms=site.ttl_ms)
+        opening = Broker.open(
+            storage, ground=Ground(self.clocks, site.rng.randbytes), owner=self.party.name, session_ttl_ms=site.ttl_ms
+        )
         async with opening as broker:
             try:
                 site.network.listen(lambda stream: connections.start_soon(broker.attend, stream))
@@ -244,7 +246,7 @@ class Process:
         self.main = Party(site.loop, name)
         self.beats = Party(site.loop, f"{name}/beats")
         self.secret = site.rng.randbytes(16)
-        self.queue = Queue(URL, namespace=NAMESPACE, clock=Clocks(site.loop, 1_000))
+        self.queue = Queue(URL, namespace=NAMESPACE)
         self.tasks = host.declare(self)
         # While the queue is entered, so that what runs may submit children.
         self.is_entered = False
@@ -335,7 +337,6 @@ class ClientHost:
         self._live = live
         self._number = number
         self._lives = 0
-        self.clocks = Clocks(site.loop, 1_000)
         self.queue: Queue | None = None
         self.party: Party
         self.task: asyncio.Task[None]

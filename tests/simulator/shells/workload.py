@@ -317,7 +317,7 @@ class Users:
 async def live(world: World, host: ClientHost) -> None:
     """One client process, from its first connection to its goodbye."""
     while True:
-        app = Queue("tcp://broker:7710", namespace="sim", clock=host.clocks)
+        app = Queue("tcp://broker:7710", namespace="sim")
         try:
             async with app:
                 host.queue = app
