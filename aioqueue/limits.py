@@ -150,6 +150,8 @@ INSTANT_MS_MAX: Final = 253_402_300_799_999
 ATTEMPTS_MAX: Final = 1_000
 # A job whose process died this often under it is dead, or it would take its neighbours with it for ever.
 CRASHES_MAX: Final = 3
+# From so many crashes on a job runs alone: one more makes it dead.
+CRASHES_ALONE: Final = CRASHES_MAX - 1
 # Jobs that live, in all queues. Each takes some 400 bytes of memory: these are 0.8 GB, and are read in 20 s at a start.
 BACKLOG_JOBS_MAX: Final = 2_000_000
 # The arguments and headers of those. They stand in the journal, which a start reads as a whole.

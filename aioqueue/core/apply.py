@@ -16,10 +16,12 @@ from aioqueue.core import events as e
 from aioqueue.core import staging
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, CloseSession, DeliverJob, Effect, ReviveJob, StopRun
 from aioqueue.core.machine import LEGAL, IllegalChange, illegal_change
+from aioqueue.core.nouns import Job, Offer, Rare, Session, admitted_bytes, rare_of
 from aioqueue.core.places import LENGTH_MASK, pack_place, same_body
-from aioqueue.core.state import Job, Pool, QueueState, Rare, Session, State, admitted_bytes, rare_of
-from aioqueue.core.suspects import CRASHES_ALONE
+from aioqueue.core.queues import QueueState
+from aioqueue.core.state import State
 from aioqueue.core.terms import TIME_IS_OVER, end_when_stopped
+from aioqueue.limits import CRASHES_ALONE
 from aioqueue.model.records import EndedRun, FinishedJob
 from aioqueue.model.states import Cause, JobState
 
@@ -331,7 +333,7 @@ def _unlease(state: State, job: Job) -> str:
         state.suspects_running -= 1
     link = session.link
     if link.slots > len(session.leases) and not link.throttled and not (session.suspects and session.alone):
-        state.pool(session.namespace, link.queues).hungry[session.number] = session
+        state.pool(link.offer).hungry[session.number] = session
     return session.name
 
 
@@ -440,20 +442,20 @@ def _forget_session(state: State, number: int, at: Moment) -> None:
 
 
 def _rest(state: State, session: Session) -> None:
-    pool: Pool | None = state.pools.get((session.namespace, session.link.queues))
+    pool = state.pools.get(session.link.offer)
     if pool is not None:
         pool.hungry.pop(session.number, None)
 
 
 def _leave_pool(state: State, session: Session) -> None:
-    """The session takes from these queues no more; a pool without members is forgotten, or they would pile up."""
-    key = (session.namespace, session.link.queues)
-    pool = state.pools.get(key)
+    """The session offers this no more; a pool without members is forgotten, or they would pile up."""
+    offer = session.link.offer
+    pool = state.pools.get(offer)
     if pool is not None:
         pool.hungry.pop(session.number, None)
         pool.members.discard(session.number)
         if not pool.members:
-            state.forget_pool(key)
+            state.forget_pool(offer)
 
 
 def _link_changed(state: State, event: e.LinkChanged, body: bytes | None, at: Moment) -> None:
@@ -463,13 +465,13 @@ def _link_changed(state: State, event: e.LinkChanged, body: bytes | None, at: Mo
     link.connected = event.connected
     link.number = event.link
     link.slots = event.slots
-    link.queues = event.queues
+    link.offer = Offer(session.namespace, event.queues)
     link.heard_ms = event.heard_ms
     link.since_fence = event.since_fence or link.since_fence
     if event.since_fence:
         link.throttled = False
     if link.slots:
-        pool = state.pool(session.namespace, link.queues)
+        pool = state.pool(link.offer)
         pool.members.add(session.number)
         if session.hungry:
             pool.hungry[session.number] = session
@@ -479,7 +481,7 @@ def _link_throttled(state: State, event: e.LinkThrottled, body: bytes | None, at
     session = state.sessions[event.number]
     session.link.throttled = event.throttled
     if session.hungry:
-        state.pool(session.namespace, session.link.queues).hungry[session.number] = session
+        state.pool(session.link.offer).hungry[session.number] = session
     else:
         _rest(state, session)
 

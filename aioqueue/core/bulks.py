@@ -15,7 +15,8 @@ from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.decision import BodyArea, Decision
-from aioqueue.core.state import Bulk, Job, State
+from aioqueue.core.nouns import Bulk, Job
+from aioqueue.core.state import State
 from aioqueue.core.terms import PARENT_OVER, is_orphan, terms_of
 from aioqueue.errors import BadOption, BulkUnknown, TooManyBulks
 from aioqueue.limits import BULK_FREED_MAX, BULK_OPEN_MS, BULKS_MAX

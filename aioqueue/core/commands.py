@@ -9,6 +9,7 @@ from msgspec import Struct
 from aioqueue.errors import Refused
 from aioqueue.model.records import FinishedJob
 from aioqueue.model.spec import Spec
+from aioqueue.model.states import RunEnd, SessionEnd
 
 
 class NeedsLookup(Exception):
@@ -116,14 +117,6 @@ class DropBulk(Struct, gc=False):
 
     bulk: bytes
     namespace: str
-
-
-class RunEnd(IntEnum):
-    """How a run ended, as its worker tells."""
-
-    SUCCEEDED = 1
-    FAILED = 2
-    RELEASED = 3
 
 
 class EndRun(Struct, gc=False):
@@ -241,14 +234,6 @@ class HearSession(Struct, gc=False):
     """Something was heard of the session."""
 
     session: int
-
-
-class SessionEnd(IntEnum):
-    """`GOODBYE`: in good order. `DIED`: its supervisor saw the process end. `EXPIRED`: nothing was heard of it."""
-
-    GOODBYE = 1
-    DIED = 2
-    EXPIRED = 3
 
 
 class EndSession(Struct, gc=False):

@@ -13,10 +13,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from aioqueue.core.commands import SessionEnd
 from aioqueue.errors import Refused
 from aioqueue.model.records import Terms
-from aioqueue.model.states import BulkPhase, Cause, JobState
+from aioqueue.model.states import BulkPhase, Cause, JobState, SessionEnd
 
 
 class JobSubmitted(Struct, array_like=True, tag=1, gc=False, forbid_unknown_fields=True):

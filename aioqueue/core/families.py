@@ -19,8 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from aioqueue.core.state import Job, QueueState, Session, State
-from aioqueue.core.suspects import CRASHES_ALONE
+from aioqueue.core.nouns import Job, Session
+from aioqueue.core.queues import QueueState
+from aioqueue.core.state import State
+from aioqueue.limits import CRASHES_ALONE
 from aioqueue.model.states import JobState
 
 _READY = JobState.READY
@@ -62,8 +64,7 @@ def _ready_suspect(state: State, queues: Sequence[QueueState], parent: Job) -> J
 
 
 def _is_ready_for(job: Job, session: Session) -> bool:
-    spec = job.spec
-    return job.state is _READY and spec.namespace == session.namespace and spec.queue in session.link.queues
+    return job.state is _READY and session.link.offer.covers(job)
 
 
 def _may_join(state: State, session: Session, job: Job) -> bool:

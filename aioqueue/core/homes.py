@@ -12,24 +12,16 @@ Only `apply` changes it. Who looks for the items themselves reads the batches (`
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from aioqueue.core.nouns import Job
 from aioqueue.core.places import length_in
-from aioqueue.limits import HOME_POSITIONS, ITEM_BYTES, SPEC_BYTES_USUAL
-
-if TYPE_CHECKING:
-    from aioqueue.core.state import Job, State
+from aioqueue.limits import HOME_POSITIONS, ITEM_BYTES
 
 
 def job_bytes(job: Job) -> int:
     """About what the job's record takes in the journal, its arguments included."""
     size = ITEM_BYTES + len(job.spec.packed) + length_in(job.place)
     return size if job.rare is None else size + len(job.rare.extra or b"")
-
-
-def living_bytes(state: State) -> int:
-    """About what the records of all items take."""
-    return (ITEM_BYTES + SPEC_BYTES_USUAL) * (len(state.jobs) + len(state.sessions)) + state.admission.size
 
 
 def place_of(home: int) -> int:

@@ -13,13 +13,12 @@ from heapq import heappop, heappush
 from typing import Any, Final
 
 from aioqueue.core import events as e
-from aioqueue.core.commands import SessionEnd
 from aioqueue.core.invariants_bulks import Stages
 from aioqueue.core.invariants_state import check_state
 from aioqueue.core.invariants_terms import Bounds, pause_bounds
-from aioqueue.limits import CRASHES_MAX
+from aioqueue.limits import CRASHES_ALONE, CRASHES_MAX
 from aioqueue.model.spec import Spec, unpack_spec
-from aioqueue.model.states import JobState
+from aioqueue.model.states import JobState, SessionEnd
 
 # What a run that was told to stop makes of its job, save by a late success.
 _STOPPED: Final = frozenset({JobState.CANCELLED, JobState.EXPIRED})
@@ -327,11 +326,11 @@ class History:
         """
         neighbours = {other: self.lives[other].crashes for other in held}
         is_child = bool(family) and family[0] in held
-        if life.crashes >= CRASHES_MAX - 1 and not all(
+        if life.crashes >= CRASHES_ALONE and not all(
             is_child and (other in family or self._has_ready_child(other)) for other in held
         ):
             self._say(f"I8: job {name} has {life.crashes} crashes, and was leased beside {len(held)} others")
-        elif not is_child and any(crashes >= CRASHES_MAX - 1 for crashes in neighbours.values()):
+        elif not is_child and any(crashes >= CRASHES_ALONE for crashes in neighbours.values()):
             self._say(f"I8: job {name} was leased beside one that must run alone")
         elif life.crashes and any(
             crashes and not (is_child and other in family) for other, crashes in neighbours.items()
@@ -426,7 +425,7 @@ class History:
 
 
 def _kind(life: Life) -> int:
-    return min(life.crashes, CRASHES_MAX - 1)
+    return min(life.crashes, CRASHES_ALONE)
 
 
 _JUDGE: dict[type[e.Event], Callable[[History, Any, int], None]] = {

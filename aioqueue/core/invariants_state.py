@@ -9,8 +9,10 @@ from aioqueue.core import homes
 from aioqueue.core.invariants_bulks import check_bulks
 from aioqueue.core.invariants_terms import check_heap, check_terms
 from aioqueue.core.leasing import idle_beside_work, pool_head
-from aioqueue.core.state import Job, Pool, State
-from aioqueue.limits import CRASHES_MAX
+from aioqueue.core.nouns import Job
+from aioqueue.core.queues import Pool
+from aioqueue.core.state import State
+from aioqueue.limits import CRASHES_ALONE, CRASHES_MAX
 from aioqueue.model.states import TERMINAL, JobState
 
 _STATES: Final = max(JobState) + 1
@@ -41,9 +43,9 @@ def check_state(state: State, *, settled: bool = True, held: Container[bytes] | 
             f"liveness: session {session.number} could have one of {ready} ready jobs"
             for session, ready in idle_beside_work(state, held)
         ]
-        for (namespace, queues), pool in state.pools.items():
+        for offer, pool in state.pools.items():
             if _idle_beside_work(state, pool) and not (held is not None and _waits_for_arguments(state, pool, held)):
-                found.append(f"liveness: a ready job of {namespace}/{','.join(queues)} stands beside a free slot")
+                found.append(f"liveness: a ready job stands beside a free slot of one that offers {offer}")
     return found
 
 
@@ -175,12 +177,12 @@ def _check_sessions(state: State) -> list[str]:
         suspects = [job for job in session.leases.values() if job.crashes]
         if {job.id for job in suspects} != {job.id for job in session.suspects}:
             found.append(f"I8: session {number} holds {len(suspects)} suspects, and knows {len(session.suspects)}")
-        alone = [job.fence for job in suspects if job.crashes >= CRASHES_MAX - 1]
+        alone = [job.fence for job in suspects if job.crashes >= CRASHES_ALONE]
         # Who they all are is judged where they are leased (see `History`).
         strangers = [job for job in session.leases.values() if not (job.terms and job.terms.parent)]
         if alone and any(job.fence > min(alone) for job in strangers):
             found.append(f"I8: session {number} was given others beside one that runs alone")
-        pool = state.pools.get((session.namespace, session.link.queues))
+        pool = state.pools.get(session.link.offer)
         free = session.link.slots > len(session.leases) and not session.link.throttled and not alone
         if free != (pool is not None and pool.hungry.get(number) is session):
             fed = "is not" if free else "is"
@@ -189,7 +191,7 @@ def _check_sessions(state: State) -> list[str]:
             found.append(f"I20: session {number} with {session.link.slots} slots and its pool do not know each other")
         hungry.discard(number)
     found += [f"liveness: session {number} is over and would be fed" for number in hungry]
-    found += [f"I20: the pool {key} has no members" for key, pool in state.pools.items() if not pool.members]
+    found += [f"I20: the pool of {offer} has no members" for offer, pool in state.pools.items() if not pool.members]
     return found
 
 

@@ -13,12 +13,16 @@ from itertools import islice
 
 from aioqueue.clock import Now
 from aioqueue.core import events as e
-from aioqueue.core.commands import Command, OpenSession, SessionEnd
+from aioqueue.core.commands import Command, OpenSession
 from aioqueue.core.decide import end_of_session
 from aioqueue.core.families import children_for, first_of_family
-from aioqueue.core.state import Job, Pool, QueueState, Session, State
-from aioqueue.core.suspects import CRASHES_ALONE, turn
+from aioqueue.core.lanes import turn
+from aioqueue.core.nouns import Job, Session
+from aioqueue.core.queues import Pool, QueueState
+from aioqueue.core.state import State
 from aioqueue.core.terms import instead_of_lease
+from aioqueue.limits import CRASHES_ALONE
+from aioqueue.model.states import SessionEnd
 
 # A lease, or what becomes of a job whose turn has come too late.
 Leasing = e.SessionOpened | e.JobLeased | e.JobExpired | e.JobCancelled
@@ -48,7 +52,7 @@ def decide_leases(state: State, now: Now, hand: Hand | None = None) -> Iterator[
     """Leases for all free capacity, one at a time: the caller applies each before it asks for the next. Without a
     `hand` all arguments are there.
 
-    Sessions with the same queues share what is ready: the one with the fewest leases comes first, and each takes at
+    Sessions that offer the same share what is ready: the one with the fewest leases comes first, and each takes at
     most its part, so that one large worker does not starve a small one. A session is journaled just before its first
     lease.
 
@@ -170,9 +174,9 @@ def idle_beside_work(state: State, held: Container[bytes] | None = None) -> Iter
             continue
         if not session.hungry:
             continue
-        pool = state.pools.get((session.namespace, session.link.queues))
-        names = [(session.namespace, name) for name in session.link.queues]
-        queues = pool.queues if pool is not None else [state.queues[name] for name in names if name in state.queues]
+        offer = session.link.offer
+        pool = state.pools.get(offer)
+        queues = pool.queues if pool is not None else [state.queues[key] for key in offer.keys if key in state.queues]
         heads = [head for queue in queues if (head := queue.lane.head()) is not None]
         first = [*heads, *_heads(state, queues, None)]
         lonely = any(job.crashes >= CRASHES_ALONE for job in first)

@@ -27,8 +27,9 @@ from aioqueue.core.decision import BodyArea
 from aioqueue.core.effects import Effect
 from aioqueue.core.leasing import Hand, decide_due, decide_expired, decide_leases, silent_sessions
 from aioqueue.core.machine import IllegalChange
+from aioqueue.core.nouns import Job
 from aioqueue.core.staging import is_whole
-from aioqueue.core.state import Job, State
+from aioqueue.core.state import State
 from aioqueue.core.terms import decide_doomed, decide_end
 from aioqueue.errors import PeerMisbehaved, Refused
 from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET, LEASED_BYTES_TARGET, SESSION_TTL_MS

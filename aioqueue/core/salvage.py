@@ -21,15 +21,14 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from aioqueue.core import events as e
-from aioqueue.core.commands import SessionEnd
 from aioqueue.core.decide import end_of_session
 from aioqueue.core.decision import BodyArea
 from aioqueue.core.machine import LEGAL
+from aioqueue.core.nouns import Bulk, Job
 from aioqueue.core.partition import Partition
-from aioqueue.core.state import Bulk, Job
 from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET
 from aioqueue.model.ids import ids_in
-from aioqueue.model.states import TERMINAL, BulkPhase, JobState
+from aioqueue.model.states import TERMINAL, BulkPhase, JobState, SessionEnd
 
 
 class Rescued(NamedTuple):

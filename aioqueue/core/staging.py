@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from aioqueue.core import events as e
 from aioqueue.core.machine import LEGAL, IllegalChange
-from aioqueue.core.state import Bulk, Job, Part, SharedSpec, State
+from aioqueue.core.nouns import Bulk, Job, Part, SharedSpec
+from aioqueue.core.state import State
 from aioqueue.limits import KEEP_DROPPED_MS
 from aioqueue.model.ids import ids_in
 from aioqueue.model.states import BulkPhase, JobState

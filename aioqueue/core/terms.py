@@ -14,7 +14,8 @@ from typing import Final
 from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
-from aioqueue.core.state import Job, State
+from aioqueue.core.nouns import Job
+from aioqueue.core.state import State
 from aioqueue.model.records import Terms
 from aioqueue.model.states import Cause, JobState
 

@@ -1,4 +1,7 @@
-"""The states of a job. The legal changes between them are `core.machine.NEXT_STATE`."""
+"""The states of a job, of a bulk, and how runs and sessions end: numbers that journal and wire share.
+
+The legal changes between the states of a job are `core.machine.NEXT_STATE`.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,24 @@ class Cause(IntEnum):
     CANCEL = 1
     DEADLINE = 2
     EXPIRES = 3
+
+
+class RunEnd(IntEnum):
+    """How a run ended, as its worker tells."""
+
+    SUCCEEDED = 1
+    FAILED = 2
+    RELEASED = 3
+
+
+class SessionEnd(IntEnum):
+    """`GOODBYE`: in good order. `DIED`: its supervisor saw the process end. `EXPIRED`: nothing was heard of it. The
+    numbers are on disk.
+    """
+
+    GOODBYE = 1
+    DIED = 2
+    EXPIRED = 3
 
 
 class BulkPhase(IntEnum):

@@ -11,9 +11,9 @@ from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core import homes
 from aioqueue.core.machine import IllegalChange
+from aioqueue.core.nouns import Job
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events
-from aioqueue.core.state import Job
 from aioqueue.model.spec import RetryPolicy
 from aioqueue.model.states import JobState
 from tests.support.scene import NAMESPACE, Scene, arguments_in, job_id, kinds, new_job

@@ -10,7 +10,8 @@ import pytest
 from aioqueue.core import events as e
 from aioqueue.core.commands import SessionEnd
 from aioqueue.core.invariants import History, check_state
-from aioqueue.core.state import Job, State
+from aioqueue.core.nouns import Job
+from aioqueue.core.state import State
 from aioqueue.model.records import Terms
 from aioqueue.model.spec import RetryPolicy
 from aioqueue.model.states import Cause, JobState
@@ -107,7 +108,7 @@ def test_a_free_slot_beside_a_ready_job_is_only_fine_while_more_is_to_do() -> No
     state = full_state()
     session = state.sessions[1]
     session.link.slots = 2
-    state.pool(NAMESPACE, session.link.queues).hungry[1] = session
+    state.pool(session.link.offer).hungry[1] = session
     assert check_state(state, settled=False) == []
     assert {violation.split(":")[0] for violation in check_state(state)} == {"liveness"}
 

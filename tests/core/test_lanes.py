@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aioqueue.core.lanes import PriorityLane
-from aioqueue.core.state import Job, SharedSpec
+from aioqueue.core.nouns import Job, SharedSpec
 from aioqueue.model.states import JobState
 from tests.support.scene import job_id
 

@@ -8,8 +8,8 @@ import pytest
 
 from aioqueue.core import commands as c
 from aioqueue.core import leasing
-from aioqueue.core.state import Job, Session
-from aioqueue.core.suspects import Suspects
+from aioqueue.core.lanes import Suspects
+from aioqueue.core.nouns import Job, Session
 from aioqueue.model.states import JobState
 from tests.core.test_lanes import ready
 from tests.support.scene import NAMESPACE, Scene, job_id, new_job

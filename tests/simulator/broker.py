@@ -21,9 +21,9 @@ from aioqueue.core.apply import Moment
 from aioqueue.core.effects import ArchiveJob, CloseSession, DeliverJob, Effect, ReviveJob, StopRun
 from aioqueue.core.events import JournaledEvent, SessionEnded
 from aioqueue.core.leasing import upcoming
+from aioqueue.core.nouns import Job
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events, encode_events
-from aioqueue.core.state import Job
 from aioqueue.errors import JournalUnavailable
 from aioqueue.journal.batch import Batch, BatchKind
 from aioqueue.journal.memory import Faults, MemoryJournal, MemoryStore

@@ -21,8 +21,9 @@ from aioqueue.core import events as e
 from aioqueue.core.decision import BodyArea
 from aioqueue.core.effects import ArchiveJob, DeliverJob
 from aioqueue.core.lanes import PriorityLane
+from aioqueue.core.nouns import Bulk, Job
 from aioqueue.core.partition import Partition
-from aioqueue.core.state import Bulk, Job, State
+from aioqueue.core.state import State
 from aioqueue.errors import BulkUnknown
 from aioqueue.model.records import FinishedJob
 from aioqueue.model.states import BulkPhase, Cause, JobState

@@ -14,8 +14,9 @@ from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.homes import Homes
 from aioqueue.core.lanes import PriorityLane
+from aioqueue.core.nouns import Bulk, Job
 from aioqueue.core.partition import Partition
-from aioqueue.core.state import Bulk, Job, State
+from aioqueue.core.state import State
 from aioqueue.model.states import BulkPhase
 from tests.simulator.planted import BUGS, bug
 from tests.simulator.retention import Retention

@@ -17,10 +17,10 @@ from aioqueue.core import events as e
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.effects import ArchiveJob, DeliverJob, ReviveJob
 from aioqueue.core.invariants import History, check_state
+from aioqueue.core.nouns import Job
 from aioqueue.core.partition import Partition, Step
 from aioqueue.core.places import unpack_place
 from aioqueue.core.records import decode_events, encode_events
-from aioqueue.core.state import Job
 from aioqueue.model.ids import generated_id
 from aioqueue.model.records import FinishedJob
 from aioqueue.model.spec import RetryPolicy, Spec, pack_spec

@@ -16,15 +16,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
 
-from aioqueue.limits import CRASHES_MAX
-
-if TYPE_CHECKING:
-    from aioqueue.core.state import Job
-
-# From so many crashes on a job runs alone: one more makes it dead.
-CRASHES_ALONE: Final = CRASHES_MAX - 1
+from aioqueue.core.nouns import Job
+from aioqueue.limits import CRASHES_ALONE
 
 
 def turn(job: Job) -> tuple[int, int]:

@@ -1,0 +1,25 @@
+"""What a partition is about: jobs, sessions, bulks. Records that `apply` changes, and everybody else reads.
+
+They know nothing of queues, of each other's order or of time; `State` holds them.
+"""
+
+from __future__ import annotations
+
+from aioqueue.core.nouns.bulk import Bulk, Part
+from aioqueue.core.nouns.job import Job, Rare, SharedSpec, admitted_bytes, copy_job, rare_of
+from aioqueue.core.nouns.session import NO_OFFER, Link, Offer, Session
+
+__all__ = [
+    "NO_OFFER",
+    "Bulk",
+    "Job",
+    "Link",
+    "Offer",
+    "Part",
+    "Rare",
+    "Session",
+    "SharedSpec",
+    "admitted_bytes",
+    "copy_job",
+    "rare_of",
+]
