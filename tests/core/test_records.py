@@ -120,7 +120,7 @@ def test_a_kind_of_a_later_version_is_newer(kind: int) -> None:
 def test_no_kind_is_used_twice_or_reserved() -> None:
     used = {kind.__struct_config__.tag for kind in KINDS}
     assert len(used) == len(KINDS)
-    assert not used & e.RESERVED_KINDS
+    assert not used & e.RESERVED_KINDS.keys()
 
 
 @pytest.mark.parametrize(

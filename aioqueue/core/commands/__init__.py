@@ -1,0 +1,74 @@
+"""What may be asked of a partition. A command may be refused; asking changes nothing by itself."""
+
+from __future__ import annotations
+
+from aioqueue.core.commands.bulks import CommitBulk, DropBulk, StageBulk
+from aioqueue.core.commands.jobs import (
+    AskedTerms,
+    CancelJob,
+    EndRun,
+    InspectJob,
+    Known,
+    NeedsLookup,
+    NewJob,
+    RequeueJob,
+    SettleOutcome,
+    SettleRuns,
+    SubmitJobs,
+    SubmitOutcome,
+)
+from aioqueue.core.commands.journal import (
+    CarriedJob,
+    CarriedPart,
+    CarriedSession,
+    CarryItems,
+    LimitAdmission,
+    MoveBase,
+    SkipTime,
+)
+from aioqueue.core.commands.link import HearSession, LoseLink, OfferCapacity, ThrottleLink
+from aioqueue.core.commands.sessions import EndSession, HeldRun, OpenSession, ResumeSession, RunVerdict
+from aioqueue.model.states import RunEnd, SessionEnd
+
+__all__ = [
+    "AskedTerms",
+    "CancelJob",
+    "CarriedJob",
+    "CarriedPart",
+    "CarriedSession",
+    "CarryItems",
+    "Command",
+    "CommitBulk",
+    "DropBulk",
+    "EndRun",
+    "EndSession",
+    "HearSession",
+    "HeldRun",
+    "InspectJob",
+    "Known",
+    "LimitAdmission",
+    "LoseLink",
+    "MoveBase",
+    "NeedsLookup",
+    "NewJob",
+    "OfferCapacity",
+    "OpenSession",
+    "RequeueJob",
+    "ResumeSession",
+    "RunEnd",
+    "RunVerdict",
+    "SessionEnd",
+    "SettleOutcome",
+    "SettleRuns",
+    "SkipTime",
+    "StageBulk",
+    "SubmitJobs",
+    "SubmitOutcome",
+    "ThrottleLink",
+]
+
+Command = (
+    SubmitJobs | SettleRuns | CancelJob | RequeueJob | InspectJob | OpenSession | ResumeSession | OfferCapacity
+    | LoseLink | ThrottleLink | HearSession | EndSession | CarryItems | MoveBase | SkipTime | LimitAdmission | StageBulk
+    | CommitBulk | DropBulk
+)  # fmt: skip

@@ -1,0 +1,48 @@
+"""What is asked of a session: begin, go on after a connection was lost, end."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from msgspec import Struct
+
+from aioqueue.core.commands.jobs import EndRun
+from aioqueue.model.states import SessionEnd
+
+
+class OpenSession(Struct, gc=False):
+    """A connection says who it is. Answered by `(session number, fresh)`.
+
+    `attach` is a heartbeat connection: it opens the session if need be and leaves its capacity alone. `link` is the
+    connection's number; the latest speaks for the session, and what an older one said is passed over when it comes.
+    """
+
+    secret_hash: bytes
+    namespace: str
+    name: str
+    attach: bool = False
+    link: int = 0
+
+
+class HeldRun(Struct, gc=False):
+    id: bytes
+    fence: int
+
+
+class ResumeSession(Struct, gc=False):
+    """What a returning worker still holds. Answered by `(list of RunVerdict, list of SettleOutcome)`."""
+
+    session: int
+    held: list[HeldRun]
+    settles: list[EndRun]
+
+
+class RunVerdict(IntEnum):
+    KEEP = 1
+    CANCEL = 2
+    STALE = 3
+
+
+class EndSession(Struct, gc=False):
+    session: int
+    cause: SessionEnd

@@ -1,0 +1,60 @@
+"""The numbers of events that no version writes yet, and what each will be called.
+
+A kind is taken from this table before code is written, and never changes; an unused reservation may be given back, a
+kind that was written once never. Whoever brings an event moves its row into the event's `tag`. A reader of this
+version that meets one of these says that the journal is newer, and touches nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Without a name: kept free beside what they stand among.
+_UNNAMED: Final = (11, 19, 27, 28, 29, *range(53, 60))
+
+RESERVED_KINDS: Final[dict[int, str]] = dict.fromkeys(_UNNAMED, "") | {
+    # Jobs that wait for others, sleep, are put off, replaced or moved; results that are kept for other jobs.
+    12: "JobsFreed",
+    13: "JobSuspended",
+    14: "JobWoken",
+    15: "JobSnoozed",
+    16: "JobReplaced",
+    17: "JobMoved",
+    18: "ResultKept",
+    # Durable steps.
+    23: "StepRecorded",
+    24: "JobSignalled",
+    25: "StepsRestored",
+    # Sessions of a known caller.
+    26: "SessionBound",
+    # Schedules and limits.
+    34: "ScheduleSet",
+    35: "LimitSet",
+    38: "ScheduleFired",
+    39: "ScheduleGone",
+    # Acts of people, and what they set.
+    40: "RulesLoaded",
+    41: "ActedBy",
+    42: "QueueSet",
+    43: "Acted",
+    44: "JobDropped",
+    45: "Denied",
+    46: "BrokerOpened",
+    47: "TaskSet",
+    48: "LimitGone",
+    49: "WebhookSet",
+    50: "WebhookDelivered",
+    51: "JobErased",
+    52: "JournalForked",
+    # Gates of limits, keys that are held, and items whose time is over.
+    60: "GateSet",
+    61: "UniqueHeld",
+    62: "ItemsLapsed",
+    # Bulks and families over several partitions.
+    70: "BulkSealed",
+    71: "BulkUnpromised",
+    72: "JobTied",
+    73: "JobUntied",
+    74: "ParentOverOwed",
+    75: "ParentOverTold",
+}
