@@ -14,7 +14,7 @@ from itertools import islice
 from aioqueue.clock import Now
 from aioqueue.core import events as e
 from aioqueue.core.commands import Command, OpenSession
-from aioqueue.core.decide import end_of_session
+from aioqueue.core.endings import end_of_session
 from aioqueue.core.families import children_for, first_of_family
 from aioqueue.core.lanes import turn
 from aioqueue.core.nouns import Job, Session

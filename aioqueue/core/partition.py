@@ -20,9 +20,9 @@ from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.apply import APPLY, Moment, known_session
-from aioqueue.core.bulks import decide_forgotten, decide_freed, silent_bulks
 from aioqueue.core.commands import NeedsLookup
 from aioqueue.core.decide import decide
+from aioqueue.core.decide.bulks import decide_forgotten, decide_freed, silent_bulks
 from aioqueue.core.decision import BodyArea
 from aioqueue.core.effects import Effect
 from aioqueue.core.leasing import Hand, decide_due, decide_expired, decide_leases, silent_sessions

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from aioqueue.core import events as e
-from aioqueue.core.decide import end_of_session
 from aioqueue.core.decision import BodyArea
+from aioqueue.core.endings import end_of_session
 from aioqueue.core.machine import LEGAL
 from aioqueue.core.nouns import Bulk, Job
 from aioqueue.core.partition import Partition

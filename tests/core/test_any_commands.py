@@ -14,8 +14,9 @@ from typing import Final
 import pytest
 
 from aioqueue.broker.lookup import tell
-from aioqueue.core import bulks, homes, partition
 from aioqueue.core import commands as c
+from aioqueue.core import homes, partition
+from aioqueue.core.decide import bulks
 from aioqueue.limits import BULK_OPEN_MS
 from aioqueue.model.spec import RetryPolicy, Spec, pack_spec
 from tests.support.scene import NAMESPACE, Scene, job_id

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from aioqueue.core import commands as c
-from aioqueue.core import decide as decide_module
 from aioqueue.core import events as e
+from aioqueue.core.decide import sessions
 from aioqueue.core.effects import ArchiveJob, CloseSession, DeliverJob, StopRun
 from aioqueue.errors import (
     BulkTooLarge,
@@ -418,7 +418,7 @@ def test_a_returning_worker_is_given_nothing_before_it_says_what_it_holds(scene:
 
 
 def test_a_session_above_the_limit_is_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decide_module, "SESSIONS_MAX", 1)
+    monkeypatch.setattr(sessions, "SESSIONS_MAX", 1)
     scene.session("w1")
     with pytest.raises(TooManySessions):
         scene.session("w2")

@@ -15,9 +15,10 @@ from msgspec.structs import replace
 
 from aioqueue.broker.bodies import Bodies, Plan
 from aioqueue.clock import Now
-from aioqueue.core import admission, apply, backoff, bulks, decide, families, leasing, partition, terms
+from aioqueue.core import admission, apply, backoff, decide, endings, families, leasing, partition, terms
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
+from aioqueue.core.decide import bulks, runs, submit
 from aioqueue.core.decision import BodyArea
 from aioqueue.core.effects import ArchiveJob, DeliverJob
 from aioqueue.core.lanes import PriorityLane
@@ -95,7 +96,7 @@ def the_fence_of_a_settle_is_not_compared(patch: pytest.MonkeyPatch) -> None:
 
 @bug("I14", 1)
 def an_own_id_is_looked_up_only_among_the_living(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "_must_look", lambda state, item: False)
+    patch.setattr(submit, "_must_look", lambda state, item: False)
 
 
 @bug("I14", 18)
@@ -149,12 +150,12 @@ def a_resume_forgets_the_leases_it_does_not_name(patch: pytest.MonkeyPatch) -> N
 
 @bug("I8", 0)
 def the_cap_of_crashes_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "CRASHES_MAX", 4)
+    patch.setattr(endings, "CRASHES_MAX", 4)
 
 
 @bug("I8", 4)
 def the_cap_of_failures_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
-    real = decide._end_of_run
+    real = runs._end_of_run
 
     def end(job: Job, item: c.EndRun, now: Now, bodies: decide.BodyArea) -> tuple[e.Event, bytes | None]:
         event, body = real(job, item, now, bodies)
@@ -162,12 +163,12 @@ def the_cap_of_failures_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
             event = replace(event, state=JobState.SCHEDULED, due_ms=event.due_ms or now.wall_ms + 100)
         return event, body
 
-    patch.setattr(decide, "_end_of_run", end)
+    patch.setattr(runs, "_end_of_run", end)
 
 
 @bug("I8", 7)
 def silence_counts_as_a_crash_that_was_seen(patch: pytest.MonkeyPatch) -> None:
-    real = decide.end_of_session
+    real = endings.end_of_session
 
     def ended(session: Any, cause: c.SessionEnd) -> list[tuple[e.Event, bytes | None]]:
         events = real(session, c.SessionEnd.DIED)
@@ -179,7 +180,7 @@ def silence_counts_as_a_crash_that_was_seen(patch: pytest.MonkeyPatch) -> None:
 
 @bug("I17", 0)
 def an_ending_session_leaves_a_lease_behind(patch: pytest.MonkeyPatch) -> None:
-    real = decide.end_of_session
+    real = endings.end_of_session
     patch.setattr(leasing, "end_of_session", lambda session, cause: real(session, cause)[-1:])
 
 
@@ -188,7 +189,7 @@ def the_back_off_ignores_its_cap(patch: pytest.MonkeyPatch) -> None:
     def pause(policy: Any, job_id: bytes, failures: int) -> int:
         return backoff.backoff_ms(replace(policy, cap_ms=10**9), job_id, failures)
 
-    patch.setattr(decide, "backoff_ms", pause)
+    patch.setattr(runs, "backoff_ms", pause)
 
 
 @bug("I2", 0)
@@ -482,7 +483,8 @@ def the_late_success_of_a_job_whose_deadline_passed_is_dropped(patch: pytest.Mon
 
 @bug("I6", 1)
 def a_run_that_its_deadline_stopped_is_cancelled(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "end_when_stopped", lambda job: JobState.CANCELLED)
+    for module in (runs, endings):
+        patch.setattr(module, "end_when_stopped", lambda job: JobState.CANCELLED)
 
 
 @bug("I22", 1)
@@ -515,7 +517,7 @@ def a_job_that_has_begun_still_expires(patch: pytest.MonkeyPatch) -> None:
 
 @bug("I22", 63)
 def a_retry_waits_for_a_time_behind_the_deadline(patch: pytest.MonkeyPatch) -> None:
-    real = decide._end_of_run
+    real = runs._end_of_run
 
     def end(job: Job, item: c.EndRun, now: Now, bodies: decide.BodyArea) -> tuple[e.Event, bytes | None]:
         rare, job.rare = job.rare, None if job.state is JobState.RUNNING else job.rare
@@ -524,7 +526,7 @@ def a_retry_waits_for_a_time_behind_the_deadline(patch: pytest.MonkeyPatch) -> N
         finally:
             job.rare = rare
 
-    patch.setattr(decide, "_end_of_run", end)
+    patch.setattr(runs, "_end_of_run", end)
 
 
 @bug("I23", 25)
@@ -534,17 +536,17 @@ def a_child_is_not_cancelled_with_its_parent(patch: pytest.MonkeyPatch) -> None:
 
 @bug("I23", 1)
 def a_child_that_comes_too_late_lives(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "is_orphan", lambda state, bound, namespace: False)
+    patch.setattr(submit, "is_orphan", lambda state, bound, namespace: False)
 
 
 @bug("I23", 19)
 def a_child_has_more_time_than_its_parent(patch: pytest.MonkeyPatch) -> None:
-    real = decide.terms_of
+    real = submit.terms_of
 
     def without_parent(state: State, asked: c.AskedTerms, namespace: str, wall_ms: int) -> Any:
         return replace(real(state, replace(asked, inherits=False), namespace, wall_ms), inherits=asked.inherits)
 
-    patch.setattr(decide, "terms_of", without_parent)
+    patch.setattr(submit, "terms_of", without_parent)
 
 
 @bug("I6", 0)

@@ -24,7 +24,7 @@ from aioqueue.broker import disk as broker_disk
 from aioqueue.broker import idleness as broker_idleness
 from aioqueue.client import bulk, connecting
 from aioqueue.clock import Now, SystemClock
-from aioqueue.core import bulks
+from aioqueue.core.decide import bulks
 from aioqueue.ground import Ground
 from aioqueue.protocol.messages import DeliverItem
 from aioqueue.worker import calls, failures, runners, worker
