@@ -18,6 +18,9 @@ from aioqueue.clock import Now
 from aioqueue.core import admission, apply, backoff, decide, endings, families, leasing, partition, terms
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
+from aioqueue.core.apply import bulks as applied_bulks
+from aioqueue.core.apply import jobs as applied_jobs
+from aioqueue.core.apply import runs as applied_runs
 from aioqueue.core.decide import bulks, runs, submit
 from aioqueue.core.decision import BodyArea
 from aioqueue.core.effects import ArchiveJob, DeliverJob
@@ -306,7 +309,7 @@ def a_suspect_on_its_last_chance_runs_among_others(patch: pytest.MonkeyPatch) ->
 
 @bug("I8", 0)
 def a_session_that_runs_one_alone_is_fed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(apply, "CRASHES_ALONE", 99)
+    patch.setattr(applied_runs, "CRASHES_ALONE", 99)
 
 
 @bug("liveness", 0)
@@ -531,7 +534,8 @@ def a_retry_waits_for_a_time_behind_the_deadline(patch: pytest.MonkeyPatch) -> N
 
 @bug("I23", 25)
 def a_child_is_not_cancelled_with_its_parent(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(apply, "_doom", lambda state, parent, reason: None)
+    for module in (applied_bulks, applied_jobs, applied_runs):
+        patch.setattr(module, "doom", lambda state, parent, reason: None)
 
 
 @bug("I23", 1)

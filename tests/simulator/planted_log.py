@@ -12,6 +12,7 @@ from aioqueue.clock import Now
 from aioqueue.core import apply, decide, staging
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
+from aioqueue.core.apply import ends, journal, runs
 from aioqueue.core.homes import Homes
 from aioqueue.core.lanes import PriorityLane
 from aioqueue.core.nouns import Bulk, Job
@@ -29,7 +30,7 @@ __all__ = ["BUGS"]
 def a_job_that_ended_before_it_was_carried_lives_again(patch: pytest.MonkeyPatch) -> None:
     real = decide._DECIDE[c.CarryItems]
     ended: dict[bytes, Job] = {}
-    finish = apply._finish
+    finish = ends.finish
 
     def remember(state: State, job: Job, *rest: Any) -> None:
         ended[job.id] = replace(job)
@@ -55,7 +56,8 @@ def a_job_that_ended_before_it_was_carried_lives_again(patch: pytest.MonkeyPatch
         carried(state, event, body, at)
         state.partial = was
 
-    patch.setattr(apply, "_finish", remember)
+    for module in (ends, runs):
+        patch.setattr(module, "finish", remember)
     patch.setitem(decide._DECIDE, c.CarryItems, carry)
     patch.setitem(apply.APPLY, e.JobCarried, take_back)
 
@@ -108,25 +110,25 @@ def the_log_is_cut_where_arguments_are_being_read(patch: pytest.MonkeyPatch) -> 
 
 @bug("I17", 1_003)
 def carried_jobs_stand_behind_those_that_came_after_them(patch: pytest.MonkeyPatch) -> None:
-    real = apply._heard_of
+    real = journal._heard_of
 
     def heard(state: State, job: Job) -> None:
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(PriorityLane, "give_back", PriorityLane.push)
             real(state, job)
 
-    patch.setattr(apply, "_heard_of", heard)
+    patch.setattr(journal, "_heard_of", heard)
 
 
 @bug("I17", 1_003)
 def the_crashes_of_a_carried_job_are_forgotten(patch: pytest.MonkeyPatch) -> None:
-    real = apply._heard_of
+    real = journal._heard_of
 
     def heard(state: State, job: Job) -> None:
         job.crashes = 0
         real(state, job)
 
-    patch.setattr(apply, "_heard_of", heard)
+    patch.setattr(journal, "_heard_of", heard)
 
 
 @bug("I2", 1_003)
@@ -141,7 +143,7 @@ def a_record_is_carried_with_the_arguments_of_its_neighbour(patch: pytest.Monkey
         return True
 
     patch.setattr(Retention, "_body", body)
-    patch.setattr(apply, "same_body", same)
+    patch.setattr(journal, "same_body", same)
 
 
 @bug("I17", 1_017)

@@ -1,0 +1,97 @@
+"""Sessions, their connections, and who of them is hungry."""
+
+from __future__ import annotations
+
+from aioqueue.core import events as e
+from aioqueue.core.apply.moment import Moment
+from aioqueue.core.effects import CloseSession
+from aioqueue.core.machine import IllegalChange
+from aioqueue.core.nouns import Offer, Session
+from aioqueue.core.state import State
+
+
+def session_opened(state: State, event: e.SessionOpened, body: bytes | None, at: Moment) -> None:
+    session = _session(state, event)
+    session.journaled = True
+    session.home = at.position
+    state.homes.add(at.position)
+
+
+def _session(state: State, opened: e.SessionOpened) -> Session:
+    session = state.sessions.get(opened.number)
+    if session is None:
+        session = Session(opened.number, opened.secret_hash, opened.namespace, opened.name, 0)
+        state.sessions[opened.number] = session
+        state.session_of[opened.secret_hash] = opened.number
+        state.next_session = max(state.next_session, opened.number + 1)
+    return session
+
+
+def session_ended(state: State, event: e.SessionEnded, body: bytes | None, at: Moment) -> None:
+    _forget_session(state, event.number, at)
+
+
+def session_forgotten(state: State, event: e.SessionForgotten, body: bytes | None, at: Moment) -> None:
+    _forget_session(state, event.number, at)
+
+
+def _forget_session(state: State, number: int, at: Moment) -> None:
+    session = state.sessions.get(number)
+    if session is None or session.leases:
+        raise IllegalChange(f"session {number} cannot end: it is unknown, or holds leases")
+    del state.sessions[number]
+    _leave_pool(state, session)
+    # A replay that begun behind its opening may not know the secret, nor where its home was.
+    state.session_of.pop(session.secret_hash, None)
+    if session.home:
+        state.homes.remove(session.home)
+    at.effects.append(CloseSession(number))
+
+
+def rest(state: State, session: Session) -> None:
+    pool = state.pools.get(session.link.offer)
+    if pool is not None:
+        pool.hungry.pop(session.number, None)
+
+
+def _leave_pool(state: State, session: Session) -> None:
+    """The session offers this no more; a pool without members is forgotten, or they would pile up."""
+    offer = session.link.offer
+    pool = state.pools.get(offer)
+    if pool is not None:
+        pool.hungry.pop(session.number, None)
+        pool.members.discard(session.number)
+        if not pool.members:
+            state.forget_pool(offer)
+
+
+def link_changed(state: State, event: e.LinkChanged, body: bytes | None, at: Moment) -> None:
+    session = state.sessions[event.number] if event.opened is None else _session(state, event.opened)
+    _leave_pool(state, session)
+    link = session.link
+    link.connected = event.connected
+    link.number = event.link
+    link.slots = event.slots
+    link.offer = Offer(session.namespace, event.queues)
+    link.heard_ms = event.heard_ms
+    link.since_fence = event.since_fence or link.since_fence
+    if event.since_fence:
+        link.throttled = False
+    if link.slots:
+        pool = state.pool(link.offer)
+        pool.members.add(session.number)
+        if session.hungry:
+            pool.hungry[session.number] = session
+
+
+def link_throttled(state: State, event: e.LinkThrottled, body: bytes | None, at: Moment) -> None:
+    session = state.sessions[event.number]
+    session.link.throttled = event.throttled
+    if session.hungry:
+        state.pool(session.link.offer).hungry[session.number] = session
+    else:
+        rest(state, session)
+
+
+def session_heard(state: State, event: e.SessionHeard, body: bytes | None, at: Moment) -> None:
+    state.sessions[event.number].link.heard_ms = event.heard_ms

@@ -1,0 +1,17 @@
+"""Suspects as they become ready and run: apart from the lane, and counted (see `lanes.suspects`)."""
+
+from __future__ import annotations
+
+from aioqueue.core.nouns import Job, Session
+from aioqueue.core.queues import QueueState
+from aioqueue.core.state import State
+
+
+def hold_suspect(state: State, session: Session, job: Job) -> None:
+    session.suspects = (*session.suspects, job)
+    state.suspects_running += 1
+
+
+def suspect_ready(state: State, queue: QueueState, job: Job) -> None:
+    queue.suspects.add(job)
+    state.suspects_ready += 1
