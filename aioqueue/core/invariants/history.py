@@ -1,64 +1,21 @@
-"""The promises as checks: `check_state` judges one state, `History` judges a journal alone.
-
-Tests, the simulator and `aioqueue check` use them; a running broker does not. `History` keeps a small model of its own
-and shares no code with `decide`, `apply` and the lanes, so that it cannot make their mistakes with them. The numbers
-(I3, I4, ...) are those of the promises in `docs/internals/promises.md`.
-"""
+"""The promises that a journal alone can break: one judge for each event, in one table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from heapq import heappop, heappush
 from typing import Any, Final
 
 from aioqueue.core import events as e
-from aioqueue.core.invariants_bulks import Stages
-from aioqueue.core.invariants_state import check_state
-from aioqueue.core.invariants_terms import Bounds, pause_bounds
-from aioqueue.limits import CRASHES_ALONE, CRASHES_MAX
-from aioqueue.model.spec import Spec, unpack_spec
+from aioqueue.core.invariants.bounds import Bounds, pause_bounds
+from aioqueue.core.invariants.life import Life
+from aioqueue.core.invariants.stages import Stages
+from aioqueue.core.invariants.turns import Turns
+from aioqueue.limits import CRASHES_MAX
 from aioqueue.model.states import JobState, SessionEnd
 
 # What a run that was told to stop makes of its job, save by a late success.
 _STOPPED: Final = frozenset({JobState.CANCELLED, JobState.EXPIRED})
 _LEASED: Final = frozenset({JobState.RUNNING, JobState.STOPPING})
-
-__all__ = ["History", "Life", "check_state"]
-
-
-@lru_cache(maxsize=1_000)
-def _spec(packed: bytes) -> Spec:
-    return unpack_spec(packed)
-
-
-# A heap of (-priority, place, id).
-_Line = list[tuple[int, int, bytes]]
-
-
-class Life:
-    """One job as `History` sees it. `place` is where it stands in its line, `fences` all its leases ever."""
-
-    __slots__ = (
-        "cap", "crashes", "due_ms", "ends", "failures", "fence", "fences", "generation", "line", "place", "priority",
-        "retry", "runs", "session", "state",
-    )  # fmt: skip
-
-    def __init__(self, spec: bytes) -> None:
-        known = _spec(spec)
-        self.line = (known.namespace, known.queue)
-        self.priority = known.priority
-        self.retry = known.retry
-        self.cap = known.retry.attempts
-        self.ends: dict[int, JobState] = {}
-        self.fences: list[int] = []
-        self.generation = -1
-
-    def begin(self, generation: int, state: JobState, due_ms: int) -> None:
-        self.generation = generation
-        self.state = state
-        self.due_ms = due_ms
-        self.place = self.failures = self.crashes = self.runs = self.fence = self.session = 0
 
 
 class History:
@@ -72,17 +29,13 @@ class History:
         self.lives: dict[bytes, Life] = {}
         self.last_fence = 0
         self.bounds = Bounds(self._say, self.lives)
+        self.turns = Turns(self._say, self.lives, self.bounds)
         self.stages: Stages[Life] = Stages(self._say, self.lives)
         self._last_seq = 0
-        self._places = 0
         self._position = 0
         self._base = 1
         self._sessions: dict[int, set[bytes]] = {}
         self._ended_sessions: set[int] = set()
-        # Ready jobs by queue: heaps of (-priority, place, id), of which some moved on.
-        # Which of them a session may have depends on their crashes, so those with none, some and the last allowed
-        # stand apart.
-        self._lines: dict[tuple[str, str], tuple[_Line, _Line, _Line]] = {}
         # Crashes that no end of a session has explained yet: session -> (crashes before, the event).
         self._unexplained: dict[int, list[tuple[int, e.JobCrashed]]] = {}
 
@@ -128,7 +81,7 @@ class History:
             self._say(f"I9: job {name} begins {event.state.label}, due {event.due_ms}")
         self._take_seq(event.seq, name)
         if event.state is JobState.READY:
-            self._new_place(event.id, life)
+            self.turns.new_place(event.id, life)
 
     def due(self, event: e.JobDue, wall_ms: int) -> None:
         life = self._in_state(event, JobState.SCHEDULED)
@@ -138,7 +91,7 @@ class History:
             self._say(f"I9: job {event.id.hex()} was due at {life.due_ms}, and was woken at {wall_ms}")
         life.state = JobState.READY
         self._take_seq(event.seq, event.id.hex())
-        self._new_place(event.id, life)
+        self.turns.new_place(event.id, life)
 
     def leased(self, event: e.JobLeased, wall_ms: int) -> None:
         name = event.id.hex()
@@ -156,8 +109,8 @@ class History:
             self._say(f"I8: run {event.run} of job {name} follows run {life.runs}")
         self.bounds.leased(event.id, event.run, wall_ms)
         family = self.bounds.ancestors(event.id)
-        self._judge_turn(event.id, life, held, family)
-        self._judge_cohort(name, life, held, family)
+        self.turns.judge_turn(event.id, life, held, family)
+        self.turns.judge_cohort(name, life, held, family)
         held.add(event.id)
         life.state = JobState.RUNNING
         life.fence, life.session, life.runs = event.fence, event.session, event.run
@@ -202,7 +155,7 @@ class History:
             self._end(event.id, life, self.bounds.stopped_end(event.id))
         else:
             life.state = JobState.READY
-            self._stand(event.id, life)
+            self.turns.stand(event.id, life)
 
     def crashed(self, event: e.JobCrashed, wall_ms: int) -> None:
         session = self.lives[event.id].session if event.id in self.lives else 0
@@ -219,7 +172,7 @@ class History:
             self._end(event.id, life, JobState.DEAD)
         else:
             life.state = JobState.READY
-            self._stand(event.id, life)
+            self.turns.stand(event.id, life)
 
     def cancelled(self, event: e.JobCancelled, wall_ms: int) -> None:
         life = self.lives.get(event.id)
@@ -251,7 +204,7 @@ class History:
             life.state = after
             if after is JobState.READY:
                 self._take_seq(seq, job_id.hex())
-                self._new_place(job_id, life)
+                self.turns.new_place(job_id, life)
                 seq += 1
 
     # --- sessions ---
@@ -311,74 +264,6 @@ class History:
             self._say(f"I10: job {name} takes the place {seq}, and {self._last_seq} was taken before")
         self._last_seq = seq
 
-    def _new_place(self, job_id: bytes, life: Life) -> None:
-        self._places += 1
-        life.place = self._places
-        self._stand(job_id, life)
-
-    def _stand(self, job_id: bytes, life: Life) -> None:
-        lines = self._lines.setdefault(life.line, ([], [], []))
-        heappush(lines[_kind(life)], (-life.priority, life.place, job_id))
-
-    def _judge_cohort(self, name: str, life: Life, held: set[bytes], family: list[bytes]) -> None:
-        """An innocent job never dies of its neighbour's crash: nobody is beside a job that the next crash kills, save
-        those that may wait for it or it for them.
-        """
-        neighbours = {other: self.lives[other].crashes for other in held}
-        is_child = bool(family) and family[0] in held
-        if life.crashes >= CRASHES_ALONE and not all(
-            is_child and (other in family or self._has_ready_child(other)) for other in held
-        ):
-            self._say(f"I8: job {name} has {life.crashes} crashes, and was leased beside {len(held)} others")
-        elif not is_child and any(crashes >= CRASHES_ALONE for crashes in neighbours.values()):
-            self._say(f"I8: job {name} was leased beside one that must run alone")
-        elif life.crashes and any(
-            crashes and not (is_child and other in family) for other, crashes in neighbours.items()
-        ):
-            self._say(f"I8: job {name} was leased beside another suspect")
-
-    def _judge_turn(self, job_id: bytes, life: Life, held: set[bytes], family: list[bytes]) -> None:
-        """No ready job that the session might have stands before this one.
-
-        Beside suspects, children of what the session runs may come at any time; and a suspect child stands where its
-        parent does, who waits for it.
-        """
-        neighbours = [self.lives[other].crashes for other in held]
-        if family and family[0] in held and (any(neighbours) or self._suspects_are_ready()):
-            return
-        allowed = (True, not any(neighbours), not neighbours)
-        mine = (-life.priority, life.place, job_id)
-        first = mine
-        if life.crashes:
-            above = [(ancestor, self.lives[ancestor]) for ancestor in family if ancestor in self.lives]
-            places = [(-each.priority, each.place, key) for key, each in above if each.state is JobState.READY]
-            first = min([mine, *places])
-        for kind, (line, may_have) in enumerate(zip(self._lines[life.line], allowed, strict=True)):
-            while line and (line[0] == mine or not self._is_ready(line[0], kind)):
-                heappop(line)
-            if may_have and line and line[0] < first and not (kind and self._waits_for_child(line[0][2])):
-                promise = "I11" if line[0][0] < mine[0] else "I10"
-                self._say(f"{promise}: job {job_id.hex()} was leased, and it was the turn of {line[0][2].hex()}")
-
-    def _waits_for_child(self, job_id: bytes) -> bool:
-        return any(child.crashes and child.state is JobState.READY for child in self.bounds.children(job_id))
-
-    def _has_ready_child(self, job_id: bytes) -> bool:
-        return any(child.state is JobState.READY for child in self.bounds.children(job_id))
-
-    def _suspects_are_ready(self) -> bool:
-        for _, *lines in self._lines.values():
-            for kind, line in enumerate(lines, 1):
-                while line and not self._is_ready(line[0], kind):
-                    heappop(line)
-                if line:
-                    return True
-        return False
-
-    def _is_ready(self, entry: tuple[int, int, bytes], kind: int) -> bool:
-        life = self.lives[entry[2]]
-        return life.state is JobState.READY and life.place == entry[1] and _kind(life) == kind
-
     def _in_state(self, event: e.JobDue | e.JobLeased, state: JobState) -> Life | None:
         life = self.lives.get(event.id)
         what = f"{type(event).__name__} of job {event.id.hex()}"
@@ -422,10 +307,6 @@ class History:
     def _end(self, job_id: bytes, life: Life, end: JobState) -> None:
         life.ends[life.generation] = end
         life.state = end
-
-
-def _kind(life: Life) -> int:
-    return min(life.crashes, CRASHES_ALONE)
 
 
 _JUDGE: dict[type[e.Event], Callable[[History, Any, int], None]] = {

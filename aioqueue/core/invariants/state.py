@@ -1,4 +1,4 @@
-"""The promises that can be judged on one state: `check_state`. The rest of them is in `invariants`."""
+"""The promises that can be judged on one state: `check_state`. The rest of them is in `history`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Container
 from typing import Final
 
 from aioqueue.core import homes
-from aioqueue.core.invariants_bulks import check_bulks
-from aioqueue.core.invariants_terms import check_heap, check_terms
+from aioqueue.core.invariants.bounds import check_heap, check_terms
+from aioqueue.core.invariants.stages import check_bulks
 from aioqueue.core.leasing import idle_beside_work, pool_head
 from aioqueue.core.nouns import Job
 from aioqueue.core.queues import Pool

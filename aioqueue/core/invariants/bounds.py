@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aioqueue.core import events as e
+from aioqueue.core.invariants.life import Life
 from aioqueue.core.state import State
 from aioqueue.core.timers import Timers
 from aioqueue.model.records import NO_TERMS, Terms
 from aioqueue.model.spec import RetryPolicy
 from aioqueue.model.states import Cause, JobState
-
-if TYPE_CHECKING:
-    from aioqueue.core.invariants import Life
 
 # A parent in these states may still have children that end with it.
 _FERTILE: Final = frozenset({JobState.BLOCKED, JobState.SCHEDULED, JobState.READY, JobState.RUNNING})
