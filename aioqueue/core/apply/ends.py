@@ -27,12 +27,13 @@ def end_waiting(state: State, job: Job, end: JobState, note: str, at: Moment) ->
     before = job.state
     job.fence = 0
     finish(state, job, end, b"", "", at, note)
-    # Until lane and heap are swept they may still hold it, and headers can be large.
-    job.rare = None
     if before is _READY:
+        # A lane may count its jobs by what is rare about them, so it is told while that is there.
         forget_ready(state, job)
     elif before is _SCHEDULED:
         state.due.moved_on()
+    # Until lane and heap are swept they may still hold it, and headers can be large.
+    job.rare = None
 
 
 def forget_ready(state: State, job: Job) -> None:

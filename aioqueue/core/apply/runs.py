@@ -5,6 +5,8 @@ The fence of an event must be that of the lease: what a worker says of an older 
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from aioqueue.core import events as e
 from aioqueue.core.apply.bounds import PARENT_CANCELLED, PARENT_EXPIRED, begin_run, doom, unbind
 from aioqueue.core.apply.ends import finish, living
@@ -13,7 +15,7 @@ from aioqueue.core.apply.sessions import rest
 from aioqueue.core.apply.suspects import hold_suspect, suspect_ready
 from aioqueue.core.effects import ArchiveRun, DeliverJob, StopRun
 from aioqueue.core.machine import IllegalChange
-from aioqueue.core.nouns import Job, rare_of
+from aioqueue.core.nouns import Job, Rare
 from aioqueue.core.places import LENGTH_MASK
 from aioqueue.core.state import State
 from aioqueue.core.terms import TIME_IS_OVER, end_when_stopped
@@ -23,6 +25,8 @@ from aioqueue.model.states import Cause, JobState
 
 _READY, _SCHEDULED, _RUNNING = JobState.READY, JobState.SCHEDULED, JobState.RUNNING
 _STOPPING, _SUCCEEDED, _DEAD = JobState.STOPPING, JobState.SUCCEEDED, JobState.DEAD
+# Of a job that has nothing rare about it.
+_PLAIN = Rare()
 _Run = e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed | e.JobStopping
 
 
@@ -109,7 +113,7 @@ def stopping(state: State, event: e.JobStopping, body: bytes | None, at: Moment)
     counts[_STOPPING] += 1
     job.state = _STOPPING
     note = TIME_IS_OVER.get(event.cause, event.reason)
-    job.rare = rare_of(job.extra, job.terms, event.cause, note)
+    job.rare = replace(job.rare or _PLAIN, cause=event.cause, note=note)
     unbind(state, job)
     doom(state, job.id, PARENT_CANCELLED if event.cause is Cause.CANCEL else PARENT_EXPIRED)
     at.effects.append(StopRun(job.session, job.id, job.fence, event.cause))

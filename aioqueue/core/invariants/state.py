@@ -45,7 +45,9 @@ def check_state(state: State, *, settled: bool = True, held: Container[bytes] | 
         ]
         for offer, pool in state.pools.items():
             if _idle_beside_work(state, pool) and not (held is not None and _waits_for_arguments(state, pool, held)):
-                found.append(f"liveness: a ready job stands beside a free slot of one that offers {offer}")
+                found.append(
+                    f"liveness: a ready job of {offer.namespace}/{','.join(offer.queues)} stands beside a free slot"
+                )
     return found
 
 

@@ -33,7 +33,7 @@ class Lane(Protocol):
         """Take out a ready job, wherever it stands; raises `ValueError` if it is not here."""
 
     def forget(self, job: Job) -> None:
-        """The job is not ready any more (cancelled); its state says so already."""
+        """The job is not ready any more (cancelled): its state says so already, `rare` is still there."""
 
     def upcoming(self, jobs_max: int) -> Iterator[Job]:
         """The first ready jobs in the order in which they would be leased, the head first and at most so many."""
