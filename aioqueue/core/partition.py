@@ -19,18 +19,17 @@ from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
-from aioqueue.core.apply import APPLY, Moment, known_session
+from aioqueue.core.apply import APPLY, Moment
 from aioqueue.core.commands import NeedsLookup
 from aioqueue.core.decide import decide
 from aioqueue.core.decide.bulks import decide_forgotten, decide_freed, silent_bulks
 from aioqueue.core.decision import BodyArea
 from aioqueue.core.effects import Effect
 from aioqueue.core.leasing import Hand, decide_due, decide_expired, decide_leases, silent_sessions
-from aioqueue.core.machine import IllegalChange
 from aioqueue.core.nouns import Job
-from aioqueue.core.staging import is_whole
 from aioqueue.core.state import State
 from aioqueue.core.terms import decide_doomed, decide_end
+from aioqueue.core.unheard import PASSED_OVER, Unheard
 from aioqueue.errors import PeerMisbehaved, Refused
 from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET, LEASED_BYTES_TARGET, SESSION_TTL_MS
 
@@ -71,11 +70,12 @@ class Partition:
         # Expiry is looked at this often: late by a tenth of a ttl is early enough, and costs nothing when idle.
         self._expiry_step_ms = max(1, session_ttl_ms // 10)
         self._expiry_due_ms = 0
-        # Where a replay began, and the last batch of it that told of an unknown item.
-        self._first = 1
-        self._unknown_at = 0
-        # Of what happened up to here the replay may know nothing; the archive has what ended then.
-        self.archived_up_to = 0
+        self._unheard = Unheard(1)
+
+    @property
+    def archived_up_to(self) -> int:
+        """Of what happened up to here the replay may know nothing; the archive has what ended then."""
+        return self._unheard.head
 
     def step(
         self,
@@ -180,7 +180,8 @@ class Partition:
         From a base on, events of items that are not known are passed over: they are over by the base's head, or are
         carried. When the record of that base is met, everything is known, and `state.partial` is False.
         """
-        self._first = self.state.base = first
+        self._unheard = Unheard(first)
+        self.state.base = first
         self.state.partial = first > 1
 
     def replay(self, events: Sequence[e.Event], bodies: bytes, position: int, wall_ms: int) -> Moment:
@@ -208,48 +209,7 @@ class Partition:
 
     def _is_passed_over(self, event: e.Event, position: int) -> bool:
         """In a replay that began at a base: whether the event is of an item that is not known."""
-        state = self.state
-        if isinstance(event, e.BaseMoved):
-            # Records of earlier bases lie here too; what they say was so.
-            if event.base != self._first:
-                return event.base < self._first
-            unheard = [session.number for session in state.sessions.values() if not session.home]
-            torn = [bulk.id.hex() for bulk in state.bulks.values() if not is_whole(bulk)]
-            if event.head < self._unknown_at or unheard or torn:
-                told = f"batch {self._unknown_at}, sessions {unheard} and bulks {torn}"
-                raise IllegalChange(f"{told} tell of items never heard of")
-            state.partial = False
-            self.archived_up_to = event.head
-            self._tidy()
-            return False
-        if isinstance(event, e.BulkStaged):
-            # Where it does not tell how many jobs are before it, those were never carried: it is over by the head.
-            unknown = event.bulk not in state.bulks and event.part > 0 and event.first < 0
-        elif isinstance(event, e.BulkCommitted):
-            unknown = event.bulk not in state.bulks
-        elif isinstance(event, e.BulkFreed):
-            if event.bulk not in state.bulks:
-                # Those of its jobs that are known were carried while they waited for it.
-                self._unknown_at = position
-            return False
-        elif isinstance(event, e.JobEvent) and not isinstance(event, e.JobSubmitted):
-            unknown = event.id not in state.jobs
-            if not unknown and isinstance(event, e.JobLeased):
-                known_session(state, event.session)
-        else:
-            unknown = isinstance(event, e.SessionEnded) and event.number not in state.sessions
-        if unknown:
-            self._unknown_at = position
-        return unknown
-
-    def _tidy(self) -> None:
-        """What was carried was met behind what was submitted after it; it stands as it stood when that was written."""
-        state = self.state
-        # Whoever was cancelled or expired before has no children left to tell, or the base would not have moved.
-        state.doomed.clear()
-        for queue in state.queues.values():
-            queue.lane.tidy()
-        state.jobs = dict(sorted(state.jobs.items(), key=lambda entry: entry[1].submitted_ms))
+        return PASSED_OVER[type(event)](self._unheard, self.state, event, position)
 
     def begin(self, now: Now) -> None:
         """Replay is over and callers come: sessions with leases have a whole ttl from here."""

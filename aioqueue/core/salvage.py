@@ -15,8 +15,8 @@ submit was in the gap is lost. What this gives is legal history, and is applied 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -29,6 +29,12 @@ from aioqueue.core.partition import Partition
 from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET
 from aioqueue.model.ids import ids_in
 from aioqueue.model.states import TERMINAL, BulkPhase, JobState, SessionEnd
+
+_ENDS: Final[dict[type[e.Event], JobState]] = {
+    e.JobSucceeded: JobState.SUCCEEDED,
+    e.JobCancelled: JobState.CANCELLED,
+    e.JobExpired: JobState.EXPIRED,
+}
 
 
 class Rescued(NamedTuple):
@@ -68,23 +74,7 @@ class Rescue:
     def take(self, events: Sequence[e.Event], bodies: bytes, wall_ms: int) -> None:
         """One batch behind the gap."""
         for event in events:
-            if isinstance(event, e.JobCarried):
-                self._take_record(event, _body(event, bodies))
-            elif isinstance(event, e.JobEvent):
-                self._take(_Found(wall_ms, event, _body(event, bodies)))
-            elif isinstance(event, e.BulkStaged):
-                self._bulk_of.update(dict.fromkeys(ids_in(event.ids), event.bulk))
-            elif isinstance(event, e.BulkCarried):
-                self._bulk_of.update(dict.fromkeys(ids_in(event.ids), event.bulk))
-                if event.phase is BulkPhase.COMMITTED:
-                    self._committed.add(event.bulk)
-            elif isinstance(event, e.BulkCommitted):
-                self._committed.add(event.bulk)
-            elif isinstance(event, e.BulkFreed):
-                if event.ready or event.scheduled:
-                    self._committed.add(event.bulk)
-                    self._bulk_of.update(dict.fromkeys(ids_in(event.ready + event.scheduled), event.bulk))
-                self.drop(ids_in(event.cancelled))
+            _TAKE[type(event)](self, _Found(wall_ms, event, _body(event, bodies)))
 
     def living(self) -> dict[bytes, int]:
         """The jobs that will live, by id, and their generations; an archive may know of some that they are over."""
@@ -133,27 +123,36 @@ class Rescue:
             if self._bulk_of.get(job_id) not in self._committed:
                 del self.submitted[job_id]
 
-    def _take(self, found: _Found) -> None:
+    def _take_submit(self, found: _Found) -> None:
+        job_id = found.event.id
+        # A job that was living at the gap and is submitted again behind it was over and requeued in between.
+        if job_id in self._partition.state.jobs:
+            self.ended.add(job_id)
+        self.submitted[job_id] = found
+        self.lost.discard(job_id)
+
+    def _take_end(self, found: _Found) -> None:
+        """A run or a wait is over, and perhaps the job."""
         event = found.event
-        job_id = event.id
-        job = self._partition.state.jobs.get(job_id)
-        if isinstance(event, e.JobSubmitted):
-            # A job that was living at the gap and is submitted again behind it was over and requeued in between.
-            if job is not None:
-                self.ended.add(job_id)
-            self.submitted[job_id] = found
-            self.lost.discard(job_id)
-        elif job is not None and _is_own_end(event, job):
-            self.finished[job_id] = found
+        job = self._partition.state.jobs.get(event.id)
+        if job is not None and _is_own_end(event, job):
+            self.finished[event.id] = found
         elif _end_of(event) in TERMINAL:
-            self.lost.discard(job_id)
-            if self.submitted.pop(job_id, None) is None and job is not None:
-                self.ended.add(job_id)
-        elif job is None and job_id not in self.submitted:
+            self.lost.discard(event.id)
+            if self.submitted.pop(event.id, None) is None and job is not None:
+                self.ended.add(event.id)
+        else:
+            self._take_sign(found)
+
+    def _take_sign(self, found: _Found) -> None:
+        """Something happened to the job: there is one, whatever of it was lost."""
+        job_id = found.event.id
+        if job_id not in self._partition.state.jobs and job_id not in self.submitted:
             self.lost.add(job_id)
 
-    def _take_record(self, event: e.JobCarried, body: bytes | None) -> None:
+    def _take_record(self, found: _Found) -> None:
         """A job's whole record: what its submit would tell, where that is in the gap, or lies behind the base."""
+        event: e.JobCarried = found.event
         job = self._partition.state.jobs.get(event.id)
         if event.id in self.submitted or (job is not None and job.generation == event.generation):
             return
@@ -163,7 +162,27 @@ class Rescue:
             event.due_ms if waits else 0, event.body_offset, event.body_bytes, event.body_crc, event.generation,
             event.extra, event.terms,
         )  # fmt: skip
-        self._take(_Found(event.submitted_ms, submit, body))
+        self._take_submit(_Found(event.submitted_ms, submit, found.body))
+
+    def _take_part(self, found: _Found) -> None:
+        """Jobs of a bulk, and perhaps that it was committed."""
+        event: e.BulkStaged | e.BulkCarried = found.event
+        self._bulk_of.update(dict.fromkeys(ids_in(event.ids), event.bulk))
+        if isinstance(event, e.BulkCarried) and event.phase is BulkPhase.COMMITTED:
+            self._committed.add(event.bulk)
+
+    def _take_commit(self, found: _Found) -> None:
+        self._committed.add(found.event.bulk)
+
+    def _take_freed(self, found: _Found) -> None:
+        event: e.BulkFreed = found.event
+        if event.ready or event.scheduled:
+            self._committed.add(event.bulk)
+            self._bulk_of.update(dict.fromkeys(ids_in(event.ready + event.scheduled), event.bulk))
+        self.drop(ids_in(event.cancelled))
+
+    def _drop_it(self, found: _Found) -> None:
+        """Sessions end at the gap, and a base behind it is of a journal that ends there."""
 
     def _over(self, job_id: bytes) -> bool:
         """Whether the run that was on at the gap ended the job."""
@@ -174,7 +193,7 @@ class Rescue:
         area = BodyArea()
         events: list[e.Event] = []
         for event, body in told:
-            if isinstance(event, e.JobSubmitted | e.JobSucceeded | e.JobFailed):
+            if isinstance(event, e.WITH_BODY):
                 offset, size, crc = area.add(body or b"")
                 event = replace(event, body_offset=offset, body_bytes=size, body_crc=crc)
             events.append(event)
@@ -220,15 +239,9 @@ def _alone(event: e.JobSubmitted) -> e.JobSubmitted:
     return replace(event, terms=replace(event.terms, inherits=False))
 
 
-def _end_of(event: Any) -> JobState | None:
-    """The state that an event leads to, if it is one of those that end a job or a run."""
-    if isinstance(event, e.JobSucceeded):
-        return JobState.SUCCEEDED
-    if isinstance(event, e.JobCancelled):
-        return JobState.CANCELLED
-    if isinstance(event, e.JobExpired):
-        return JobState.EXPIRED
-    return getattr(event, "state", None)
+def _end_of(event: Any) -> JobState:
+    """The state that the end of a run or of a wait leads to, where it tells of none the only one."""
+    return _ENDS.get(type(event)) or event.state
 
 
 def _body(event: Any, bodies: bytes) -> bytes | None:
@@ -236,3 +249,26 @@ def _body(event: Any, bodies: bytes) -> bytes | None:
     if isinstance(event, e.WITH_BODY):
         return bodies[event.body_offset : event.body_offset + event.body_bytes]
     return None
+
+
+_TAKE: Final[dict[type[e.Event], Callable[[Rescue, _Found], None]]] = {
+    e.JobSubmitted: Rescue._take_submit,
+    e.JobDue: Rescue._take_sign,
+    e.JobLeased: Rescue._take_sign,
+    e.JobSucceeded: Rescue._take_end,
+    e.JobFailed: Rescue._take_end,
+    e.JobReleased: Rescue._take_sign,
+    e.JobCrashed: Rescue._take_end,
+    e.JobCancelled: Rescue._take_end,
+    e.JobStopping: Rescue._take_sign,
+    e.JobExpired: Rescue._take_end,
+    e.BulkStaged: Rescue._take_part,
+    e.BulkCommitted: Rescue._take_commit,
+    e.BulkFreed: Rescue._take_freed,
+    e.BulkCarried: Rescue._take_part,
+    e.SessionOpened: Rescue._drop_it,
+    e.SessionEnded: Rescue._drop_it,
+    e.SessionCarried: Rescue._drop_it,
+    e.JobCarried: Rescue._take_record,
+    e.BaseMoved: Rescue._drop_it,
+}

@@ -37,6 +37,7 @@ from aioqueue.core.events.reserved import RESERVED_KINDS
 from aioqueue.core.events.sessions import SessionEnded, SessionOpened
 
 __all__ = [
+    "CARRIED_BY",
     "NOT_JOURNALED",
     "RESERVED_KINDS",
     "WITH_BODY",
@@ -86,3 +87,27 @@ WITH_BODY: Final = (JobSubmitted, JobSucceeded, JobFailed, JobCarried)
 NOT_JOURNALED: Final = frozenset(
     {LinkChanged, LinkThrottled, SessionHeard, SessionForgotten, AdmissionChanged, BulkHeard}
 )
+
+# The record that tells a replay from a later base what each event made so. None where nothing is left to tell: what is
+# over is no item any more, and a base has its own record. What no record tells is lost with the oldest part of the log.
+CARRIED_BY: Final[dict[type[JournaledEvent], type[JobCarried | SessionCarried | BulkCarried] | None]] = {
+    JobSubmitted: JobCarried,
+    JobDue: JobCarried,
+    JobLeased: JobCarried,
+    JobSucceeded: None,
+    JobFailed: JobCarried,
+    JobReleased: JobCarried,
+    JobCrashed: JobCarried,
+    JobCancelled: None,
+    JobStopping: JobCarried,
+    JobExpired: None,
+    BulkStaged: BulkCarried,
+    BulkCommitted: BulkCarried,
+    BulkFreed: BulkCarried,
+    BulkCarried: BulkCarried,
+    SessionOpened: SessionCarried,
+    SessionEnded: None,
+    SessionCarried: SessionCarried,
+    JobCarried: JobCarried,
+    BaseMoved: None,
+}
