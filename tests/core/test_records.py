@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,14 @@ def test_a_kind_of_a_later_version_is_newer(kind: int) -> None:
     known = msgpack.unpackb(encode_events([e.JobCancelled(JOB)]))
     with pytest.raises(JournalNewer, match=f"kind {kind}"):
         decode_events(msgpack.packb([*known, [kind, JOB]]), "journal")
+
+
+def test_the_reference_tells_which_kinds_are_reserved() -> None:
+    told = re.search(r"^- Kinds ([\d, toand]+) are reserved", REFERENCE.read_text(), re.MULTILINE)
+    assert told is not None
+    ranges = [part.split(" to ") for part in re.split(", | and ", told.group(1))]
+    kinds = {kind for part in ranges for kind in range(int(part[0]), int(part[-1]) + 1)}
+    assert kinds == e.RESERVED_KINDS.keys()
 
 
 def test_no_kind_is_used_twice_or_reserved() -> None:

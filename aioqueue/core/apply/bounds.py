@@ -1,4 +1,7 @@
-"""What bounds a job, as it begins and ends to: its times in `State.ends`, its parent in `State.children`."""
+"""What bounds a job, noted and struck off: its times in `State.ends`, its parent in `State.children` and `families`.
+
+`terms` reads what is noted here. Called by the rest of `apply`.
+"""
 
 from __future__ import annotations
 

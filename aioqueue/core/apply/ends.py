@@ -1,4 +1,4 @@
-"""How jobs end: a job that waits, and what every end has in common."""
+"""How jobs end: a job that waits, and what every end has in common. Called by the rest of `apply`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _DEAD, _SUCCEEDED = JobState.DEAD, JobState.SUCCEEDED
 
 
 def living(state: State, event: e.JobEvent, after: JobState) -> Job:
+    """The job that the event is about; raises `IllegalChange` where the table has no such row."""
     job = state.jobs.get(event.id)
     if job is None or (job.state, type(event), after) not in LEGAL:
         raise illegal_change(None if job is None else job.state, event, after)
@@ -24,6 +25,7 @@ def living(state: State, event: e.JobEvent, after: JobState) -> Job:
 
 
 def end_waiting(state: State, job: Job, end: JobState, note: str, at: Moment) -> None:
+    """A job that did not run is over."""
     before = job.state
     job.fence = 0
     finish(state, job, end, b"", "", at, note)
@@ -47,6 +49,7 @@ def forget_ready(state: State, job: Job) -> None:
 
 
 def finish(state: State, job: Job, end: JobState, body: bytes, worker: str, at: Moment, note: str = "") -> None:
+    """The job is over and goes to the archive; whoever calls has ended its run, or its wait."""
     spec = job.spec
     queue = state.queues[spec.key]
     counts = queue.counts

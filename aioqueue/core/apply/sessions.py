@@ -1,4 +1,7 @@
-"""Sessions, their connections, and who of them is hungry."""
+"""Sessions, their connections, and who of them is hungry.
+
+A session that holds leases cannot end: their ends stand before it.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +52,7 @@ def _forget_session(state: State, number: int, at: Moment) -> None:
 
 
 def rest(state: State, session: Session) -> None:
+    """The session is not hungry any more."""
     pool = state.pools.get(session.link.offer)
     if pool is not None:
         pool.hungry.pop(session.number, None)

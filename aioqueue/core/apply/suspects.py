@@ -8,10 +8,12 @@ from aioqueue.core.state import State
 
 
 def hold_suspect(state: State, session: Session, job: Job) -> None:
+    """The session runs it."""
     session.suspects = (*session.suspects, job)
     state.suspects_running += 1
 
 
 def suspect_ready(state: State, queue: QueueState, job: Job) -> None:
+    """It stands in the line of its queue."""
     queue.suspects.add(job)
     state.suspects_ready += 1

@@ -1,4 +1,8 @@
-"""What people ask of a job: cancel it, try it again, show it. A job that is over is known only beside core."""
+"""What people ask of a job: cancel it, try it again, show it.
+
+A job that is over is known only beside core: the shell is asked to look first. Refused is a job that never was, or is
+another namespace's, and a second life of one that succeeded or still lives.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What keeps the journal short, and what the shell knows of the machine: its time, its disk."""
+"""What keeps the journal short, and what the shell knows of the machine: its time, its disk.
+
+Nothing here is refused: what was seen of an item and is not so any more is not carried, and a base stays where it is
+while anything has its home below.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What workers say of their runs: which of them may still say it, and what becomes of the job."""
+"""What workers say of their runs: which of them may still say it, and what becomes of the job.
+
+A settle is never refused: one that comes too late, or of a lease that is over, is answered with that and changes
+nothing. `sessions` settles here too, for a worker that returns.
+"""
 
 from __future__ import annotations
 

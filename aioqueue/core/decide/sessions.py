@@ -1,4 +1,8 @@
-"""Sessions and their connections: who may begin one, what a returning worker still holds, what it can take."""
+"""Sessions and their connections: who may begin one, what a returning worker still holds, what it can take.
+
+Refused is a session too many, one of another namespace, and whatever is asked of one that is over; what an older
+connection of a session says is passed over.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""New jobs: which of them are new indeed, and which there is room for."""
+"""New jobs: which of them are new indeed, and which there is room for.
+
+An id that is known is answered, never submitted twice; what does not fit is refused with all that follows it, or all of
+it where the submit is atomic.
+"""
 
 from __future__ import annotations
 

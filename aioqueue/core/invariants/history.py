@@ -30,7 +30,7 @@ class History:
         self.last_fence = 0
         self.bounds = Bounds(self._say, self.lives)
         self.turns = Turns(self._say, self.lives, self.bounds)
-        self.stages: Stages[Life] = Stages(self._say, self.lives)
+        self.stages = Stages(self._say, self.lives)
         self._last_seq = 0
         self._position = 0
         self._base = 1

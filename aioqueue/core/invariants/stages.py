@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Generic, Protocol, TypeVar
 
 from aioqueue.core import events as e
+from aioqueue.core.invariants.life import Life
 from aioqueue.core.staging import is_whole
 from aioqueue.core.state import State
 from aioqueue.limits import JOB_ID_BYTES
@@ -31,20 +31,10 @@ def check_bulks(state: State) -> list[str]:
     return found
 
 
-class Blocked(Protocol):
-    """As much of a job's life as is judged here."""
-
-    state: JobState
-    due_ms: int
-
-
-B = TypeVar("B", bound=Blocked)
-
-
-class Stages(Generic[B]):
+class Stages:
     """The bulks of a journal as `History` sees them: their jobs, how many of those were freed, which were committed."""
 
-    def __init__(self, say: Callable[[str], None], lives: Mapping[bytes, B]) -> None:
+    def __init__(self, say: Callable[[str], None], lives: Mapping[bytes, Life]) -> None:
         self._say = say
         self._lives = lives
         self._jobs: dict[bytes, list[bytes]] = {}
@@ -75,7 +65,7 @@ class Stages(Generic[B]):
         if (event.phase is BulkPhase.COMMITTED) is not (event.bulk in self._committed):
             self._say(f"I2: bulk {name} was carried as {event.phase.name}")
 
-    def freed(self, event: e.BulkFreed, wall_ms: int) -> list[tuple[bytes, B, JobState]]:
+    def freed(self, event: e.BulkFreed, wall_ms: int) -> list[tuple[bytes, Life, JobState]]:
         """Judge what was freed; each job, and what it is now. Nothing where others were freed than had their turn."""
         name = event.bulk.hex()
         jobs, begin = self._jobs.get(event.bulk, []), self._freed.get(event.bulk, 0)
