@@ -21,7 +21,7 @@ from retention import AT_ONCE, Load, Measured, quantile
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.opening import open_broker
 from aioqueue.broker.storage import JournalBounds
-from aioqueue.core.homes import living_bytes
+from aioqueue.core.state import living_bytes
 from aioqueue.ground import Ground
 from aioqueue.transport.address import SqliteAddress
 

@@ -22,7 +22,7 @@ from aioqueue.broker.broker import Broker
 from aioqueue.broker.opening import open_broker
 from aioqueue.broker.storage import JournalBounds
 from aioqueue.core import commands as c
-from aioqueue.core.homes import living_bytes
+from aioqueue.core.state import living_bytes
 from aioqueue.ground import Ground
 from aioqueue.model.ids import generated_id
 from aioqueue.model.spec import Spec, pack_spec

@@ -17,13 +17,15 @@ from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import effects as f
 from aioqueue.core import events as e
+from aioqueue.core.nouns import Job
 from aioqueue.core.partition import Partition
+from aioqueue.core.queues import QueueState
 from aioqueue.core.records import decode_events, encode_events
-from aioqueue.core.state import Job, QueueState
 from aioqueue.errors import JournalDamaged, JournalNewer
 from aioqueue.model.ids import generated_id, own_id, route_of
 from aioqueue.model.records import JobExtra, pack_extra, unpack_extra
 from aioqueue.model.spec import Spec, pack_spec
+from aioqueue.model.states import JobState
 from aioqueue.protocol import messages as m
 
 ROOT = Path(__file__).parents[1]
@@ -128,14 +130,14 @@ def test_an_event_of_a_later_version_is_told_apart_from_damage() -> None:
 
 def test_a_field_that_was_appended_has_a_default_for_the_records_before_it() -> None:
     # `generation` and `extra` stand last; a record that was written without them still reads.
-    whole = e.JobSubmitted(b"i" * 16, PACKED, 1, e.JobState.READY, 0, 0, 4, 5)
+    whole = e.JobSubmitted(b"i" * 16, PACKED, 1, JobState.READY, 0, 0, 4, 5)
     record = msgspec.msgpack.decode(msgspec.msgpack.encode(whole))
     assert decode_events(msgpack.packb([record[:9]]), "journal") == [whole]
 
 
 def test_no_event_or_message_has_a_reserved_kind() -> None:
     messages = {kind.__struct_config__.tag for kind in (*m.ClientMessage.__args__, *m.BrokerMessage.__args__)}
-    assert not e.RESERVED_KINDS & set(KINDS)
+    assert not e.RESERVED_KINDS.keys() & set(KINDS)
     assert not m.RESERVED_KINDS.keys() & messages
     assert e.RESERVED_KINDS
     assert m.RESERVED_KINDS

@@ -13,10 +13,10 @@ import pytest
 from msgspec import Struct
 
 from aioqueue.core import events as e
-from aioqueue.core.apply import APPLY
+from aioqueue.core.apply import APPLY, bulks, jobs, journal, runs, sessions
 from aioqueue.core.invariants import History
 from aioqueue.core.invariants.history import _JUDGE
-from aioqueue.core.machine import NEXT_STATE, NO_CHANGE
+from aioqueue.core.machine import NEXT_STATE
 from aioqueue.core.partition import Partition
 from aioqueue.core.salvage import _TAKE, Rescue
 from aioqueue.core.unheard import PASSED_OVER
@@ -35,11 +35,12 @@ EVENTS: tuple[type[e.JournaledEvent], ...] = e.JournaledEvent.__args__
 
 EVENT_TABLES: dict[str, Collection[type[Any]]] = {
     "core/apply, APPLY (what it makes so)": APPLY,
-    "core/machine.py, NEXT_STATE or NO_CHANGE (what it makes of a job)": {kind for _, kind in NEXT_STATE} | NO_CHANGE,
-    "core/unheard.py, PASSED_OVER (replay from a base)": PASSED_OVER,
-    "core/salvage.py, _TAKE (behind a gap)": _TAKE,
+    "core/machine.py, NEXT_STATE, and moves no job by its rule": {kind for _, kind in NEXT_STATE}
+    | {kind for kind, rules in e.RULES.items() if not rules.moves},
+    "core/events, RULES (a base, a gap, what carries it on)": e.RULES,
+    "core/unheard.py, PASSED_OVER (made of RULES)": PASSED_OVER,
+    "core/salvage.py, _TAKE (made of RULES)": _TAKE,
     "core/invariants/history.py, _JUDGE (the judges of a history)": _JUDGE,
-    "core/events, CARRIED_BY (what a carried record tells of it)": e.CARRIED_BY,
 }
 
 
@@ -82,8 +83,19 @@ def test_no_table_has_a_row_of_what_is_not_journaled() -> None:
         assert not others, table
 
 
-def test_an_event_is_about_the_state_of_a_job_or_not() -> None:
-    assert not {kind for _, kind in NEXT_STATE} & NO_CHANGE
+def test_no_event_is_applied_by_two_files() -> None:
+    rooms = (bulks, jobs, journal, runs, sessions)
+    assert sum(len(room.ROWS) for room in rooms) == len(APPLY)
+
+
+def test_an_event_moves_a_job_by_its_rule_and_by_the_table_of_states_or_by_neither() -> None:
+    assert {kind for _, kind in NEXT_STATE} == {kind for kind, rules in e.RULES.items() if rules.moves}
+
+
+def test_an_event_has_the_name_that_its_number_was_given() -> None:
+    tags = {kind.__struct_config__.tag: kind.__name__ for kind in EVENTS}
+    assert {tag: name for tag, name in tags.items() if e.SPOKEN_FOR.get(tag, name) != name} == {}
+    assert e.RESERVED_KINDS.keys() == e.SPOKEN_FOR.keys() - tags.keys()
 
 
 def test_whatever_refers_to_a_body_is_replayed_with_it() -> None:
@@ -91,9 +103,9 @@ def test_whatever_refers_to_a_body_is_replayed_with_it() -> None:
 
 
 def test_a_carried_record_is_carried_by_its_like() -> None:
-    records = {record for record in e.CARRIED_BY.values() if record is not None}
+    records = {rules.carried for rules in e.RULES.values() if rules.carried is not None}
     assert records == {e.JobCarried, e.SessionCarried, e.BulkCarried}
-    assert {record: e.CARRIED_BY[record] for record in records} == {record: record for record in records}
+    assert {record: e.RULES[record].carried for record in records} == {record: record for record in records}
 
 
 def test_every_journaled_event_stands_in_the_reference() -> None:

@@ -20,8 +20,8 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 from aioqueue.core.effects import ArchiveJob, DeliverJob, Effect, ReviveJob
+from aioqueue.core.nouns import Job
 from aioqueue.core.places import length_in, unpack_place
-from aioqueue.core.state import Job
 from aioqueue.errors import JournalDamaged
 from aioqueue.journal.base import Extent, Journal
 from aioqueue.limits import (

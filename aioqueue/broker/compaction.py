@@ -23,8 +23,9 @@ from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.storage import JournalBounds
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
-from aioqueue.core.homes import job_bytes, living_bytes
+from aioqueue.core.homes import job_bytes
 from aioqueue.core.records import decode_events
+from aioqueue.core.state import living_bytes
 from aioqueue.journal.base import Journal
 from aioqueue.journal.batch import HEADER_BYTES, Batch, BatchKind
 from aioqueue.limits import (

@@ -27,9 +27,9 @@ from aioqueue.clock import Clock, Now, cpu_ns
 from aioqueue.core import commands as c
 from aioqueue.core.effects import Effect
 from aioqueue.core.leasing import upcoming
+from aioqueue.core.nouns import Job
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import encode_events
-from aioqueue.core.state import Job
 from aioqueue.errors import JournalError, JournalUnavailable
 from aioqueue.journal.base import Journal, Leadership
 from aioqueue.limits import AHEAD_JOBS, BATCH_EVENTS_TARGET, BUSY_COMMANDS, BUSY_GAP_MS, HEARTBEATS_A_TTL

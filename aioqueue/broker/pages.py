@@ -18,7 +18,8 @@ from aioqueue.archive.base import JobFilter
 from aioqueue.broker.history import brief, fitted, history
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.translate.views import info_of_finished, info_of_living
-from aioqueue.core.state import Job, State
+from aioqueue.core.nouns import Job
+from aioqueue.core.state import State
 from aioqueue.errors import BadOption
 from aioqueue.limits import JOB_ID_BYTES, MIB, PAGE_LIVING_LOOKED_MAX
 from aioqueue.model.bodies import unpack_failure

@@ -15,7 +15,9 @@ from aioqueue.broker.idleness import IdleWatch
 from aioqueue.broker.room import Room
 from aioqueue.clock import Now
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, Effect
-from aioqueue.core.state import Job, QueueState, State
+from aioqueue.core.nouns import Job
+from aioqueue.core.queues import QueueState
+from aioqueue.core.state import State
 from aioqueue.limits import STATISTICS_BYTES_MAX
 from aioqueue.model.bodies import unpack_failure
 from aioqueue.model.records import EndedRun

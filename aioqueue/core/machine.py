@@ -36,20 +36,6 @@ NEXT_STATE: Final[dict[tuple[JobState | None, type[events.JobEvent | events.Bulk
     (_S.STOPPING, events.JobCrashed): frozenset({_S.CANCELLED, _S.EXPIRED}),
 }
 
-# They change the state of no job: they are about other items, or write down again what is so.
-NO_CHANGE: Final[frozenset[type[events.JournaledEvent]]] = frozenset(
-    {
-        events.BulkStaged,
-        events.BulkCommitted,
-        events.BulkCarried,
-        events.SessionOpened,
-        events.SessionEnded,
-        events.SessionCarried,
-        events.JobCarried,
-        events.BaseMoved,
-    }
-)
-
 
 class IllegalChange(AssertionError):
     """An event that the table does not allow: a defect of this program, or a journal that it did not write."""

@@ -181,9 +181,6 @@ class Rescue:
             self._bulk_of.update(dict.fromkeys(ids_in(event.ready + event.scheduled), event.bulk))
         self.drop(ids_in(event.cancelled))
 
-    def _drop_it(self, found: _Found) -> None:
-        """Sessions end at the gap, and a base behind it is of a journal that ends there."""
-
     def _over(self, job_id: bytes) -> bool:
         """Whether the run that was on at the gap ended the job."""
         found = self.finished.get(job_id)
@@ -251,24 +248,16 @@ def _body(event: Any, bodies: bytes) -> bytes | None:
     return None
 
 
+_RULES: Final[dict[e.Behind, Callable[[Rescue, _Found], None]]] = {
+    e.Behind.SUBMIT: Rescue._take_submit,
+    e.Behind.RECORD: Rescue._take_record,
+    e.Behind.END: Rescue._take_end,
+    e.Behind.SIGN: Rescue._take_sign,
+    e.Behind.PART: Rescue._take_part,
+    e.Behind.COMMIT: Rescue._take_commit,
+    e.Behind.FREED: Rescue._take_freed,
+    e.Behind.NOTHING: lambda rescue, found: None,
+}
 _TAKE: Final[dict[type[e.Event], Callable[[Rescue, _Found], None]]] = {
-    e.JobSubmitted: Rescue._take_submit,
-    e.JobDue: Rescue._take_sign,
-    e.JobLeased: Rescue._take_sign,
-    e.JobSucceeded: Rescue._take_end,
-    e.JobFailed: Rescue._take_end,
-    e.JobReleased: Rescue._take_sign,
-    e.JobCrashed: Rescue._take_end,
-    e.JobCancelled: Rescue._take_end,
-    e.JobStopping: Rescue._take_sign,
-    e.JobExpired: Rescue._take_end,
-    e.BulkStaged: Rescue._take_part,
-    e.BulkCommitted: Rescue._take_commit,
-    e.BulkFreed: Rescue._take_freed,
-    e.BulkCarried: Rescue._take_part,
-    e.SessionOpened: Rescue._drop_it,
-    e.SessionEnded: Rescue._drop_it,
-    e.SessionCarried: Rescue._drop_it,
-    e.JobCarried: Rescue._take_record,
-    e.BaseMoved: Rescue._drop_it,
+    kind: _RULES[rules.behind] for kind, rules in e.RULES.items()
 }

@@ -1,8 +1,8 @@
 """What a replay that began at a base passes over: events of items that it has not heard of.
 
 They are over by the base's head, or are carried further on. When the record of that base is met, everything is known,
-and nothing is passed over any more. Each event that is journaled has its rule in one table, so that a new one cannot
-be taken for known, or be lost, because nobody thought of it. Only `Partition.replay` asks, and only until then.
+and nothing is passed over any more. Each event that is journaled has its rule in one table (`events.RULES`), so that
+none is taken for known, or lost, because nobody thought of it. Only `Partition.replay` asks, and only until then.
 """
 
 from __future__ import annotations
@@ -97,25 +97,17 @@ def _tidy(state: State) -> None:
     state.jobs = dict(sorted(state.jobs.items(), key=lambda entry: entry[1].submitted_ms))
 
 
-# Whether the event is not to be applied; the base's own record ends `state.partial`.
+_RULES: Final[dict[e.Unknown, Callable[[Unheard, State, Any, int], bool]]] = {
+    e.Unknown.BEGINS: _never,
+    e.Unknown.JOB: _of_job,
+    e.Unknown.LEASE: _lease,
+    e.Unknown.SESSION: _end_of_session,
+    e.Unknown.PART: _staged,
+    e.Unknown.COMMIT: _committed,
+    e.Unknown.FREED: _freed,
+    e.Unknown.BASE: _base,
+}
+# By event, for a start asks it of each: whether it is not to be applied. The base's own record ends `state.partial`.
 PASSED_OVER: Final[dict[type[e.Event], Callable[[Unheard, State, Any, int], bool]]] = {
-    e.JobSubmitted: _never,
-    e.JobDue: _of_job,
-    e.JobLeased: _lease,
-    e.JobSucceeded: _of_job,
-    e.JobFailed: _of_job,
-    e.JobReleased: _of_job,
-    e.JobCrashed: _of_job,
-    e.JobCancelled: _of_job,
-    e.JobStopping: _of_job,
-    e.JobExpired: _of_job,
-    e.BulkStaged: _staged,
-    e.BulkCommitted: _committed,
-    e.BulkFreed: _freed,
-    e.BulkCarried: _never,
-    e.SessionOpened: _never,
-    e.SessionEnded: _end_of_session,
-    e.SessionCarried: _never,
-    e.JobCarried: _never,
-    e.BaseMoved: _base,
+    kind: _RULES[rules.unknown] for kind, rules in e.RULES.items()
 }

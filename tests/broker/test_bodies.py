@@ -10,8 +10,9 @@ import pytest
 
 from aioqueue.broker.bodies import Bodies
 from aioqueue.core.effects import ArchiveJob, DeliverJob, ReviveJob
+from aioqueue.core.nouns import Job
 from aioqueue.core.places import pack_place
-from aioqueue.core.state import Job, State
+from aioqueue.core.state import State
 from aioqueue.errors import JournalDamaged
 from aioqueue.journal.base import Extent
 from aioqueue.limits import AHEAD_JOBS, BODY_OVERHEAD_BYTES, GET_BYTES_MAX, GET_EXTENTS_MAX

@@ -20,10 +20,10 @@ from aioqueue.broker.span import LogSpan
 from aioqueue.broker.storage import JournalBounds, Storage
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
-from aioqueue.core.homes import living_bytes
 from aioqueue.core.invariants import check_state
 from aioqueue.core.places import unpack_place
 from aioqueue.core.records import decode_events, encode_events
+from aioqueue.core.state import living_bytes
 from aioqueue.errors import HistoryLost, JournalDamaged
 from aioqueue.ground import Ground
 from aioqueue.journal.batch import HEADER_BYTES, BatchKind

@@ -15,8 +15,7 @@ from aioqueue.broker.peers.peer import Peer, trouble
 from aioqueue.broker.peers.rows import Row
 from aioqueue.broker.translate.refusals import refusal
 from aioqueue.broker.translate.views import info_of_finished, info_of_living
-from aioqueue.core.decide import copy_job
-from aioqueue.core.state import Job
+from aioqueue.core.nouns import Job, copy_job
 from aioqueue.errors import JobNotFound, JournalError, Refused, ResultExpired
 from aioqueue.limits import PAGE_JOBS_MAX, PAGE_RUNS_JOBS_MAX
 from aioqueue.model.ids import id_range, id_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aioqueue.core.state import Job
+from aioqueue.core.nouns import Job
 from aioqueue.model.bodies import CRASHED, unpack_failure, unpack_headers
 from aioqueue.model.records import EndedRun, FinishedJob, Terms, unpack_extra
 from aioqueue.model.states import JobState

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aioqueue.core import events as e
 from aioqueue.core import staging
 from aioqueue.core.apply.bounds import PARENT_CANCELLED, doom
 from aioqueue.core.apply.ends import end_waiting
-from aioqueue.core.apply.moment import Moment
+from aioqueue.core.apply.moment import Moment, Rows
 from aioqueue.core.state import State
 from aioqueue.model.states import JobState
 
@@ -34,3 +36,12 @@ def bulk_carried(state: State, event: e.BulkCarried, body: bytes | None, at: Mom
 
 def bulk_heard(state: State, event: e.BulkHeard, body: bytes | None, at: Moment) -> None:
     state.bulks[event.bulk].heard_ms = event.heard_ms
+
+
+ROWS: Final[Rows] = {
+    e.BulkStaged: bulk_staged,
+    e.BulkCommitted: bulk_committed,
+    e.BulkFreed: bulk_freed,
+    e.BulkCarried: bulk_carried,
+    e.BulkHeard: bulk_heard,
+}

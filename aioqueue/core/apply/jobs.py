@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aioqueue.core import events as e
 from aioqueue.core.apply.bounds import PARENT_CANCELLED, PARENT_EXPIRED, bind, doom
 from aioqueue.core.apply.ends import end_waiting, living
-from aioqueue.core.apply.moment import Moment
+from aioqueue.core.apply.moment import Moment, Rows
 from aioqueue.core.apply.suspects import suspect_ready
 from aioqueue.core.effects import ReviveJob
 from aioqueue.core.machine import LEGAL, illegal_change
@@ -75,3 +77,11 @@ def expired(state: State, event: e.JobExpired, body: bytes | None, at: Moment) -
     job = living(state, event, _EXPIRED)
     end_waiting(state, job, _EXPIRED, TIME_IS_OVER[event.cause], at)
     doom(state, job.id, PARENT_EXPIRED)
+
+
+ROWS: Final[Rows] = {
+    e.JobSubmitted: submitted,
+    e.JobDue: due,
+    e.JobCancelled: cancelled,
+    e.JobExpired: expired,
+}

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from aioqueue.core import events as e
 from aioqueue.core.apply.bounds import bind
-from aioqueue.core.apply.moment import Moment
+from aioqueue.core.apply.moment import Moment, Rows
 from aioqueue.core.apply.suspects import hold_suspect, suspect_ready
 from aioqueue.core.machine import IllegalChange
 from aioqueue.core.nouns import Job, Session, admitted_bytes, rare_of
@@ -101,3 +101,11 @@ def base_moved(state: State, event: e.BaseMoved, body: bytes | None, at: Moment)
 
 def admission_changed(state: State, event: e.AdmissionChanged, body: bytes | None, at: Moment) -> None:
     state.admission.shut = event.shut
+
+
+ROWS: Final[Rows] = {
+    e.SessionCarried: session_carried,
+    e.JobCarried: job_carried,
+    e.BaseMoved: base_moved,
+    e.AdmissionChanged: admission_changed,
+}

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from aioqueue.core import events as e
 from aioqueue.core.effects import Effect
+from aioqueue.core.state import State
 
 
 class Moment:
@@ -18,3 +23,7 @@ class Moment:
         self.leased_bytes = 0
         self.effects: list[Effect] = []
         self.arguments: dict[bytes, bytes] = {}
+
+
+# Who makes an event so, by its type: state, event, body, moment.
+Rows = dict[type[e.Event], Callable[[State, Any, bytes | None, Moment], None]]

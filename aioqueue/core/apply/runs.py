@@ -5,12 +5,14 @@ The fence of an event must be that of the lease: what a worker says of an older 
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from aioqueue.core import events as e
 from aioqueue.core.apply.bounds import PARENT_CANCELLED, PARENT_EXPIRED, begin_run, doom, unbind
 from aioqueue.core.apply.ends import finish, living
-from aioqueue.core.apply.moment import Moment
+from aioqueue.core.apply.moment import Moment, Rows
 from aioqueue.core.apply.sessions import rest
 from aioqueue.core.apply.suspects import hold_suspect, suspect_ready
 from aioqueue.core.effects import ArchiveRun, DeliverJob, StopRun
@@ -168,3 +170,13 @@ def _unlease(state: State, job: Job) -> str:
 def _end_run(job: Job, outcome: str, worker: str, body: bytes, at: Moment) -> None:
     run = EndedRun(job.id, job.generation, job.runs, outcome, job.started_ms, at.wall_ms, worker, body)
     at.effects.append(ArchiveRun(run))
+
+
+ROWS: Final[Rows] = {
+    e.JobLeased: leased,
+    e.JobSucceeded: succeeded,
+    e.JobFailed: failed,
+    e.JobReleased: released,
+    e.JobCrashed: crashed,
+    e.JobStopping: stopping,
+}

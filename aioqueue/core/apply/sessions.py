@@ -5,8 +5,10 @@ A session that holds leases cannot end: their ends stand before it.
 
 from __future__ import annotations
 
+from typing import Final
+
 from aioqueue.core import events as e
-from aioqueue.core.apply.moment import Moment
+from aioqueue.core.apply.moment import Moment, Rows
 from aioqueue.core.effects import CloseSession
 from aioqueue.core.machine import IllegalChange
 from aioqueue.core.nouns import Offer, Session
@@ -99,3 +101,13 @@ def link_throttled(state: State, event: e.LinkThrottled, body: bytes | None, at:
 
 def session_heard(state: State, event: e.SessionHeard, body: bytes | None, at: Moment) -> None:
     state.sessions[event.number].link.heard_ms = event.heard_ms
+
+
+ROWS: Final[Rows] = {
+    e.SessionOpened: session_opened,
+    e.SessionEnded: session_ended,
+    e.LinkChanged: link_changed,
+    e.LinkThrottled: link_throttled,
+    e.SessionHeard: session_heard,
+    e.SessionForgotten: session_forgotten,
+}

@@ -33,16 +33,19 @@ from aioqueue.core.events.link import (
     SessionForgotten,
     SessionHeard,
 )
-from aioqueue.core.events.reserved import RESERVED_KINDS
+from aioqueue.core.events.reserved import SPOKEN_FOR
+from aioqueue.core.events.rules import Behind, Rules, Unknown
 from aioqueue.core.events.sessions import SessionEnded, SessionOpened
 
 __all__ = [
-    "CARRIED_BY",
     "NOT_JOURNALED",
     "RESERVED_KINDS",
+    "RULES",
+    "SPOKEN_FOR",
     "WITH_BODY",
     "AdmissionChanged",
     "BaseMoved",
+    "Behind",
     "BulkCarried",
     "BulkCommitted",
     "BulkFreed",
@@ -64,11 +67,13 @@ __all__ = [
     "JournaledEvent",
     "LinkChanged",
     "LinkThrottled",
+    "Rules",
     "SessionCarried",
     "SessionEnded",
     "SessionForgotten",
     "SessionHeard",
     "SessionOpened",
+    "Unknown",
 ]
 
 JournaledEvent = (
@@ -88,26 +93,32 @@ NOT_JOURNALED: Final = frozenset(
     {LinkChanged, LinkThrottled, SessionHeard, SessionForgotten, AdmissionChanged, BulkHeard}
 )
 
-# The record that tells a replay from a later base what each event made so. None where nothing is left to tell: what is
-# over is no item any more, and a base has its own record. What no record tells is lost with the oldest part of the log.
-CARRIED_BY: Final[dict[type[JournaledEvent], type[JobCarried | SessionCarried | BulkCarried] | None]] = {
-    JobSubmitted: JobCarried,
-    JobDue: JobCarried,
-    JobLeased: JobCarried,
-    JobSucceeded: None,
-    JobFailed: JobCarried,
-    JobReleased: JobCarried,
-    JobCrashed: JobCarried,
-    JobCancelled: None,
-    JobStopping: JobCarried,
-    JobExpired: None,
-    BulkStaged: BulkCarried,
-    BulkCommitted: BulkCarried,
-    BulkFreed: BulkCarried,
-    BulkCarried: BulkCarried,
-    SessionOpened: SessionCarried,
-    SessionEnded: None,
-    SessionCarried: SessionCarried,
-    JobCarried: JobCarried,
-    BaseMoved: None,
+# A row for each: whoever adds an event says here what others make of it that did not write it.
+RULES: Final[dict[type[JournaledEvent], Rules]] = {
+    JobSubmitted: Rules(Unknown.BEGINS, Behind.SUBMIT, JobCarried),
+    JobDue: Rules(Unknown.JOB, Behind.SIGN, JobCarried),
+    JobLeased: Rules(Unknown.LEASE, Behind.SIGN, JobCarried),
+    JobSucceeded: Rules(Unknown.JOB, Behind.END, None),
+    JobFailed: Rules(Unknown.JOB, Behind.END, JobCarried),
+    JobReleased: Rules(Unknown.JOB, Behind.SIGN, JobCarried),
+    JobCrashed: Rules(Unknown.JOB, Behind.END, JobCarried),
+    JobCancelled: Rules(Unknown.JOB, Behind.END, None),
+    JobStopping: Rules(Unknown.JOB, Behind.SIGN, JobCarried),
+    JobExpired: Rules(Unknown.JOB, Behind.END, None),
+    BulkStaged: Rules(Unknown.PART, Behind.PART, BulkCarried, moves=False),
+    BulkCommitted: Rules(Unknown.COMMIT, Behind.COMMIT, BulkCarried, moves=False),
+    BulkFreed: Rules(Unknown.FREED, Behind.FREED, BulkCarried),
+    BulkCarried: Rules(Unknown.BEGINS, Behind.PART, BulkCarried, moves=False),
+    SessionOpened: Rules(Unknown.BEGINS, Behind.NOTHING, SessionCarried, moves=False),
+    SessionEnded: Rules(Unknown.SESSION, Behind.NOTHING, None, moves=False),
+    SessionCarried: Rules(Unknown.BEGINS, Behind.NOTHING, SessionCarried, moves=False),
+    JobCarried: Rules(Unknown.BEGINS, Behind.RECORD, JobCarried, moves=False),
+    BaseMoved: Rules(Unknown.BASE, Behind.NOTHING, None, moves=False),
+}
+
+# Those of the numbers that are spoken for which no event has yet: a reader that meets one meets a newer journal.
+RESERVED_KINDS: Final = {
+    kind: name
+    for kind, name in SPOKEN_FOR.items()
+    if kind not in {event.__struct_config__.tag for event in JournaledEvent.__args__}
 }

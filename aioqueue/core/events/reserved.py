@@ -1,8 +1,7 @@
-"""The numbers of events that no version writes yet, and what each will be called.
+"""The numbers of events to come, and what each is called.
 
-A kind is taken from this table before code is written, and never changes; an unused reservation may be given back, a
-kind that was written once never. Whoever brings an event moves its row into the event's `tag`. A reader of this
-version that meets one of these says that the journal is newer, and touches nothing.
+A kind is taken from this table before code is written, and never changes. An event that comes to be has the number and
+the name that stand here, and its row stays; a row may be given back only while no version has written such an event.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Final
 # Without a name: kept free beside what they stand among.
 _UNNAMED: Final = (11, 19, 27, 28, 29, *range(53, 60))
 
-RESERVED_KINDS: Final[dict[int, str]] = dict.fromkeys(_UNNAMED, "") | {
+SPOKEN_FOR: Final[dict[int, str]] = dict.fromkeys(_UNNAMED, "") | {
     # Jobs that wait for others, sleep, are put off, replaced or moved; results that are kept for other jobs.
     12: "JobsFreed",
     13: "JobSuspended",
