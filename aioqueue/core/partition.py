@@ -18,12 +18,13 @@ from typing import Any, Final, NamedTuple
 from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
+from aioqueue.core import levels
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.apply import APPLY, Moment
 from aioqueue.core.commands import NeedsLookup
 from aioqueue.core.decide import decide
 from aioqueue.core.decide.bulks import decide_forgotten, decide_freed, silent_bulks
-from aioqueue.core.decision import BodyArea
+from aioqueue.core.decision import BodyArea, Decision
 from aioqueue.core.effects import Effect
 from aioqueue.core.leasing import Hand, decide_due, decide_expired, decide_leases, silent_sessions
 from aioqueue.core.nouns import Job
@@ -32,6 +33,7 @@ from aioqueue.core.terms import decide_doomed, decide_end
 from aioqueue.core.unheard import PASSED_OVER, Unheard
 from aioqueue.errors import PeerMisbehaved, Refused
 from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET, LEASED_BYTES_TARGET, SESSION_TTL_MS
+from aioqueue.model.growth import LEVEL_FIRST
 
 # What jobs that become due, and leases, may have of a batch at least and at most: commands must not wait for a million
 # jobs that are due at once, nor workers for a flood of commands.
@@ -71,6 +73,8 @@ class Partition:
         self._expiry_step_ms = max(1, session_ttl_ms // 10)
         self._expiry_due_ms = 0
         self._unheard = Unheard(1)
+        # The level that the log states, and the one that a command waits for; the shell appends the record between.
+        self.level = self.level_needed = LEVEL_FIRST
 
     @property
     def archived_up_to(self) -> int:
@@ -93,21 +97,28 @@ class Partition:
 
         `heard_up_to_ms` is an instant: all that was said by then is among these commands, or was decided before.
         Silence is judged as of that instant and no later one, and not at all where there is none.
+
+        A batch ends before a command that needs a higher level than the log states: `level_needed` is told.
         """
         batch = _Batch(self.state, Moment(position, now.wall_ms))
         self.state.just_finished.clear()
         # What is due comes first: a job that is due before a submit stands before it.
         more = self._wake_due(batch, now)
         replies: list[Any] = []
+        decide_one = decide if self.level >= levels.KNOWN.highest else self._decide_in_level
         for command in commands:
             if batch.full:
                 more = True
                 break
             try:
-                decision = decide(self.state, command, now, batch.bodies)
+                decision = decide_one(self.state, command, now, batch.bodies)
             except (Refused, NeedsLookup) as refusal:
                 replies.append(refusal)
                 continue
+            except levels.NeedsLevel as needs:
+                self.level_needed = needs.level
+                more = True
+                break
             batch.add_all(decision.events)
             if type(command) is c.CarryItems:
                 batch.carried += len(decision.events)
@@ -127,6 +138,18 @@ class Partition:
         missing = [] if hand is None else list(hand.missing.values())
         parts, owed = batch.bodies.parts, batch.at
         return Step(len(replies), replies, batch.events, parts, owed.effects, owed.arguments, missing, more)
+
+    def _decide_in_level(self, state: State, command: c.Command, now: Now, bodies: BodyArea) -> Decision:
+        """As `decide`; raises `NeedsLevel` too, and adds nothing to `bodies` then."""
+        parts, size, records, carried = len(bodies.parts), bodies.size, bodies.records, bodies.carried
+        decision = decide(state, command, now, bodies)
+        try:
+            levels.KNOWN.check(decision.events, self.level)
+        except levels.NeedsLevel:
+            del bodies.parts[parts:]
+            bodies.size, bodies.records, bodies.carried = size, records, carried
+            raise
+        return decision
 
     def _wake_due(self, batch: _Batch, now: Now) -> bool:
         state = self.state

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from aioqueue.model.growth import shortened
 from aioqueue.model.states import JobState
 
 
@@ -88,13 +89,16 @@ class JobExtra(msgspec.Struct, array_like=True, gc=False):
     options: dict[int, bytes] = {}
 
 
+# How many fields were there at first: those are always written.
+EXTRA_FIELDS: Final[dict[type, int]] = {JobExtra: 3}
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(JobExtra)
 NO_EXTRA = JobExtra()
 
 
 def pack_extra(extra: JobExtra) -> bytes:
-    return _encoder.encode(extra)
+    return _encoder.encode(shortened(extra, EXTRA_FIELDS))
 
 
 def unpack_extra(data: bytes | None) -> JobExtra:

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+import msgpack
 import pytest
 from anyio import EndOfStream
 from msgspec import structs
@@ -95,6 +96,17 @@ async def test_each_item_of_a_submit_has_an_outcome_of_its_own(house: House) -> 
         assert [(r.index, r.code) for r in answer.refused] == [
             (0, "malformed_frame"), (2, "unsupported"), (3, "bad_option"), (4, "payload_too_large"),
         ]  # fmt: skip
+        assert list(at.broker.engine.partition.state.jobs) == [good.job]
+
+
+async def test_a_spec_of_a_newer_version_refuses_its_item_alone(house: House) -> None:
+    async with running(house) as at:
+        client = await at.peer()
+        good, newer = item(), item()
+        newer.spec = msgpack.packb([*msgpack.unpackb(newer.spec), ["gpu"]])
+        answer = await client.submit(newer, good)
+        assert answer.outcomes == [m.Outcome.REFUSED, m.Outcome.ACCEPTED]
+        assert [(refusal.index, refusal.code) for refusal in answer.refused] == [(0, "unsupported")]
         assert list(at.broker.engine.partition.state.jobs) == [good.job]
 
 

@@ -26,6 +26,7 @@ KINDS = e.JournaledEvent.__args__
 JOB = bytes(range(16))
 TERMS = Terms(1_700_000_002_000, 1_700_000_003_000, bytes(range(16, 32)), True)
 HASH = bytes(range(32, 64))
+SPEC: list[Any] = ["shop", "mail", "shop.mail.send", 8, 0, -1, [5, "exponential", 1_000, 2.0, 300_000, True]]
 
 # One event of each kind, with every field away from its default.
 EXAMPLES: tuple[Any, ...] = (
@@ -109,6 +110,16 @@ def test_terms_with_one_field_more_are_newer() -> None:
     record[-1].append(0)
     with pytest.raises(JournalNewer, match="5 elements at place 11"):
         decode_events(msgpack.packb([record]), "journal")
+
+
+@pytest.mark.parametrize("spec", [[*SPEC, 0], [*SPEC[:-1], [*SPEC[-1], 0]]], ids=["spec", "retry policy"])
+@pytest.mark.parametrize("event", [EXAMPLES[0], EXAMPLES[17]], ids=lambda event: type(event).__name__)
+def test_a_spec_with_one_field_more_is_newer(event: Any, spec: list[Any]) -> None:
+    [record] = msgpack.unpackb(encode_events([event]))
+    record[2] = msgpack.packb(spec)
+    with pytest.raises(JournalNewer, match="in a job's spec") as refused:
+        decode_events(msgpack.packb([record]), "journal")
+    assert refused.value.known == "level 1"
 
 
 @pytest.mark.parametrize("kind", [*sorted(e.RESERVED_KINDS), 99, -1])

@@ -8,9 +8,9 @@ import msgpack
 import msgspec
 import pytest
 
-from aioqueue.errors import BadName, BadOption, MalformedFrame, PayloadTooLarge
+from aioqueue.errors import BadName, BadOption, MalformedFrame, PayloadTooLarge, Unsupported
 from aioqueue.limits import DURATION_MS_MAX, SPEC_BYTES_MAX
-from aioqueue.model.spec import RetryPolicy, Spec, check_spec, pack_spec, unpack_spec
+from aioqueue.model.spec import RetryPolicy, Spec, check_spec, newer_spec, pack_spec, unpack_spec
 
 SPEC = Spec("shop", "mail", "shop.mail.send", 8, 30_000, 0, RetryPolicy(3, "linear", 500, 1.5, 9_000, False))
 
@@ -129,3 +129,16 @@ def test_a_spec_of_the_longest_names_is_within_its_limit() -> None:
     longest = RetryPolicy(1_000, "exponential", DURATION_MS_MAX, 999.9, DURATION_MS_MAX, False)
     spec = Spec("n" * 128, "q" * 128, "t" * 128, 9, DURATION_MS_MAX, DURATION_MS_MAX, longest)
     assert unpack_spec(pack_spec(spec)) == spec
+
+
+@pytest.mark.parametrize("place", [7, 6])
+def test_a_spec_of_a_newer_version_is_unsupported_and_not_read_without_what_is_not_known(place: int) -> None:
+    packed = msgpack.unpackb(pack_spec(SPEC))
+    (packed if place == 7 else packed[place]).append("gpu")
+    with pytest.raises(Unsupported, match="all options in a job's spec"):
+        unpack_spec(msgpack.packb(packed))
+    assert newer_spec(msgpack.packb(packed))
+
+
+def test_a_spec_that_is_damaged_is_not_newer() -> None:
+    assert newer_spec(pack_spec(SPEC)) == newer_spec(pack_spec(SPEC)[:-1]) == newer_spec(b"spec") == ""

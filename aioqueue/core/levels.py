@@ -1,0 +1,132 @@
+"""The format level: which release reads a log, said before the first batch that an older one would not read.
+
+A level is a number that rises by one with each release that journals something new. A log states the level it needs in
+its epoch records; a log that states none needs level 1. `LEVELS` says for every record from which level on it is read,
+and with how many fields; whoever adds an event or appends a field adds a row here, under the level of the release.
+
+`Partition.step` asks `Levels.check` before a command's events are applied: one that needs more than the log states is
+`NeedsLevel`, the shell appends an epoch record and gives the command again. So a level is stated when it is first used,
+and what has not been used leaves a log that the release before goes on with. Only commands begin to use something: what
+a timer or a lease makes needs no level that a command did not need before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import inspect
+
+from aioqueue.core import events as e
+from aioqueue.errors import JournalNewer
+from aioqueue.model.growth import LEVEL_FIRST, inner_records, shortened, used_fields
+from aioqueue.model.records import EXTRA_FIELDS, EndedRun, FinishedJob, Terms
+from aioqueue.model.spec import SPEC_FIELDS
+
+# level -> record -> how many fields it has from there on. A record that grows gets another row at the later level.
+LEVELS: Final[Mapping[int, Mapping[type, int]]] = {
+    1: {
+        e.JobSubmitted: 11, e.JobDue: 2, e.JobLeased: 4, e.JobSucceeded: 5, e.JobFailed: 7, e.JobReleased: 2,
+        e.JobCrashed: 4, e.JobCancelled: 2, e.JobStopping: 4, e.JobExpired: 2,
+        e.BulkStaged: 5, e.BulkCommitted: 1, e.BulkFreed: 6, e.BulkCarried: 9,
+        e.SessionOpened: 4, e.SessionEnded: 2, e.SessionCarried: 4, e.JobCarried: 20, e.BaseMoved: 5,
+        Terms: 4, **EXTRA_FIELDS, **SPEC_FIELDS,
+        # Rows of the archive, which hold `Terms` too; of these an older version passes over what was appended.
+        FinishedJob: 23, EndedRun: 8,
+    },
+}  # fmt: skip
+
+
+class NeedsLevel(Exception):
+    """The command may be decided when the log states `level`; nothing has happened."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(f"the log must state level {level} first")
+        self.level = level
+
+
+class Levels:
+    """What follows from a table of levels. `highest` is the level that this version reads and may write.
+
+    `first` is how many fields each record had at first. `grown` are the records that have more now, or hold one that
+    has: they are packed without what they do not use. All of `above` may need a level above the first.
+    """
+
+    def __init__(self, table: Mapping[int, Mapping[type, int]]) -> None:
+        self.highest = max(table)
+        self._rows: dict[type, list[tuple[int, int]]] = {}
+        for level in sorted(table):
+            for kind, fields in table[level].items():
+                self._rows.setdefault(kind, []).append((fields, level))
+        self.first = {kind: rows[0][0] for kind, rows in self._rows.items()}
+        self.grown = self._holders({kind for kind, rows in self._rows.items() if len(rows) > 1})
+        self.above = self._holders({kind for kind, rows in self._rows.items() if rows[-1][1] > LEVEL_FIRST})
+        # Most events of such a kind have nothing of the kind: a plain job has no terms, and should not pay for them.
+        self._only = {kind: name for kind in self.above if (name := self._only_reason(kind))}
+
+    def check(self, events: Iterable[tuple[e.Event, bytes | None]], stated: int) -> None:
+        """`NeedsLevel` if any of a command's events needs more than the level that is stated."""
+        above, only, needed = self.above, self._only, LEVEL_FIRST
+        # By hand, as in `cut`: most events come through here to be passed over, at some 25 ns each.
+        for event, _ in events:
+            kind = type(event)
+            if kind in above and ((name := only.get(kind)) is None or getattr(event, name) is not None):
+                needed = max(needed, self.needed(event))
+        if needed > stated:
+            raise NeedsLevel(needed)
+
+    def needed(self, record: msgspec.Struct) -> int:
+        """The lowest level that reads the record as it is packed."""
+        kind = type(record)
+        if kind not in self.above:
+            return LEVEL_FIRST
+        used = used_fields(record, self.first)
+        own = next((level for fields, level in self._rows.get(kind, ()) if fields >= used), LEVEL_FIRST)
+        inner = (getattr(record, name) for name in kind.__struct_fields__)
+        return max((own, *(self.needed(value) for value in inner if isinstance(value, msgspec.Struct))))
+
+    def needed_by(self, events: Iterable[e.Event]) -> int:
+        """The lowest level that reads a batch of these events."""
+        return max((self.needed(event) for event in events if type(event) in self.above), default=LEVEL_FIRST)
+
+    def cut(self, events: Sequence[e.Event]) -> Sequence[Any]:
+        """What to pack for these events: what does not use an appended field has the bytes that it had without."""
+        grown, only, first = self.grown, self._only, self.first
+        return [
+            shortened(event, first)
+            if (kind := type(event)) in grown and ((name := only.get(kind)) is None or getattr(event, name) is not None)
+            else event
+            for event in events
+        ]
+
+    def _only_reason(self, kind: type) -> str:
+        """The one field for which a record may need more than the first level; empty for several, or its own growth."""
+        found = inspect.type_info(kind)
+        assert isinstance(found, inspect.StructType)
+        names = [field.name for field in found.fields if {each.cls for each in inner_records(field.type)} & self.above]
+        rows = self._rows.get(kind, [])
+        return names[0] if len(names) == 1 and len(rows) == 1 and rows[0][1] == LEVEL_FIRST else ""
+
+    def _holders(self, kinds: set[type]) -> frozenset[type]:
+        """The kinds, and the records that may hold one of them at any depth."""
+        held = set(kinds)
+        while more := {kind for kind in self._rows if kind not in held and _inner(kind) & held}:
+            held |= more
+        return frozenset(held)
+
+
+def refuse_newer(level: int, path: str) -> int:
+    """The level that an epoch record states; `JournalNewer` for one that this version does not read."""
+    if level > KNOWN.highest:
+        raise JournalNewer(path=path, found=f"level {level}", known=f"level {KNOWN.highest}")
+    return level
+
+
+def _inner(kind: type) -> set[type]:
+    found = inspect.type_info(kind)
+    assert isinstance(found, inspect.StructType)
+    return {each.cls for field in found.fields for each in inner_records(field.type)}
+
+
+KNOWN = Levels(LEVELS)
