@@ -94,6 +94,7 @@ class Compactor:
         if clear:
             # What ended up to there is archived first: a replay from the base may know nothing of it.
             await self._overlay.archived(head)
+            self._engine.restate_level(base)
             clear, _ = await self._ask(c.MoveBase(base, head))
         if clear:
             self._cut(base)

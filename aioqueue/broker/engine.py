@@ -32,7 +32,9 @@ from aioqueue.core.partition import Partition
 from aioqueue.core.records import encode_events
 from aioqueue.errors import JournalError, JournalUnavailable
 from aioqueue.journal.base import Journal, Leadership
+from aioqueue.journal.epoch import epoch_payload
 from aioqueue.limits import AHEAD_JOBS, BATCH_EVENTS_TARGET, BUSY_COMMANDS, BUSY_GAP_MS, HEARTBEATS_A_TTL
+from aioqueue.model.growth import LEVEL_FIRST
 
 # A journal on a cluster may be without a leader for some seconds.
 APPEND_PATIENCE_MS: Final = 30_000
@@ -69,6 +71,11 @@ class Engine:
         self.position = leadership.position
         self.journal = journal
         self._chain = leadership.chain
+        self._owner = leadership.owner
+        # Where the log states its format level for the last time.
+        self._stated_at = leadership.position
+        self._restates = False
+        partition.level = leadership.level
         self._overlay = overlay
         self._bodies = bodies
         self._outlet = outlet
@@ -117,6 +124,10 @@ class Engine:
         if not self.ended:
             (line or self.work).post(command, handler, asker, question)
             self._wake.set()
+
+    def restate_level(self, base: int) -> None:
+        """The log will begin at `base`: before the next batch it states its format level behind that, if it has one."""
+        self._restates = self.partition.level > LEVEL_FIRST and self._stated_at < base
 
     async def moved(self) -> None:
         """Wait until something more has been decided, or nothing more will be."""
@@ -208,6 +219,8 @@ class Engine:
 
     async def _batch(self, now: Now, heard_up_to_ms: int | None) -> tuple[int, bool]:
         """One batch, from the line to the replies; how many commands it took, and whether more is to do at once."""
+        if self._restates or self.partition.level_needed > self.partition.level:
+            await self._state_level(now)
         began_ns = cpu_ns()
         asked = self._take()
         commands = [entry[0] for entry in asked if type(entry[0]) is not Query]
@@ -257,6 +270,15 @@ class Engine:
         if held is not None:
             self._read_ahead(step.missing)
         return len(asked), step.more
+
+    async def _state_level(self, now: Now) -> None:
+        """Go on in an epoch whose record states the level, before the first batch that needs it."""
+        partition = self.partition
+        level = max(partition.level, partition.level_needed)
+        data = self._chain.renew(now.wall_ms, epoch_payload(self._owner, level, renews=True))
+        self.position = self._stated_at = await self._append(data)
+        self.span.add(self.position, len(data))
+        self.epoch, partition.level, self._restates = self._chain.epoch, level, False
 
     async def _append(self, data: bytes) -> int:
         """Append, with patience for a journal that says it wrote nothing; SQLite never says so, a cluster does."""

@@ -23,15 +23,18 @@ from aioqueue.broker.recovery import Progress, Recovered
 from aioqueue.broker.span import LogSpan
 from aioqueue.broker.storage import USUAL_BOUNDS, Storage
 from aioqueue.broker.witness import Witness
+from aioqueue.core import levels
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.machine import IllegalChange
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events
-from aioqueue.errors import HistoryLost, JournalDamaged
+from aioqueue.errors import HistoryLost, JournalDamaged, JournalNewer
 from aioqueue.ground import Ground
 from aioqueue.journal.base import Leadership
-from aioqueue.journal.batch import HEADER_BYTES, BatchKind
+from aioqueue.journal.batch import HEADER_BYTES, Batch, BatchKind
+from aioqueue.journal.epoch import is_renewal, stated_level
 from aioqueue.limits import SESSION_TTL_MS
+from aioqueue.model.growth import LEVEL_FIRST
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,9 @@ class Follower:
 
     Effects of batches that the archive has are dropped, those behind its synced position go to the overlay again; runs
     to deliver and ends to tell are not repeated, for no connection outlived the process.
+
+    `level` is the format level of what was read: the highest that is stated, or needed where the record that stated it
+    was cut off.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class Follower:
         self.witness = Witness(storage.name)
         self._progress = Progress(storage.name, storage.journal.tail, self.partition, ground)
         self._first = self._last = 0
+        self.level = LEVEL_FIRST
 
     @classmethod
     @asynccontextmanager
@@ -95,7 +102,11 @@ class Follower:
             raise HistoryLost(
                 path=name, reason=f"the archive has position {archive.synced}, the journal ends at {tail}"
             )
-        await self.read_on()
+        try:
+            await self.read_on()
+        except (JournalDamaged, JournalNewer):
+            await self._refuse_newer()
+            raise
         state = self.partition.state
         if state.partial:
             reason = f"the log begins at batch {state.base}, and no batch says that it may"
@@ -108,13 +119,17 @@ class Follower:
         async for batch in self.storage.journal.read(self._last):
             self._first = self._first or batch.position
             self._last = batch.position
-            self.witness.saw(batch.epoch, batch.position)
+            goes_on = batch.kind is not BatchKind.EVENTS and is_renewal(batch.events)
+            self.witness.saw(batch.epoch, batch.position, goes_on=goes_on)
             if not self.span.log_bytes:
                 partition.start_at(batch.position)
             self.span.add(batch.position, HEADER_BYTES + len(batch.events) + len(batch.bodies))
             if batch.kind is not BatchKind.EVENTS:
+                self._take_level(batch)
                 continue
             decoded = decode_events(batch.events, self.storage.name)
+            if levels.KNOWN.above:
+                self.level = max(self.level, levels.KNOWN.needed_by(decoded))
             try:
                 owed = partition.replay(decoded, batch.bodies, batch.position, batch.wall_ms)
             except (IllegalChange, ValueError, KeyError) as error:
@@ -128,9 +143,19 @@ class Follower:
                 overlay.release(batch.position)
                 await overlay.room_for_replay()
 
+    def _take_level(self, batch: Batch) -> None:
+        stated = stated_level(batch.events, self.storage.name, batch.position)
+        self.level = max(self.level, levels.refuse_newer(stated, self.storage.name))
+
+    async def _refuse_newer(self) -> None:
+        """What did not read may be newer, and in a log that was cut the record that says so stands further on."""
+        async for batch in self.storage.journal.read(self._last):
+            if batch.kind is BatchKind.EPOCH:
+                self._take_level(batch)
+
     async def lead(self, owner: str) -> Leadership:
         """Take the journal's next epoch, and replay what others appended until then; `owner` is for people to read."""
-        leadership = await self.storage.journal.lead(owner, self.ground.now().wall_ms)
+        leadership = await self.storage.journal.lead(owner, self.ground.now().wall_ms, self.level)
         await self.read_on()
         self.overlay.release(leadership.position)
         self.recovered = self._progress.end(self._first, leadership.position)

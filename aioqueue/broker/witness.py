@@ -36,19 +36,25 @@ class Claim(NamedTuple):
 class Witness:
     """Where the epochs of one journal begin. Two numbers for each start of a broker that the log still knows of."""
 
-    __slots__ = ("_begins", "_epochs", "_path")
+    __slots__ = ("_begins", "_epochs", "_latest", "_path")
 
     def __init__(self, path: str) -> None:
         self._path = path
+        # The first epoch of each leader; to state a higher format level, a leader goes on in a further one.
         self._epochs: list[int] = []
+        self._latest = 0
         # The first batch of each that the log has.
         self._begins: list[int] = []
 
-    def saw(self, epoch: int, position: int) -> None:
-        """A batch of the log; they come in their order."""
-        if not self._epochs or epoch > self._epochs[-1]:
+    def saw(self, epoch: int, position: int, *, goes_on: bool = False) -> None:
+        """A batch of the log; they come in their order. `goes_on`: it is a leader's own record of a further epoch."""
+        if goes_on and len(self._epochs) == 1:
+            # The log may begin within such an epoch, and then the one before did not end below it.
+            self._epochs[0] = 0
+        if epoch > self._latest and not goes_on:
             self._epochs.append(epoch)
             self._begins.append(position)
+        self._latest = max(self._latest, epoch)
 
     def check(self, claim: Claim, journal_id: bytes, epoch: int, position: int) -> None:
         """Judge a claim. The broker has this journal, leads this epoch, and its last durable position is this one.

@@ -11,12 +11,15 @@ import msgspec
 from aioqueue.cli.outcome import DONE, FAILED, out, say
 from aioqueue.client.documents import document, json_text
 from aioqueue.clock import SystemClock
+from aioqueue.core import levels
 from aioqueue.core.machine import IllegalChange
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events
 from aioqueue.errors import JournalDamaged
 from aioqueue.journal.batch import Batch, BatchKind
 from aioqueue.journal.check import CheckReport, check_journal
+from aioqueue.journal.epoch import stated_level
+from aioqueue.model.growth import LEVEL_FIRST
 from aioqueue.monitor.text import plain
 
 _PROGRESS_NS: Final = 200_000_000
@@ -39,7 +42,8 @@ async def check_and_tell(path: str, *, json: bool) -> int:
         problem = f"the log begins at batch {replay.baseless}, and no batch says that it may"
         report = msgspec.structs.replace(report, problems=[*report.problems, problem], ok=False)
     if json:
-        out(json_text({**document(report), "events": replay.events, "jobs": replay.jobs}, indent=2))
+        told = {"events": replay.events, "jobs": replay.jobs, "level": replay.level}
+        out(json_text({**document(report), **told}, indent=2))
     else:
         out("\n".join(_lines(report, replay)))
     if report.ok:
@@ -59,6 +63,7 @@ class Replay:
 
     def __init__(self, path: str) -> None:
         self.events = 0
+        self.level = LEVEL_FIRST
         self._path = path
         self._partition = Partition()
         self._after = 0
@@ -82,6 +87,8 @@ class Replay:
             self._whole = False
         self._after = batch.position
         if batch.kind is not BatchKind.EVENTS:
+            stated = stated_level(batch.events, self._path, batch.position)
+            self.level = max(self.level, levels.refuse_newer(stated, self._path))
             return
         whole, self._whole = self._whole, False
         try:
@@ -125,9 +132,10 @@ class Progress:
 
 
 def _lines(report: CheckReport, replay: Replay) -> list[str]:
+    written = f"format {report.format}, level {replay.level}, epoch {report.epoch}"
     lines = [
         f"journal:   {plain(report.path)}",
-        f"id:        {report.journal_id or 'unknown'}, format {report.format}, epoch {report.epoch}",
+        f"id:        {report.journal_id or 'unknown'}, {written}",
         f"batches:   {report.batches:,}, positions {report.first_position:,} to {report.last_position:,}",
         *([f"history:   {report.history:,} batches below these, which no start needs"] if report.history else []),
         f"events:    {replay.events:,} ({report.events_bytes:,} bytes, and {report.bodies_bytes:,} of bodies)",

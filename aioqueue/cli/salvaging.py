@@ -17,6 +17,7 @@ from aioqueue.broker.opening import open_broker
 from aioqueue.cli.outcome import DONE, FAILED, out, say
 from aioqueue.client.documents import document, json_text
 from aioqueue.clock import Clock, SystemClock
+from aioqueue.core import levels
 from aioqueue.core.events import BaseMoved
 from aioqueue.core.machine import IllegalChange
 from aioqueue.core.partition import Partition
@@ -25,6 +26,7 @@ from aioqueue.core.salvage import Rescue
 from aioqueue.errors import AlreadyThere, ArchiveFailed, BadOption, JournalDamaged, NotAJournal
 from aioqueue.ground import Ground
 from aioqueue.journal.batch import Batch, BatchKind
+from aioqueue.journal.epoch import stated_level
 from aioqueue.journal.files import real_path
 from aioqueue.journal.fresh import FreshJournal, fresh_journal
 from aioqueue.journal.salvage import Gap, Remains, remains
@@ -136,10 +138,9 @@ def _read(found: Remains, fresh: FreshJournal, report: SalvageReport) -> tuple[R
             # The state is of no use after a batch that does not replay: once more, up to that one.
             partition = _again(found, first, fresh.position, report.path)
             rescue = Rescue(partition)
-        elif item.kind is BatchKind.EVENTS:
+        else:
             try:
-                rescue.take(decode_events(item.events, report.path), item.bodies, item.wall_ms)
-                report.behind += 1
+                report.behind += _take_behind(rescue, fresh, item, report.path)
             except JournalDamaged as error:
                 problem = f"its events cannot be read: {error.reason}"
         if problem:
@@ -147,11 +148,24 @@ def _read(found: Remains, fresh: FreshJournal, report: SalvageReport) -> tuple[R
     return rescue or Rescue(partition), partition
 
 
-def replay_batch(partition: Partition, batch: Batch, path: str) -> str:
-    """Why a batch cannot be replayed; empty if it was. `JournalNewer` for a later version's records."""
+def _take_behind(rescue: Rescue, fresh: FreshJournal, batch: Batch, path: str) -> int:
+    """Take a batch that stands behind the gap; how many of events that is. What it needs, the new journal states."""
     if batch.kind is not BatchKind.EVENTS:
-        return ""
+        needed = levels.refuse_newer(stated_level(batch.events, path, batch.position), path)
+    else:
+        events = decode_events(batch.events, path)
+        needed = levels.KNOWN.needed_by(events)
+        rescue.take(events, batch.bodies, batch.wall_ms)
+    fresh.level = max(fresh.level, needed)
+    return int(batch.kind is BatchKind.EVENTS)
+
+
+def replay_batch(partition: Partition, batch: Batch, path: str) -> str:
+    """Why a batch cannot be replayed; empty if it was. `JournalNewer` for a later version's records or level."""
     try:
+        if batch.kind is not BatchKind.EVENTS:
+            levels.refuse_newer(stated_level(batch.events, path, batch.position), path)
+            return ""
         partition.replay(decode_events(batch.events, path), batch.bodies, batch.position, batch.wall_ms)
     except JournalDamaged as error:
         return f"its events cannot be read: {error.reason}"

@@ -17,15 +17,21 @@ from typing import NamedTuple, Protocol
 
 from aioqueue.journal.batch import Batch, Chain
 from aioqueue.journal.handle import Hold
+from aioqueue.model.growth import LEVEL_FIRST
 
 
 class Leadership(NamedTuple):
-    """The right to append. `position` is the journal's last, that of this epoch's own record."""
+    """The right to append. `position` is the journal's last, that of this epoch's own record.
+
+    `owner` and `level` are what that record says; see `Journal.lead`.
+    """
 
     journal_id: bytes
     epoch: int
     position: int
     chain: Chain
+    owner: str = ""
+    level: int = LEVEL_FIRST
 
 
 class Extent(NamedTuple):
@@ -49,15 +55,19 @@ class Journal(Protocol):
         """The last position that this instance knows to be durable; 0 for none."""
         ...
 
-    async def lead(self, owner: str, wall_ms: int) -> Leadership:
+    async def lead(self, owner: str, wall_ms: int, level: int = LEVEL_FIRST) -> Leadership:
         """Take the next epoch by appending its record; every older epoch is fenced for ever.
 
-        `owner` is kept for people to read and must differ between contenders (host, process, start).
+        `owner` is kept for people to read and must differ between contenders (host, process, start). `level` is the
+        format level that the record states: what there is and what follows needs no higher one to be read.
         """
         ...
 
     async def append(self, data: bytes, expected: int) -> int:
         """Make a batch of the leadership's chain durable behind position `expected`; returns `expected + 1`.
+
+        The epoch record of `Chain.renew` is such a batch: who leads goes on in the next epoch, and it is compared like
+        any other, so a leader that was deposed does not come back by it.
 
         Exactly one append is in flight. When it returns, a power cut does not take the batch. A caller that is
         cancelled neither stops nor repeats it: the same bytes at the same position are one batch, however often they

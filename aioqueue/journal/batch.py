@@ -136,6 +136,11 @@ class Chain:
         head = hashed + batch_id
         return b"".join((head, _CRC.pack(zlib.crc32(head)), payload))
 
+    def renew(self, wall_ms: int, payload: bytes) -> bytes:
+        """The bytes of the record that begins the next epoch, in which the chain goes on."""
+        self.epoch += 1
+        return self.encode(wall_ms, payload, kind=BatchKind.EPOCH)
+
 
 class ChainReader:
     """The reading end: takes batches in order and gives them verified, or says what is wrong with them.

@@ -15,11 +15,13 @@ from typing import Final
 from aioqueue.errors import AioqueueError, AlreadyThere, JournalError
 from aioqueue.journal import files
 from aioqueue.journal.batch import NO_BATCH, Batch, BatchKind, Chain, bodies_at
+from aioqueue.journal.epoch import epoch_payload, stated_level
 from aioqueue.journal.lock import SUFFIX as LOCK_SUFFIX
 from aioqueue.journal.mark import SUFFIX as MARK_SUFFIX
 from aioqueue.journal.mark import MarkFile
 from aioqueue.journal.wal import SUFFIX as LOG_SUFFIX
 from aioqueue.limits import READ_RANGE_BYTES
+from aioqueue.model.growth import LEVEL_FIRST
 
 # What it is called until it is whole.
 _UNFINISHED: Final = ".salvage"
@@ -27,12 +29,16 @@ _INSERT: Final = "INSERT INTO batches VALUES (?, ?, ?)"
 
 
 class FreshJournal:
-    """The writing end. `position` is that of the last batch; `journal_id` is new."""
+    """The writing end. `position` is that of the last batch; `journal_id` is new.
+
+    `level` is the highest format level that any batch so far states; whoever knows of more raises it.
+    """
 
     def __init__(self, path: str, database: sqlite3.Connection) -> None:
         self._path = path
         self._database = database
         self._written = 0
+        self.level = LEVEL_FIRST
         (self.journal_id,) = database.execute("SELECT id FROM journal").fetchone()
         self._chain = Chain(self.journal_id, 0, 0, NO_BATCH)
         database.execute("BEGIN")
@@ -50,13 +56,14 @@ class FreshJournal:
             # What stands below it is in the other journal; some id must stand for that.
             self._chain = Chain(self.journal_id, batch.epoch, batch.position - 1, self.journal_id)
             self._database.execute("UPDATE journal SET first = ?, before = ?", (batch.position, self.journal_id))
+        if batch.kind is BatchKind.EPOCH:
+            self.level = max(self.level, stated_level(batch.events, self._path, batch.position))
         self._chain.epoch = batch.epoch
         self._insert(self._chain.encode(batch.wall_ms, batch.events, [batch.bodies], kind=batch.kind))
 
     def begin_epoch(self, owner: str, wall_ms: int) -> None:
-        """What follows was made by `owner`, at `wall_ms` in milliseconds UTC."""
-        self._chain.epoch += 1
-        self._insert(self._chain.encode(wall_ms, owner.encode(), kind=BatchKind.EPOCH))
+        """What follows was made by `owner`, at `wall_ms` in milliseconds UTC; the record states the `level`."""
+        self._insert(self._chain.renew(wall_ms, epoch_payload(owner, self.level)))
 
     def append(self, wall_ms: int, events: bytes, bodies: Sequence[bytes]) -> None:
         """A batch of the epoch begun last. `BatchTooLarge` as `Chain.encode`."""

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from aioqueue.errors import Fenced, HistoryLost, JournalError, JournalFailed
 from aioqueue.journal.batch import NO_BATCH, BatchKind, Chain, ChainReader, Header
+from aioqueue.journal.epoch import epoch_payload
 
 CLOSED: Final = "it was closed"
 
@@ -90,17 +91,19 @@ class Handle:
         if self._broken is None:
             self._broken = CLOSED
 
-    def next_epoch(self, owner: str, wall_ms: int) -> tuple[Chain, bytes]:
+    def next_epoch(self, owner: str, wall_ms: int, level: int) -> tuple[Chain, bytes]:
         """The chain of a new leadership, and the bytes of its epoch record."""
-        chain = Chain(self.journal_id, self.epoch + 1, self.tail, self.tail_id)
-        return chain, chain.encode(wall_ms, owner.encode(), kind=BatchKind.EPOCH)
+        chain = Chain(self.journal_id, self.epoch, self.tail, self.tail_id)
+        return chain, chain.renew(wall_ms, epoch_payload(owner, level))
 
     def is_repeat(self, head: Header, expected: int) -> bool:
         """Whether the batch is already the journal's last one; False if it is the next one.
 
         `Fenced` if another epoch owns the journal; `JournalFailed`, for good, if it is neither.
         """
-        own = head.epoch == self.own_epoch == self.epoch
+        # A leader's own next epoch begins behind its last batch like any batch.
+        begins = head.kind == BatchKind.EPOCH and head.position == self.tail + 1
+        own = head.epoch - begins == self.own_epoch == self.epoch
         if not own:
             raise Fenced(path=self.path, epoch=self.epoch, own_epoch=head.epoch)
         if head.position == expected + 1:
@@ -133,6 +136,8 @@ class Handle:
 
     def landed(self, head: Header) -> None:
         """The batch is durable, and is the tail now."""
+        if self.own_epoch == self.epoch:
+            self.own_epoch = head.epoch
         self.tail = head.position
         self.tail_id = head.batch_id
         self.epoch = head.epoch

@@ -15,6 +15,7 @@ from aioqueue.errors import AppendUnknown, Fenced, HistoryLost, JournalDamaged, 
 from aioqueue.journal.base import Extent, Leadership
 from aioqueue.journal.batch import JOURNAL_ID_BYTES, NO_BATCH, Batch, bodies_at, peek_header
 from aioqueue.journal.handle import Handle, Hold
+from aioqueue.model.growth import LEVEL_FIRST
 
 NAME = "memory:"
 
@@ -92,13 +93,13 @@ class MemoryJournal:
         """See `Journal.tail`."""
         return self._current().tail
 
-    async def lead(self, owner: str, wall_ms: int) -> Leadership:
+    async def lead(self, owner: str, wall_ms: int, level: int = LEVEL_FIRST) -> Leadership:
         """See `Journal.lead`."""
         handle = self._current()
-        chain, data = handle.next_epoch(owner, wall_ms)
+        chain, data = handle.next_epoch(owner, wall_ms, level)
         await self._write(data)
         handle.own_epoch = chain.epoch
-        return Leadership(handle.journal_id, chain.epoch, handle.tail, chain)
+        return Leadership(handle.journal_id, chain.epoch, handle.tail, chain, owner, level)
 
     async def append(self, data: bytes, expected: int) -> int:
         """See `Journal.append`."""

@@ -33,6 +33,7 @@ from aioqueue.limits import (
     VACUUM_KEPT_PART,
     VACUUM_STEP_PAGES,
 )
+from aioqueue.model.growth import LEVEL_FIRST
 
 _INSERT: Final = "INSERT INTO batches VALUES (?, ?, ?)"
 _RANGE: Final = "SELECT position, data FROM batches WHERE position BETWEEN ? AND ? ORDER BY position"
@@ -93,7 +94,7 @@ class SqliteJournal:
         """The file's real path."""
         return self._connection.path
 
-    async def lead(self, owner: str, wall_ms: int) -> Leadership:
+    async def lead(self, owner: str, wall_ms: int, level: int = LEVEL_FIRST) -> Leadership:
         """See `Journal.lead`."""
         handle = self._handle
         leaderships: list[Leadership] = []
@@ -105,10 +106,10 @@ class SqliteJournal:
                 self._log_is_own = True
             if self._mark is None:
                 self._mark = await asyncio.to_thread(MarkFile.open, self.path, handle.journal_id)
-            chain, data = handle.next_epoch(owner, wall_ms)
+            chain, data = handle.next_epoch(owner, wall_ms, level)
             await self._insert(data, peek_header(data))
             handle.own_epoch = chain.epoch
-            leaderships.append(Leadership(handle.journal_id, chain.epoch, handle.tail, chain))
+            leaderships.append(Leadership(handle.journal_id, chain.epoch, handle.tail, chain, owner, level))
 
         await self._in_turn(write)
         return leaderships[0]

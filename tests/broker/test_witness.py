@@ -57,6 +57,33 @@ def test_a_claim_is_judged_by_the_end_of_its_own_epoch(claim: tuple[int, int], r
     assert type(caught.value) is refused
 
 
+# Epoch 5 begins at 1, and its leader goes on in epoch 6 at 101; another leads epoch 7 from 201 on, up to 300.
+@pytest.mark.parametrize(
+    ("claim", "is_lost"),
+    [((5, 150), False), ((5, 200), False), ((5, 201), True), ((6, 200), False), ((6, 250), True), ((7, 300), False)],
+)
+def test_a_leader_that_goes_on_in_a_further_epoch_has_lost_nothing(claim: tuple[int, int], is_lost: bool) -> None:
+    witness = witness_of((5, 1))
+    witness.saw(6, 101, goes_on=True)
+    witness.saw(6, 102)
+    witness.saw(7, 201)
+    if not is_lost:
+        witness.check(Claim(JOURNAL, *claim), JOURNAL, 7, 300)
+        return
+    with pytest.raises(HistoryLost):
+        witness.check(Claim(JOURNAL, *claim), JOURNAL, 7, 300)
+
+
+def test_a_log_that_begins_within_a_further_epoch_does_not_accuse_those_of_the_one_before() -> None:
+    witness = witness_of((6, 180))
+    witness.saw(7, 190, goes_on=True)
+    witness.check(Claim(JOURNAL, 5, 250), JOURNAL, 7, 300)
+    witness.saw(8, 301)
+    witness.check(Claim(JOURNAL, 5, 300), JOURNAL, 8, 400)
+    with pytest.raises(HistoryLost):
+        witness.check(Claim(JOURNAL, 5, 301), JOURNAL, 8, 400)
+
+
 @pytest.mark.parametrize("claim", [(7, 1), (6, 521), (5, 500), (0, 521)])
 def test_what_was_seen_of_another_journal_is_no_claim(claim: tuple[int, int]) -> None:
     witness_of((5, 451), (6, 481)).check(Claim(b"another journal.", *claim), JOURNAL, 6, 520)

@@ -9,6 +9,7 @@ import pytest
 from aioqueue.errors import BatchTooLarge, Fenced, HistoryLost, JournalDamaged, JournalFailed
 from aioqueue.journal.base import Extent
 from aioqueue.journal.batch import HEADER_BYTES, BatchKind
+from aioqueue.journal.epoch import epoch_payload, stated_level
 from aioqueue.limits import BATCH_BYTES_MAX
 
 
@@ -81,6 +82,27 @@ async def test_a_newer_leadership_fences_the_older_one_for_ever(site, collect):
         assert (caught.value.epoch, caught.value.own_epoch) == (2, 1)
     assert await journal.append(new.chain.encode(3, b"right"), new.position) == 3
     assert [b.events for b in await collect(journal)] == [b"old", b"new", b"right"]
+
+
+async def test_a_leader_goes_on_in_its_next_epoch_which_states_a_level(site, collect):
+    journal = await site.open()
+    leadership = await journal.lead("first", 7)
+    assert (leadership.owner, leadership.level) == ("first", 1)
+    chain = leadership.chain
+    await journal.append(chain.encode(8, b"before"), 1)
+    record = chain.renew(9, epoch_payload("first", 2))
+    # The same bytes again are the same record, as for any batch.
+    assert [await journal.append(record, 2), await journal.append(record, 2)] == [3, 3]
+    assert await journal.append(chain.encode(10, b"after"), 3) == 4
+    await journal.trim(3)
+    await journal.aclose()
+    journal = await site.open()
+    leadership = await journal.lead("second", 11, 2)
+    read = await collect(journal)
+    assert [(b.position, b.epoch, b.kind) for b in read] == [
+        (3, 2, BatchKind.EPOCH), (4, 2, BatchKind.EVENTS), (5, 3, BatchKind.EPOCH)
+    ]  # fmt: skip
+    assert [stated_level(b.events, "j", b.position) for b in (read[0], read[2])] == [2, 2]
 
 
 async def test_nobody_appends_without_leading(site, fill, collect):

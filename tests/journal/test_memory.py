@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from aioqueue.errors import AppendUnknown, Fenced, HistoryLost, JournalDamaged, JournalFailed, JournalUnavailable
+from aioqueue.journal.epoch import epoch_payload
 from aioqueue.journal.memory import Faults, Loss, MemoryJournal, MemoryStore
 
 
@@ -139,3 +140,18 @@ def test_a_body_of_a_torn_or_dropped_batch_is_an_error():
     store.drop(4)
     with pytest.raises(HistoryLost):
         run(journal.get(4, 0, 4))
+
+
+async def test_a_deposed_leader_takes_no_next_epoch():
+    store = MemoryStore()
+    first, second = MemoryJournal(store), MemoryJournal(store)
+    old = await first.lead("first", 7)
+    new = await second.lead("second", 8)
+    before = dict(store.batches)
+    for expected in (1, 2):
+        old.chain.position = expected
+        old.chain.epoch = 1
+        with pytest.raises(Fenced):
+            await first.append(old.chain.renew(9, epoch_payload("first", 2)), expected)
+    assert store.batches == before
+    assert await second.append(new.chain.renew(10, epoch_payload("second", 2)), 2) == 3
