@@ -248,6 +248,9 @@ KEEP_DROPPED_MS: Final = 3_600_000
 ARCHIVE_BYTES_MAX: Final = 10 * 1024 * MIB
 # Less than one bulk would be forgotten as fast as it is written.
 ARCHIVE_BYTES_MAX_MIN: Final = 64 * MIB
+# Who did what is asked about after months; a million acts take some 256 MiB.
+KEEP_ACTS_MS: Final = 365 * 86_400_000
+ACTS_MAX: Final = 1_000_000
 # After its retention a job's id is still known as "expired" for this long.
 TOMBSTONE_MS: Final = 86_400_000
 # Finished jobs that wait for the archive's commit; a fuller overlay slows the engine instead of growing.

@@ -14,7 +14,20 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from aioqueue.archive.rows import JOB_CELLS, RUN_CELLS, TOMBSTONE_CELLS, read_job, read_run, read_tombstone
+from aioqueue.archive.base import Table
+from aioqueue.archive.migrations import has
+from aioqueue.archive.rows import (
+    ACT_CELLS,
+    JOB_CELLS,
+    LOG_CELLS,
+    RUN_CELLS,
+    TOMBSTONE_CELLS,
+    read_act,
+    read_job,
+    read_log,
+    read_run,
+    read_tombstone,
+)
 from aioqueue.archive.schema import prepare_writer, refuse_foreign, store_synced
 from aioqueue.errors import AlreadyThere, ArchiveFailed
 
@@ -66,6 +79,10 @@ def _adopt(database: sqlite3.Connection, source: str, old_id: bytes, new_id: byt
     left_out = _leave_out(database, "jobs", "number", JOB_CELLS, read_job)
     left_out += _leave_out(database, "runs", "id, generation, run", RUN_CELLS, read_run)
     left_out += _leave_out(database, "tombstones", "number", TOMBSTONE_CELLS, read_tombstone)
+    if has(database, Table.ACT):
+        left_out += _leave_out(database, "acts", "number", ACT_CELLS, read_act)
+    if has(database, Table.LOG):
+        left_out += _leave_out(database, "logs", "id, generation, number", LOG_CELLS, read_log)
     store_synced(database, new_id, min(synced, position))
     database.execute("COMMIT")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

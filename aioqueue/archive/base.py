@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from aioqueue.limits import ARCHIVE_BYTES_MAX, KEEP_DEAD_MS, KEEP_SUCCEEDED_MS
-from aioqueue.model.records import EndedRun, FinishedJob
+from aioqueue.model.records import Act, EndedRun, FinishedJob, LogPart
 from aioqueue.model.states import JobState
 
 
@@ -63,6 +63,8 @@ class Table(IntEnum):
     JOB = 1
     RUN = 2
     TOMBSTONE = 3
+    ACT = 4
+    LOG = 5
 
 
 class Row(NamedTuple):
@@ -84,14 +86,22 @@ class Archive(Protocol):
         """How long it was told to keep what it has, for those who call `retain`."""
 
     async def write(
-        self, finished: Sequence[FinishedJob], runs: Sequence[EndedRun], requeued: Sequence[bytes], position: int
+        self,
+        finished: Sequence[FinishedJob],
+        runs: Sequence[EndedRun],
+        requeued: Sequence[bytes],
+        position: int,
+        acts: Sequence[Act] = (),
+        logs: Sequence[LogPart] = (),
     ) -> None:
         """Store one bulk in one commit; returns when it is durable and `synced` is at least `position`.
 
         All or nothing of it is stored. The same rows again change nothing; a job of a newer generation replaces the
         older, never the other way. `requeued` jobs leave before `finished` ones are stored, so a bulk may hold a
         requeue and the end that followed it (an end that was requeued later in the same bulk must be left out by the
-        caller). The runs of a requeued job stay: they are its history.
+        caller). The runs and logs of a requeued job stay: they are its history.
+        The first `acts` or `logs` bring an archive's file to the version that has their tables, before the commit;
+        until then a release that knows of neither opens it.
         After a failure nothing more is written: whether this bulk is durable is only known to the next opening.
         """
 
@@ -100,6 +110,15 @@ class Archive(Protocol):
 
     async def runs(self, job_id: bytes) -> list[EndedRun]:
         """The job's archived runs in their order, of all generations."""
+
+    async def logs(self, job_id: bytes) -> list[LogPart]:
+        """What the job's runs logged, in its order, of all generations."""
+
+    async def acts(self, limit: int, after: bytes) -> tuple[list[Act], bytes]:
+        """Up to `limit` acts, the newest first, and the cursor for the next page; an empty cursor ends the list.
+
+        `after` is as that of `page`.
+        """
 
     async def page(self, where: JobFilter, limit: int, after: bytes) -> tuple[list[FinishedJob], bytes]:
         """Up to `limit` jobs, the newest end first, and the cursor for the next page; an empty cursor ends the list.
@@ -117,8 +136,9 @@ class Archive(Protocol):
         First by age: jobs past their own `keep_ms` or the archive's rule, then tombstones older than `TOMBSTONE_MS`.
         Then by size while jobs and runs have more than `bytes_max`: the oldest succeeded jobs, then the oldest others.
         Tombstones are not counted: their own time bounds them, and no job is forgotten early to remember others.
-        At most `rows_max` rows go in one step (one job goes with all its runs, however many). A removed job leaves
-        a `Tombstone`.
+        Acts go when they are older than `KEEP_ACTS_MS`, or the oldest of more than `ACTS_MAX`.
+        At most `rows_max` rows go in one step (one job goes with all its runs, however many, and with its logs, which
+        are not counted). A removed job leaves a `Tombstone`.
         """
 
     async def copy(self, after: bytes) -> tuple[list[Row], bytes]:

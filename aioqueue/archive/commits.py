@@ -11,13 +11,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from aioqueue.archive.base import KeepRule
-from aioqueue.archive.retention import Victims, due_victims, outgrown_victims, stale_tombstones
+from aioqueue.archive.base import KeepRule, Table
+from aioqueue.archive.migrations import NEEDED, has, migrate
+from aioqueue.archive.retention import Victims, due_victims, outgrown_victims, stale_acts, stale_tombstones
 from aioqueue.archive.rows import (
+    act_columns,
     among,
     job_columns,
+    log_columns,
     run_columns,
+    store_acts,
     store_jobs,
+    store_logs,
     store_runs,
     store_tombstones,
     tombstone_columns,
@@ -25,7 +30,7 @@ from aioqueue.archive.rows import (
 from aioqueue.archive.schema import store_synced
 from aioqueue.errors import ArchiveFailed
 from aioqueue.limits import CHECKPOINT_PAGES
-from aioqueue.model.records import EndedRun, FinishedJob
+from aioqueue.model.records import Act, EndedRun, FinishedJob, LogPart
 
 _PAGE_BYTES: Final = 4096
 # What one commit and one row dirty beside the rows themselves, in bytes of the WAL: the tails of four trees, and a
@@ -59,25 +64,31 @@ class Writer:
         runs: Sequence[EndedRun],
         requeued: Sequence[bytes],
         position: int,
+        acts: Sequence[Act] = (),
+        logs: Sequence[LogPart] = (),
     ) -> None:
-        """Store one bulk in one transaction, then checkpoint if it is time."""
+        """Store one bulk in one transaction, then checkpoint if it is time. What rows need is made before."""
         self._refuse_after_failure()
         jobs = [job_columns(job) for job in finished]
         ended = [run_columns(run) for run in runs]
+        few = [act_columns(act) for act in acts], [log_columns(part) for part in logs]
         position = max(position, self.synced)
         try:
+            for table, rows in zip((Table.ACT, Table.LOG), few, strict=True):
+                if rows:
+                    migrate(connection, NEEDED[table])
             connection.execute("BEGIN IMMEDIATE")
             _delete(connection, "jobs", "id", requeued)
             _delete(connection, "tombstones", "id", requeued)
             for statement in store_jobs(jobs):
                 connection.execute(*statement)
-            for statement in store_runs(ended):
+            for statement in (*store_runs(ended), *store_acts(few[0]), *store_logs(few[1])):
                 connection.execute(*statement)
             store_synced(connection, self._journal_id, position)
             connection.execute("COMMIT")
             self.synced = position
-            sizes = sum(len(columns[-1]) for columns in jobs) + sum(len(columns[-1]) for columns in ended)
-            self._checkpoint(connection, sizes, len(jobs) + len(ended))
+            rows = [*jobs, *ended, *few[0], *few[1]]
+            self._checkpoint(connection, sum(len(columns[-1]) for columns in rows), len(rows))
         except sqlite3.Error as error:
             raise self._failed(connection, error) from error
 
@@ -90,6 +101,9 @@ class Writer:
             removed = victims.rows + len(stale)
             if removed:
                 self._remove(connection, victims, stale, now_ms)
+            if old := stale_acts(connection, now_ms, rows_max - removed):
+                self._remove_acts(connection, old)
+                removed += len(old)
             if removed < rows_max:
                 # In the same step: where jobs end all the time, there may be none that finds nothing past its time.
                 victims = outgrown_victims(connection, rows_max - removed, bytes_max)
@@ -124,12 +138,20 @@ class Writer:
         _delete(connection, "tombstones", "number", stale)
         _delete(connection, "jobs", "number", victims.numbers)
         _delete(connection, "runs", "id", victims.ids)
+        if has(connection, Table.LOG):
+            _delete(connection, "logs", "id", victims.ids)
         gone = zip(victims.ids, victims.states, strict=True)
         stones = [tombstone_columns(job_id, state, now_ms) for job_id, state in gone]
         for statement in store_tombstones(stones):
             connection.execute(*statement)
         connection.execute("COMMIT")
         self._checkpoint(connection, victims.bytes, victims.rows + len(stale))
+
+    def _remove_acts(self, connection: sqlite3.Connection, old: Sequence[int]) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        _delete(connection, "acts", "number", old)
+        connection.execute("COMMIT")
+        self._checkpoint(connection, 0, len(old))
 
     def _checkpoint(self, connection: sqlite3.Connection, row_bytes: int, rows: int) -> None:
         """Move the WAL into the file once it has grown to about `CHECKPOINT_PAGES`.

@@ -1,7 +1,7 @@
 """All rows of an archive in pieces, for a copy that is made while it is written: see `Archive.copy`.
 
-Jobs, then their runs, then tombstones: so a job that is forgotten meanwhile was passed before it went, or stands among
-the tombstones by then. Everything here runs on the reader's thread, a short look at a time.
+Jobs, then their runs, then tombstones, acts and logs: so a job that is forgotten meanwhile was passed before it went,
+or stands among the tombstones by then. Everything here runs on the reader's thread, a short look at a time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from aioqueue.archive.base import Row, Table
+from aioqueue.archive.migrations import has
 from aioqueue.archive.rows import gather
 from aioqueue.errors import BadOption
 from aioqueue.limits import COPY_BYTES, JOB_ID_BYTES
@@ -47,12 +48,23 @@ _LOOKS: Final = {
         ("number",), ("hex(id)", "seal", "since_ms"), "36",
         "SELECT * FROM tombstones WHERE number > ? ORDER BY number LIMIT ?", (-1,),
     ),
+    Table.ACT: _Look(
+        ("number",), ("hex(row)",), "length(row)", "SELECT * FROM acts WHERE number > ? ORDER BY number LIMIT ?", (-1,)
+    ),
+    Table.LOG: _Look(
+        ("hex(id)", "generation", "number"), ("hex(row)",), "length(row)",
+        "SELECT * FROM logs WHERE (id, generation, number) > (?, ?, ?) ORDER BY id, generation, number LIMIT ?",
+        (b"", 0, 0),
+    ),
 }  # fmt: skip
 
 
 def copy_rows(connection: sqlite3.Connection, after: bytes) -> tuple[list[Row], bytes]:
     """The next rows and the cursor behind them, as `Archive.copy` promises."""
     table, key = _unpack(after)
+    if not has(connection, table):
+        # What is written meanwhile may be missing, and so may its table.
+        return [], b""
     look = _LOOKS[table]
     sizes = gather(connection, (*look.keys, look.size), look.source, (*key, _ROWS_MAX))
     wanted = total = 0
@@ -78,7 +90,7 @@ def _data(table: Table, cells: Sequence[str]) -> bytes:
 
 
 def _pack(table: Table, cells: Sequence[str]) -> bytes:
-    if table is Table.RUN:
+    if len(_LOOKS[table].keys) > 1:
         return bytes([table]) + _RUN_KEY.pack(bytes.fromhex(cells[0]), int(cells[1]), int(cells[2]))
     return bytes([table]) + _NUMBER.pack(int(cells[0]))
 
@@ -88,6 +100,6 @@ def _unpack(after: bytes) -> tuple[Table, tuple[Any, ...]]:
         table = Table(after[0]) if after else Table.JOB
         if len(after) <= 1:
             return table, _LOOKS[table].first
-        return table, (_RUN_KEY if table is Table.RUN else _NUMBER).unpack(after[1:])
+        return table, (_RUN_KEY if len(_LOOKS[table].keys) > 1 else _NUMBER).unpack(after[1:])
     except (ValueError, struct.error):
         raise BadOption(option="after", value=after, reason="it is not the cursor of a copy") from None

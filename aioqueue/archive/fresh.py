@@ -14,13 +14,20 @@ from typing import Any, Final
 
 from aioqueue.archive.base import Row, Table
 from aioqueue.archive.copying import TOMBSTONE
+from aioqueue.archive.migrations import NEEDED, migrate
 from aioqueue.archive.rows import (
+    act_columns,
+    act_of,
     job_columns,
     job_of,
+    log_columns,
+    log_of,
     read_tombstone,
     run_columns,
     run_of,
+    store_acts,
     store_jobs,
+    store_logs,
     store_runs,
     store_tombstones,
 )
@@ -33,7 +40,8 @@ _BULKS_A_CHECKPOINT: Final = 8
 
 _Store = Callable[[Sequence[tuple[Any, ...]]], Iterator[tuple[str, list[Any]]]]
 _STORES: Final[dict[Table, _Store]] = {
-    Table.JOB: store_jobs, Table.RUN: store_runs, Table.TOMBSTONE: store_tombstones,
+    Table.JOB: store_jobs, Table.RUN: store_runs, Table.TOMBSTONE: store_tombstones, Table.ACT: store_acts,
+    Table.LOG: store_logs,
 }  # fmt: skip
 
 
@@ -72,12 +80,18 @@ class FreshArchive:
             return (*job_columns(job_of(self._path, row.data))[:-1], row.data)
         if row.table is Table.RUN:
             return (*run_columns(run_of(self._path, row.data))[:-1], row.data)
+        if row.table is Table.ACT:
+            return (*act_columns(act_of(self._path, row.data))[:-1], row.data)
+        if row.table is Table.LOG:
+            return (*log_columns(log_of(self._path, row.data))[:-1], row.data)
         job_id, seal, since_ms = TOMBSTONE.unpack(row.data)
         read_tombstone(self._path, (job_id.hex(), str(seal)))
         return job_id, seal, since_ms
 
     def _store(self, table: Table) -> None:
         rows = self._waiting[table]
+        if rows and table in NEEDED:
+            migrate(self._database, NEEDED[table])
         self._database.execute("BEGIN IMMEDIATE")
         for statement in _STORES[table](rows):
             self._database.execute(*statement)

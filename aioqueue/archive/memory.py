@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aioqueue.archive.base import JobFilter, KeepRule, Row, Table, Tombstone
 from aioqueue.archive.copying import TOMBSTONE
-from aioqueue.archive.rows import job_columns, run_columns, tombstone_columns
+from aioqueue.archive.rows import act_columns, job_columns, log_columns, run_columns, tombstone_columns
 from aioqueue.archive.shelves import (
     OTHER_SHELVES,
     SUCCEEDED_SHELVES,
@@ -19,16 +19,18 @@ from aioqueue.archive.shelves import (
     bounds_of,
     expires_ms,
     matches,
+    pack_act_cursor,
     pack_cursor,
     print_of,
     ruled_shelves,
     shelf_of,
     shelves_of,
+    unpack_act_cursor,
     unpack_cursor,
 )
 from aioqueue.errors import ArchiveFailed
-from aioqueue.limits import LOOK_ROWS_MAX, TOMBSTONE_MS
-from aioqueue.model.records import EndedRun, FinishedJob
+from aioqueue.limits import ACTS_MAX, KEEP_ACTS_MS, LOOK_ROWS_MAX, TOMBSTONE_MS
+from aioqueue.model.records import Act, EndedRun, FinishedJob, LogPart
 
 # What one row costs beside its bodies: the record, its numbers and its places in the lists.
 ROW_BYTES: Final = 600
@@ -51,13 +53,22 @@ class MemoryArchive:
         self._expiring: list[tuple[int, bytes]] = []
         self._ids: list[bytes] = []
         self._tombstones: dict[bytes, tuple[Tombstone, int]] = {}
+        # Acts by their place and time, and numbered as they come.
+        self._acts: dict[tuple[int, int, int], tuple[int, Act]] = {}
+        self._logs: dict[bytes, dict[tuple[int, int], LogPart]] = {}
 
     @property
     def synced(self) -> int:
         return self._synced
 
     async def write(
-        self, finished: Sequence[FinishedJob], runs: Sequence[EndedRun], requeued: Sequence[bytes], position: int
+        self,
+        finished: Sequence[FinishedJob],
+        runs: Sequence[EndedRun],
+        requeued: Sequence[bytes],
+        position: int,
+        acts: Sequence[Act] = (),
+        logs: Sequence[LogPart] = (),
     ) -> None:
         self._check_open()
         for job_id in requeued:
@@ -73,6 +84,11 @@ class MemoryArchive:
             if (run.generation, run.run) not in of_job:
                 of_job[run.generation, run.run] = run
                 self._bytes += _run_bytes(run)
+        for act in acts:
+            last = next(reversed(self._acts.values()))[0] if self._acts else 0
+            self._acts.setdefault((act.position, act.place, act.at_ms), (last + 1, act))
+        for part in logs:
+            self._logs.setdefault(part.id, {}).setdefault((part.generation, part.number), part)
         self._synced = max(self._synced, position)
 
     async def get(self, ids: Sequence[bytes]) -> dict[bytes, FinishedJob | Tombstone]:
@@ -88,6 +104,17 @@ class MemoryArchive:
     async def runs(self, job_id: bytes) -> list[EndedRun]:
         self._check_open()
         return [run for _, run in sorted(self._runs.get(job_id, {}).items())]
+
+    async def logs(self, job_id: bytes) -> list[LogPart]:
+        self._check_open()
+        return [part for _, part in sorted(self._logs.get(job_id, {}).items())]
+
+    async def acts(self, limit: int, after: bytes) -> tuple[list[Act], bytes]:
+        self._check_open()
+        below = unpack_act_cursor(after)
+        older = (entry for entry in reversed(self._acts.values()) if entry[0] < below)
+        found = list(islice(older, max(1, limit)))
+        return [act for _, act in found], pack_act_cursor(found[-1][0] if len(found) == max(1, limit) else 0)
 
     async def page(self, where: JobFilter, limit: int, after: bytes) -> tuple[list[FinishedJob], bytes]:
         self._check_open()
@@ -113,6 +140,12 @@ class MemoryArchive:
                 break
             del self._tombstones[job_id]
             removed += 1
+        for key, (number, act) in list(islice(self._acts.items(), max(0, rows_max - removed))):
+            newest = next(reversed(self._acts.values()))[0]
+            if act.at_ms + KEEP_ACTS_MS > now_ms and number > newest - ACTS_MAX:
+                break
+            del self._acts[key]
+            removed += 1
         while removed < rows_max and self._bytes > bytes_max:
             step = self._forget(self._oldest(1), now_ms, rows_max - removed)
             if not step:
@@ -129,7 +162,9 @@ class MemoryArchive:
             Row(Table.TOMBSTONE, TOMBSTONE.pack(*tombstone_columns(stone.id, stone.state, since_ms)))
             for stone, since_ms in self._tombstones.values()
         ]
-        return [*jobs, *ended, *stones], b""
+        acts = [Row(Table.ACT, act_columns(act)[-1]) for _, act in self._acts.values()]
+        logs = [Row(Table.LOG, log_columns(part)[-1]) for parts in self._logs.values() for part in parts.values()]
+        return [*jobs, *ended, *stones, *acts, *logs], b""
 
     async def shrink(self) -> bool:
         self._check_open()
@@ -209,6 +244,7 @@ class MemoryArchive:
             if job is None:
                 continue
             self._bytes -= sum(map(_run_bytes, self._runs.pop(job_id, {}).values()))
+            self._logs.pop(job_id, None)
             self._tombstones.pop(job_id, None)
             self._tombstones[job_id] = Tombstone(job_id, job.state), now_ms
             removed += rows

@@ -12,10 +12,11 @@ from typing import Final
 
 import msgspec
 
-from aioqueue.archive.base import KeepRule
+from aioqueue.archive.base import KeepRule, Table
+from aioqueue.archive.migrations import has
 from aioqueue.archive.rows import among, gather
 from aioqueue.archive.shelves import OTHER_SHELVES, SUCCEEDED_SHELVES, ruled_shelves, state_on
-from aioqueue.limits import TOMBSTONE_MS
+from aioqueue.limits import ACTS_MAX, KEEP_ACTS_MS, TOMBSTONE_MS
 from aioqueue.model.states import JobState
 
 _CELLS: Final = ("number", "hex(id)", "shelf", "length(row)", "ended_ms")
@@ -23,6 +24,7 @@ _OWN_TIME: Final = "SELECT * FROM jobs WHERE expires_ms IS NOT NULL AND expires_
 _RULED: Final = "SELECT * FROM jobs WHERE shelf = ? AND ended_ms <= ? ORDER BY ended_ms LIMIT ?"
 _OLDEST: Final = "SELECT * FROM jobs WHERE shelf = ? ORDER BY ended_ms LIMIT ?"
 _TOMBSTONES: Final = "SELECT * FROM tombstones ORDER BY number LIMIT ?"
+_ACTS: Final = "SELECT * FROM acts ORDER BY number LIMIT ?"
 _RUNS: Final = "SELECT id, count(*) AS runs, sum(length(row)) AS size FROM runs WHERE id IN ({marks}) GROUP BY id"
 # Tombstones are numbered as they are made and go in that order, so their first and last number tell how many there are;
 # `max` and `min` in one statement would read them all.
@@ -74,6 +76,19 @@ def stale_tombstones(connection: sqlite3.Connection, now_ms: int, rows_max: int)
     for number, since_ms in gather(connection, ("number", "since_ms"), _TOMBSTONES, (max(0, rows_max),)):
         # One that was set by a clock ahead of this one waits, and those behind it with it: longer, never shorter.
         if int(since_ms) + TOMBSTONE_MS > now_ms:
+            break
+        numbers.append(int(number))
+    return numbers
+
+
+def stale_acts(connection: sqlite3.Connection, now_ms: int, rows_max: int) -> list[int]:
+    """The numbers of acts that are too old, or too many, the oldest first."""
+    if rows_max <= 0 or not has(connection, Table.ACT):
+        return []
+    ((newest,),) = connection.execute("SELECT max(number) FROM acts").fetchall()
+    numbers = []
+    for number, at_ms in gather(connection, ("number", "at_ms"), _ACTS, (rows_max,)):
+        if int(at_ms) + KEEP_ACTS_MS > now_ms and int(number) > newest - ACTS_MAX:
             break
         numbers.append(int(number))
     return numbers

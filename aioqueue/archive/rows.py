@@ -21,8 +21,10 @@ import msgspec
 
 from aioqueue.archive.base import Tombstone
 from aioqueue.archive.shelves import expires_ms, print_of, shelf_of
+from aioqueue.core import levels
 from aioqueue.errors import ArchiveFailed
-from aioqueue.model.records import EndedRun, FinishedJob
+from aioqueue.model.growth import shortened
+from aioqueue.model.records import Act, EndedRun, FinishedJob, LogPart
 from aioqueue.model.states import TERMINAL, JobState
 
 _CRC_BYTES: Final = 4
@@ -34,11 +36,15 @@ _T = TypeVar("_T")
 _encoder = msgspec.msgpack.Encoder()
 _job_decoder = msgspec.msgpack.Decoder(FinishedJob)
 _run_decoder = msgspec.msgpack.Decoder(EndedRun)
+_act_decoder = msgspec.msgpack.Decoder(Act)
+_log_decoder = msgspec.msgpack.Decoder(LogPart)
 
 # What the readers below are given of a row.
 JOB_CELLS: Final = ("hex(id)", "generation", "shelf", "ended_ms", "names", "hex(row)")
 RUN_CELLS: Final = ("hex(id)", "generation", "run", "hex(row)")
 TOMBSTONE_CELLS: Final = ("hex(id)", "seal")
+ACT_CELLS: Final = ("position", "place", "at_ms", "hex(row)")
+LOG_CELLS: Final = ("hex(id)", "generation", "number", "hex(row)")
 
 _JOB_COLUMNS: Final = 7
 _STORE_JOBS: Final = (
@@ -52,11 +58,15 @@ _RUN_COLUMNS: Final = 4
 _STORE_RUNS: Final = "INSERT OR IGNORE INTO runs (id, generation, run, row) VALUES {values}"
 _TOMBSTONE_COLUMNS: Final = 3
 _STORE_TOMBSTONES: Final = "INSERT OR REPLACE INTO tombstones (id, seal, since_ms) VALUES {values}"
+_ACT_COLUMNS: Final = 4
+_STORE_ACTS: Final = "INSERT OR IGNORE INTO acts (position, place, at_ms, row) VALUES {values}"
+_LOG_COLUMNS: Final = 4
+_STORE_LOGS: Final = "INSERT OR IGNORE INTO logs (id, generation, number, row) VALUES {values}"
 
 
 def job_columns(job: FinishedJob) -> tuple[Any, ...]:
     """What is stored of a job, in the order of `store_jobs`."""
-    record = _encoder.encode(job)
+    record = _pack_job(job)
     return (
         job.id,
         job.generation,
@@ -74,6 +84,16 @@ def run_columns(run: EndedRun) -> tuple[Any, ...]:
     return run.id, run.generation, run.run, zlib.crc32(record).to_bytes(_CRC_BYTES, "big") + record
 
 
+def act_columns(act: Act) -> tuple[Any, ...]:
+    """What is stored of an act, in the order of `store_acts`."""
+    return act.position, act.place, act.at_ms, _sealed(act)
+
+
+def log_columns(part: LogPart) -> tuple[Any, ...]:
+    """What is stored of a part of a log, in the order of `store_logs`."""
+    return part.id, part.generation, part.number, _sealed(part)
+
+
 def job_of(path: str, row: bytes) -> FinishedJob:
     """The job of a row's bytes alone; `ArchiveFailed` where they were changed."""
     return _decoded(path, row, _job_decoder)
@@ -82,6 +102,16 @@ def job_of(path: str, row: bytes) -> FinishedJob:
 def run_of(path: str, row: bytes) -> EndedRun:
     """The run of a row's bytes alone; `ArchiveFailed` where they were changed."""
     return _decoded(path, row, _run_decoder)
+
+
+def act_of(path: str, row: bytes) -> Act:
+    """The act of a row's bytes alone; `ArchiveFailed` where they were changed."""
+    return _decoded(path, row, _act_decoder)
+
+
+def log_of(path: str, row: bytes) -> LogPart:
+    """The part of a log of a row's bytes alone; `ArchiveFailed` where they were changed."""
+    return _decoded(path, row, _log_decoder)
 
 
 def read_job(path: str, cells: Sequence[str]) -> FinishedJob:
@@ -103,6 +133,24 @@ def read_run(path: str, cells: Sequence[str]) -> EndedRun:
     return run
 
 
+def read_act(path: str, cells: Sequence[str]) -> Act:
+    """The act of the cells `ACT_CELLS`; `ArchiveFailed` where anything was changed."""
+    *numbers, row = cells
+    act = act_of(path, bytes.fromhex(row))
+    if [str(act.position), str(act.place), str(act.at_ms)] != numbers:
+        raise ArchiveFailed(path=path, reason="the columns and the record of an act disagree")
+    return act
+
+
+def read_log(path: str, cells: Sequence[str]) -> LogPart:
+    """The part of a log of the cells `LOG_CELLS`; `ArchiveFailed` where anything was changed."""
+    job_id, *numbers, row = cells
+    part = _record(path, job_id, row, _log_decoder)
+    if part.id.hex().upper() != job_id or [str(part.generation), str(part.number)] != numbers:
+        raise _damaged(path, job_id, "the columns and the record of its log disagree")
+    return part
+
+
 def tombstone_columns(job_id: bytes, state: JobState, since_ms: int) -> tuple[Any, ...]:
     """What is stored of a tombstone, in the order of `store_tombstones`; the state is sealed by a checksum."""
     return job_id, _seal(job_id, state), since_ms
@@ -115,6 +163,19 @@ def read_tombstone(path: str, cells: Sequence[str]) -> Tombstone:
         if seal == _seal(job_id, state):
             return Tombstone(job_id, state)
     raise _damaged(path, cells[0], "the seal of its tombstone does not fit")
+
+
+def _sealed(record: msgspec.Struct) -> bytes:
+    packed = _encoder.encode(record)
+    return zlib.crc32(packed).to_bytes(_CRC_BYTES, "big") + packed
+
+
+def _pack_cut(job: FinishedJob) -> bytes:
+    return _encoder.encode(shortened(job, levels.KNOWN.first))
+
+
+# Nothing is cut where nothing has grown, and this line runs for every job there is.
+_pack_job = _pack_cut if FinishedJob in levels.KNOWN.grown else _encoder.encode
 
 
 def _seal(job_id: bytes, state: JobState) -> int:
@@ -164,6 +225,14 @@ def store_runs(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]
 
 def store_tombstones(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
     return _statements(_STORE_TOMBSTONES, _TOMBSTONE_COLUMNS, rows)
+
+
+def store_acts(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
+    return _statements(_STORE_ACTS, _ACT_COLUMNS, rows)
+
+
+def store_logs(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
+    return _statements(_STORE_LOGS, _LOG_COLUMNS, rows)
 
 
 def among(sql: str, values: Sequence[Any], at_once: int = _SHAPES[0]) -> Iterator[tuple[str, list[Any]]]:

@@ -12,11 +12,13 @@ import zlib
 from pathlib import Path
 from typing import Final
 
+from aioqueue.archive.migrations import MIGRATIONS, VERSION_FIRST
 from aioqueue.errors import ArchiveFailed, JournalNewer, NotAJournal
 
 # "aqar" in ASCII: what `file` and we recognise an archive by.
 APPLICATION_ID: Final = 0x61716172
-USER_VERSION: Final = 1
+# What this version reads, and makes of a file when it has to: see `migrations`.
+USER_VERSION: Final = MIGRATIONS[-1].version
 # A busy file means another program looks into it; ten seconds outlast any look that is not a mistake.
 BUSY_SECONDS: Final = 10.0
 
@@ -122,7 +124,7 @@ def _create(connection: sqlite3.Connection, path: str, journal_id: bytes) -> Non
     """All of it in one transaction: after a crash the file is empty still, or whole."""
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {USER_VERSION}")
+    connection.execute(f"PRAGMA user_version = {VERSION_FIRST}")
     for statement in filter(str.strip, _TABLES.split(";")):
         connection.execute(statement)
     store_synced(connection, journal_id, 0)
@@ -144,11 +146,13 @@ def _assert_settings(connection: sqlite3.Connection, path: str) -> None:
         ("wal_autocheckpoint", 0),
         ("auto_vacuum", _AUTO_VACUUM_INCREMENTAL),
         ("application_id", APPLICATION_ID),
-        ("user_version", USER_VERSION),
     ):
         (found,) = connection.execute(f"PRAGMA {name}").fetchone()
         if found != wanted:
             raise ArchiveFailed(path=path, reason=f"SQLite does not keep to {name} = {wanted}, it says {found}")
+    version = _pragma(connection, "user_version")
+    if not VERSION_FIRST <= version <= USER_VERSION:
+        raise ArchiveFailed(path=path, reason=f"version {version} of an archive never was")
 
 
 def _read_meta(connection: sqlite3.Connection, path: str, journal_id: bytes) -> int:

@@ -31,6 +31,7 @@ EndPlace = tuple[int, int, int]
 Place = EndPlace | bytes
 
 _CURSOR: Final = struct.Struct(">qqq")
+_ACT_CURSOR: Final = struct.Struct(">q")
 # Later than any job: where the first page begins.
 NEWEST: Final[EndPlace] = (2**63 - 1, 2**63 - 1, 2**63 - 1)
 _LEAST: Final = -(2**63)
@@ -130,6 +131,20 @@ def unpack_cursor(where: JobFilter, cursor: bytes) -> Place:
         raise BadOption(option="after", value=cursor, reason="it is not the cursor of a page")
     ended_ms, names, number = _CURSOR.unpack(cursor)
     return ended_ms, names, number
+
+
+def pack_act_cursor(number: int) -> bytes:
+    """The cursor of a page of acts that ends with this one; none for 0."""
+    return _ACT_CURSOR.pack(number) if number else b""
+
+
+def unpack_act_cursor(cursor: bytes) -> int:
+    """The number that the next page of acts is below; `BadOption` for bytes that no page gave."""
+    if not cursor:
+        return NEWEST[0]
+    if len(cursor) != _ACT_CURSOR.size:
+        raise BadOption(option="after", value=cursor, reason="it is not the cursor of a page of acts")
+    return int(_ACT_CURSOR.unpack(cursor)[0])
 
 
 def _bits(name: str) -> int:

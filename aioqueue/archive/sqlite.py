@@ -14,11 +14,11 @@ from aioqueue.archive.base import JobFilter, KeepRule, Row, Tombstone
 from aioqueue.archive.commits import Writer
 from aioqueue.archive.copying import copy_rows
 from aioqueue.archive.hop import Hop
-from aioqueue.archive.lookup import find_jobs, find_runs
+from aioqueue.archive.lookup import find_acts, find_jobs, find_logs, find_runs
 from aioqueue.archive.pages import look, looks_of
 from aioqueue.archive.schema import prepare_reader, prepare_writer, refuse_foreign
-from aioqueue.archive.shelves import Place, pack_cursor, unpack_cursor
-from aioqueue.model.records import EndedRun, FinishedJob
+from aioqueue.archive.shelves import Place, pack_act_cursor, pack_cursor, unpack_act_cursor, unpack_cursor
+from aioqueue.model.records import Act, EndedRun, FinishedJob, LogPart
 
 
 class SqliteArchive:
@@ -62,15 +62,29 @@ class SqliteArchive:
         return self._writer.synced
 
     async def write(
-        self, finished: Sequence[FinishedJob], runs: Sequence[EndedRun], requeued: Sequence[bytes], position: int
+        self,
+        finished: Sequence[FinishedJob],
+        runs: Sequence[EndedRun],
+        requeued: Sequence[bytes],
+        position: int,
+        acts: Sequence[Act] = (),
+        logs: Sequence[LogPart] = (),
     ) -> None:
-        await self._write_hop.run(self._writer.commit, finished, runs, requeued, position)
+        await self._write_hop.run(self._writer.commit, finished, runs, requeued, position, acts, logs)
 
     async def get(self, ids: Sequence[bytes]) -> dict[bytes, FinishedJob | Tombstone]:
         return await self._read_hop.run(find_jobs, self._path, ids)
 
     async def runs(self, job_id: bytes) -> list[EndedRun]:
         return await self._read_hop.run(find_runs, self._path, job_id)
+
+    async def logs(self, job_id: bytes) -> list[LogPart]:
+        return await self._read_hop.run(find_logs, self._path, job_id)
+
+    async def acts(self, limit: int, after: bytes) -> tuple[list[Act], bytes]:
+        below = unpack_act_cursor(after)
+        found, following = await self._read_hop.run(find_acts, self._path, below, limit)
+        return found, pack_act_cursor(following)
 
     async def page(self, where: JobFilter, limit: int, after: bytes) -> tuple[list[FinishedJob], bytes]:
         """As promised: one short look that serves most pages, and one that goes further."""

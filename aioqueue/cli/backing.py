@@ -52,6 +52,7 @@ from aioqueue.protocol.backup import (
 from aioqueue.transport.address import SqliteAddress
 
 _ARCHIVE: Final = "-archive"
+_TABLES: Final = frozenset(Table)
 _UNFINISHED: Final = ".unfinished"
 _PROGRESS_NS: Final = 200_000_000
 
@@ -211,6 +212,11 @@ class _Copy:
             self._head = record
         elif isinstance(record, BackupRow):
             self._rows += 1
+            if record.table not in _TABLES:
+                reason = (
+                    f"the broker sends rows of table {record.table}, which this side does not know; upgrade this one"
+                )
+                raise BackupFailed(reason=reason)
             self._archive.add(Row(Table(record.table), record.data))
         elif isinstance(record, BackupBatch):
             self._take_batch(record)

@@ -81,6 +81,39 @@ class EndedRun(msgspec.Struct, array_like=True, gc=False):
     body: bytes
 
 
+class Act(msgspec.Struct, array_like=True, gc=False):
+    """What somebody did to a queue, a job or the broker, for whoever asks later.
+
+    `position` is the journal's batch that tells of it, `place` which of its acts it is, `at_ms` when, in milliseconds
+    UTC. `act` is the word for it, `subject` what it was done to; `before` and `after` are for people. `number` and
+    `name` say who it was, `origin` from where.
+    """
+
+    position: int
+    place: int
+    at_ms: int
+    act: str
+    namespace: str
+    subject: str
+    number: int = 0
+    name: str = ""
+    origin: str = ""
+    reason: str = ""
+    before: str = ""
+    after: str = ""
+
+
+class LogPart(msgspec.Struct, array_like=True, gc=False):
+    """Some lines that a job's runs logged. `number` counts the job's parts; `dropped` lines before it were given up."""
+
+    id: bytes
+    generation: int
+    number: int
+    at_ms: int
+    lines: list[str]
+    dropped: int = 0
+
+
 class JobExtra(msgspec.Struct, array_like=True, gc=False):
     """What few jobs have: headers (packed), the caller's own id, and options by number. Core never looks inside."""
 

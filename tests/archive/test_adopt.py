@@ -14,7 +14,7 @@ from aioqueue.archive.adopt import Adopted, adopt_archive
 from aioqueue.archive.base import Tombstone
 from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.errors import AlreadyThere, ArchiveFailed, NotAJournal
-from tests.support.finished import ended, finished, job_id
+from tests.support.finished import act, ended, finished, job_id, logged
 
 OLD, NEW = b"o" * 16, b"n" * 16
 
@@ -49,6 +49,19 @@ async def test_all_rows_go_over_and_the_source_stays_as_it_was(source: Path) -> 
     found = await archive.get([job_id(number) for number in range(20)])
     assert found == {job_id(number): finished(number) for number in range(20)}
     assert await archive.runs(job_id(3)) == [ended(3)]
+    await archive.aclose()
+
+
+async def test_acts_and_logs_go_over_and_those_that_do_not_read_are_left_out(source: Path) -> None:
+    archive = await SqliteArchive.open(source, journal_id=OLD)
+    acts, logs = [act(number) for number in range(4)], [logged(3, part) for part in range(3)]
+    await archive.write([], [], [], 51, acts, logs)
+    await archive.aclose()
+    change(source, "UPDATE acts SET at_ms = 7 WHERE number = 1", "UPDATE logs SET row = zeroblob(9) WHERE number = 2")
+    assert adopt(source) == Adopted(20, 2)
+    archive = await SqliteArchive.open(source.with_name("new-archive"), journal_id=NEW)
+    assert await archive.acts(10, b"") == (acts[:0:-1], b"")
+    assert await archive.logs(job_id(3)) == logs[:2]
     await archive.aclose()
 
 

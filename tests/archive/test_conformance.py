@@ -7,12 +7,12 @@ import pytest
 from aioqueue.archive.base import Archive, JobFilter, Tombstone
 from aioqueue.archive.shelves import matches, print_of
 from aioqueue.errors import ArchiveFailed, BadOption
-from aioqueue.limits import KEEP_DEAD_MS, KEEP_SUCCEEDED_MS, TOMBSTONE_MS
+from aioqueue.limits import KEEP_ACTS_MS, KEEP_DEAD_MS, KEEP_SUCCEEDED_MS, TOMBSTONE_MS
 from aioqueue.model.bodies import pack_failure
-from aioqueue.model.records import FinishedJob
+from aioqueue.model.records import Act, FinishedJob
 from aioqueue.model.states import TERMINAL, JobState
 from aioqueue.model.views import Failure
-from tests.support.finished import DAY_MS, HOUR_MS, START_MS, ended, finished, job_id
+from tests.support.finished import DAY_MS, HOUR_MS, START_MS, act, ended, finished, job_id, logged
 
 ANY = JobFilter("default")
 PLENTY = 10 << 30
@@ -551,3 +551,79 @@ async def test_a_closed_archive_refuses_every_call(archive: Archive) -> None:
     ):
         with pytest.raises(ArchiveFailed):
             await call
+
+
+# --- acts and logs ------------------------------------------------------------------------------------------------
+
+
+async def all_acts(archive: Archive, limit: int = 100) -> list[Act]:
+    acts: list[Act] = []
+    after = b""
+    while True:
+        page, after = await archive.acts(limit, after)
+        assert len(page) <= limit
+        acts += page
+        if not after:
+            return acts
+
+
+async def test_an_archive_without_acts_and_logs_has_none(archive: Archive) -> None:
+    assert await archive.acts(10, b"") == ([], b"")
+    assert await archive.logs(job_id(1)) == []
+
+
+async def test_acts_come_back_the_newest_first(archive: Archive) -> None:
+    acts = [act(number) for number in range(7)]
+    await archive.write([], [], [], 7, acts[:3])
+    await archive.write([finished(1)], [], [], 8, acts[3:])
+    assert archive.synced == 8
+    assert await all_acts(archive) == acts[::-1]
+    assert await all_acts(archive, 2) == acts[::-1]
+    assert await archive.get([job_id(1)]) == {job_id(1): finished(1)}
+
+
+async def test_the_same_act_twice_is_one_and_others_of_its_batch_are_not(archive: Archive) -> None:
+    acts = [act(1), act(1, place=1), act(1, at_ms=START_MS + 9)]
+    for _ in range(2):
+        await archive.write([], [], [], 1, acts)
+    assert await all_acts(archive) == acts[::-1]
+
+
+async def test_a_cursor_that_no_page_of_acts_gave_is_refused(archive: Archive) -> None:
+    with pytest.raises(BadOption):
+        await archive.acts(10, b"abc")
+
+
+async def test_a_log_comes_back_in_its_order(archive: Archive) -> None:
+    parts = [logged(1, part, generation) for generation in (0, 1) for part in range(70)]
+    await archive.write([], [], [], 1, logs=parts[70:])
+    await archive.write([], [], [], 2, logs=[*parts[:70], *parts, logged(2)])
+    assert await archive.logs(job_id(1)) == parts
+    assert await archive.logs(job_id(2)) == [logged(2)]
+
+
+async def test_a_log_goes_with_its_job_and_stays_at_a_requeue(archive: Archive) -> None:
+    await archive.write([finished(1), finished(2, JobState.DEAD)], [], [], 1, logs=[logged(1), logged(2)])
+    await archive.write([], [], [job_id(2)], 2)
+    assert await retain_all(archive, START_MS + KEEP_SUCCEEDED_MS + 100) == 1
+    assert await archive.logs(job_id(1)) == []
+    assert await archive.logs(job_id(2)) == [logged(2)]
+
+
+async def test_acts_are_kept_for_a_year(archive: Archive) -> None:
+    acts = [act(number) for number in range(25)]
+    await archive.write([], [], [], 1, acts)
+    assert await retain_all(archive, START_MS + KEEP_ACTS_MS - 1) == 0
+    assert await retain_all(archive, START_MS + KEEP_ACTS_MS + 11) == 12
+    assert await all_acts(archive) == acts[:11:-1]
+
+
+async def test_the_oldest_of_too_many_acts_go(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("memory", "retention"):
+        monkeypatch.setattr(f"aioqueue.archive.{module}.ACTS_MAX", 20)
+    acts = [act(number) for number in range(45)]
+    await archive.write([], [], [], 1, acts)
+    assert await retain_all(archive, START_MS) == 25
+    assert await all_acts(archive) == acts[:24:-1]
+    await archive.write([], [], [], 2, [act(45)])
+    assert await retain_all(archive, START_MS) == 1

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from aioqueue.archive.base import Archive, JobFilter, Row, Table, Tombstone
 from aioqueue.archive.fresh import fresh_archive, verify_archive
+from aioqueue.archive.migrations import version_of
 from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.errors import ArchiveFailed, BadOption
 from aioqueue.model.states import JobState
-from tests.support.finished import DAY_MS, START_MS, ended, finished, job_id
+from tests.support.finished import DAY_MS, START_MS, act, ended, finished, job_id, logged
 
 NEW = b"n" * 16
 EVERYTHING = JobFilter("default")
@@ -63,6 +66,33 @@ async def test_a_copy_holds_every_job_run_and_tombstone(archive: Archive, tmp_pa
         assert await copy.runs(job_id(number)) == await archive.runs(job_id(number))
     assert await copy.get([job_id(90), job_id(99)]) == {job_id(90): Tombstone(job_id(90), JobState.SUCCEEDED)}
     await copy.aclose()
+
+
+@pytest.mark.usefixtures("little")
+async def test_a_copy_holds_every_act_and_every_log(archive: Archive, tmp_path: Path) -> None:
+    await filled(archive)
+    acts = [act(number) for number in range(20)]
+    logs = [logged(number, part, lines=["x" * 50]) for number in range(20) for part in range(3)]
+    await archive.write([], [], [], 8, acts, logs)
+    rows = await rows_of(archive)
+    assert [sum(row.table is table for row in rows) for table in (Table.ACT, Table.LOG)] == [20, 60]
+    torn = [Row(row.table, row.data[:-1] + bytes([row.data[-1] ^ 1])) for row in rows[-1:]]
+    assert made(tmp_path / "new", [*rows, *rows, *torn], 8) == 1
+    copy = await SqliteArchive.open(tmp_path / "new", journal_id=NEW)
+    assert await copy.acts(100, b"") == (acts[::-1], b"")
+    for number in range(20):
+        assert await copy.logs(job_id(number)) == logs[3 * number : 3 * number + 3]
+    await copy.aclose()
+
+
+@pytest.mark.usefixtures("little")
+async def test_a_copy_of_an_archive_that_has_nothing_new_has_the_first_version(tmp_path: Path) -> None:
+    archive = await SqliteArchive.open(tmp_path / "archive", journal_id=b"j" * 16)
+    await filled(archive)
+    made(tmp_path / "new", await rows_of(archive), 7)
+    await archive.aclose()
+    with closing(sqlite3.connect(tmp_path / "new")) as connection:
+        assert version_of(connection) == 1
 
 
 @pytest.mark.usefixtures("little")

@@ -1,6 +1,6 @@
-"""Format 1 as it was when it was made: a file written then is read, and written on, the same for ever.
+"""Each version as it was when it was made: a file written then is read, and written on, the same for ever.
 
-`python tests/archive/test_golden.py FILE` writes an archive of the present format into a new file.
+`python tests/archive/test_golden.py FILE` writes an archive of the latest version into a new file.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ import pytest
 from msgspec.structs import replace
 
 from aioqueue.archive.base import JobFilter, Tombstone
-from aioqueue.archive.rows import job_columns, run_columns, tombstone_columns
+from aioqueue.archive.rows import act_columns, job_columns, log_columns, run_columns, tombstone_columns
 from aioqueue.archive.sqlite import SqliteArchive
-from aioqueue.model.records import EndedRun, FinishedJob, Terms
+from aioqueue.model.records import Act, EndedRun, FinishedJob, LogPart, Terms
 from aioqueue.model.states import JobState
 
-GOLDENS = Path(__file__).parents[1] / "golden" / "archive-v1"
+ALL = Path(__file__).parents[1] / "golden"
+GOLDENS = ALL / "archive-v1"
 GOLDEN = GOLDENS / "archive-terms.sqlite"
+SECOND = ALL / "archive-v2" / "archive.sqlite"
 # From before a row had terms and a note.
 FIRST = GOLDENS / "archive.sqlite"
 JOURNAL = bytes.fromhex("00112233445566778899aabbccddeeff")
@@ -57,6 +59,13 @@ RUNS = [
     )
     for run, outcome in enumerate(("failed", "crashed", "released"), start=1)
 ]
+ACTS = [
+    Act(
+        46, 0, START_MS + 46, "pause", "shop", "mail", 3, "cli:åsa@host", "10.0.0.7", "provider down", "open", "paused"
+    ),
+    Act(46, 1, START_MS + 46, "purge", "shop", "mail"),
+]
+LOGS = [LogPart(bytes([3]) * 16, generation, 0, START_MS, ["begun", "größe 7"], 2) for generation in (0, 1)]
 GONE = job(6, JobState.SUCCEEDED, 0, b"\x01\xc0", b"", b"")
 
 
@@ -64,10 +73,12 @@ async def write_golden(path: Path) -> None:
     async with aclosing(await SqliteArchive.open(path, journal_id=JOURNAL)) as archive:
         await archive.write([GONE], [], [], 41)
         await archive.retain(START_MS + DAY_MS, 100, 1 << 40)
-        await archive.write(JOBS, RUNS, [], 47)
+        await archive.write(JOBS, RUNS, [], 47, ACTS, LOGS)
 
 
-@pytest.mark.parametrize(("golden", "jobs"), [(GOLDEN, JOBS), (FIRST, FIRST_JOBS)], ids=["now", "first"])
+@pytest.mark.parametrize(
+    ("golden", "jobs"), [(SECOND, JOBS), (GOLDEN, JOBS), (FIRST, FIRST_JOBS)], ids=["v2", "v1", "first"]
+)
 async def test_a_golden_file_is_read_as_it_was_meant(tmp_path: Path, golden: Path, jobs: list[FinishedJob]) -> None:
     path = Path(shutil.copy(golden, tmp_path / "archive"))
     async with aclosing(await SqliteArchive.open(path, journal_id=JOURNAL)) as archive:
@@ -88,8 +99,42 @@ async def test_a_golden_file_is_written_on(tmp_path: Path) -> None:
         assert await archive.page(JobFilter("shop"), 10, b"") == ([JOBS[3], JOBS[1]], b"")
 
 
-def test_golden_rows_are_written_again_byte_for_byte() -> None:
-    with closing(sqlite3.connect(f"file:{GOLDEN}?mode=ro&immutable=1", uri=True)) as connection:
+async def test_a_golden_file_of_the_second_version_has_its_acts_and_logs(tmp_path: Path) -> None:
+    path = Path(shutil.copy(SECOND, tmp_path / "archive"))
+    async with aclosing(await SqliteArchive.open(path, journal_id=JOURNAL)) as archive:
+        assert await archive.acts(10, b"") == (ACTS[::-1], b"")
+        assert await archive.logs(LOGS[0].id) == LOGS
+        await archive.write([], [], [], 48, ACTS, LOGS)
+        assert await archive.acts(10, b"") == (ACTS[::-1], b"")
+
+
+def tables(path: Path) -> tuple[int, dict[str, str]]:
+    """The file's version, and how it says that its tables and indices were made."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        return version, dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+
+
+async def test_an_archive_that_uses_nothing_new_is_made_and_written_as_the_first_version(tmp_path: Path) -> None:
+    new, old = tmp_path / "new", Path(shutil.copy(GOLDEN, tmp_path / "old"))
+    async with aclosing(await SqliteArchive.open(new, journal_id=JOURNAL)) as archive:
+        await archive.write(JOBS, RUNS, [], 47)
+    async with aclosing(await SqliteArchive.open(old, journal_id=JOURNAL)) as archive:
+        await archive.write([GONE], [], [], 48)
+    assert tables(new) == tables(old) == tables(GOLDEN)
+
+
+async def test_the_first_act_makes_a_golden_file_one_of_the_second_version(tmp_path: Path) -> None:
+    path = Path(shutil.copy(GOLDEN, tmp_path / "archive"))
+    async with aclosing(await SqliteArchive.open(path, journal_id=JOURNAL)) as archive:
+        await archive.write([], [], [], 48, ACTS)
+        assert await archive.page(JobFilter("shop"), 10, b"") == (JOBS[::-1], b"")
+    assert tables(path) == tables(SECOND)
+
+
+@pytest.mark.parametrize("golden", [GOLDEN, SECOND], ids=["v1", "v2"])
+def test_golden_rows_are_written_again_byte_for_byte(golden: Path) -> None:
+    with closing(sqlite3.connect(f"file:{golden}?mode=ro&immutable=1", uri=True)) as connection:
         columns = "id, generation, shelf, ended_ms, names, expires_ms, row"
         assert connection.execute(f"SELECT {columns} FROM jobs ORDER BY ended_ms").fetchall() == [
             job_columns(job) for job in JOBS
@@ -100,6 +145,13 @@ def test_golden_rows_are_written_again_byte_for_byte() -> None:
         assert connection.execute("SELECT id, seal, since_ms FROM tombstones").fetchall() == [
             tombstone_columns(GONE.id, JobState.SUCCEEDED, START_MS + DAY_MS)
         ]
+        if golden is SECOND:
+            assert connection.execute("SELECT position, place, at_ms, row FROM acts ORDER BY number").fetchall() == [
+                act_columns(act) for act in ACTS
+            ]
+            assert connection.execute("SELECT id, generation, number, row FROM logs").fetchall() == [
+                log_columns(part) for part in LOGS
+            ]
 
 
 if __name__ == "__main__":

@@ -8,10 +8,13 @@ from contextlib import closing
 
 import pytest
 
+from aioqueue.archive import rows
 from aioqueue.archive.rows import JOB_CELLS, among, gather, job_columns, read_job, store_jobs
 from aioqueue.archive.schema import _TABLES
+from aioqueue.core import levels
 from aioqueue.errors import ArchiveFailed
-from tests.support.finished import finished
+from aioqueue.model.records import Terms
+from tests.support.finished import START_MS, finished, job_id
 
 
 @pytest.fixture
@@ -81,3 +84,18 @@ def test_rows_are_gathered_in_the_order_of_their_source(connection: sqlite3.Conn
 
 def test_no_rows_gather_to_nothing(connection: sqlite3.Connection) -> None:
     assert gather(connection, JOB_CELLS, "SELECT * FROM jobs", ()) == []
+
+
+class WideTerms(Terms, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """The terms of a later release."""
+
+    group: str = ""
+
+
+def test_a_job_that_uses_no_later_terms_has_the_bytes_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = (START_MS, START_MS + 1, job_id(2), True)
+    expected = rows.job_columns(finished(1, terms=Terms(*times), note="late"))
+    monkeypatch.setattr(levels, "KNOWN", levels.Levels({1: {**levels.LEVELS[1], WideTerms: 4}, 2: {WideTerms: 5}}))
+    monkeypatch.setattr(rows, "_pack_job", rows._pack_cut)
+    assert rows.job_columns(finished(1, terms=WideTerms(*times), note="late")) == expected
+    assert rows.job_columns(finished(1, terms=WideTerms(*times, "a"), note="late")) != expected

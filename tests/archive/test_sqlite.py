@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from aioqueue.archive.base import JobFilter, KeepRule, Tombstone
+from aioqueue.archive.migrations import VERSION_FIRST
 from aioqueue.archive.schema import APPLICATION_ID, USER_VERSION
 from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.errors import AioqueueError, ArchiveFailed, JournalNewer, NotAJournal
@@ -301,7 +302,7 @@ async def test_the_file_says_what_it_is(path: Path) -> None:
     await fill(path)
     header = path.read_bytes()[:100]
     assert int.from_bytes(header[68:72], "big") == APPLICATION_ID
-    assert int.from_bytes(header[60:64], "big") == USER_VERSION
+    assert int.from_bytes(header[60:64], "big") == VERSION_FIRST
     assert int.from_bytes(header[52:56], "big") != 0  # the largest root page: auto-vacuum is on
     assert int.from_bytes(header[64:68], "big") == 1  # and incremental
     assert header[18:20] == b"\x02\x02"  # WAL, for writing and for reading

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from aioqueue.model.bodies import pack_body
 from aioqueue.model.ids import generated_id
-from aioqueue.model.records import EndedRun, FinishedJob
+from aioqueue.model.records import Act, EndedRun, FinishedJob, LogPart
 from aioqueue.model.spec import Spec, pack_spec
 from aioqueue.model.states import JobState
 
@@ -53,3 +54,17 @@ def finished(number: int, state: JobState = JobState.SUCCEEDED, **changes: Any) 
 def ended(number: int, run: int = 1, generation: int = 0, body: bytes = b"\x01\xc0") -> EndedRun:
     """A failed run of job `number`."""
     return EndedRun(job_id(number), generation, run, "failed", START_MS, START_MS + run, "worker-1", body)
+
+
+def act(number: int, **changes: Any) -> Act:
+    """An act `number` milliseconds after the start."""
+    done = Act(
+        position=number + 1, place=0, at_ms=START_MS + number, act="pause", namespace="default", subject="mail",
+        number=3, name="cli:anna@host", origin="10.0.0.7", reason="the provider is down", before="open", after="paused",
+    )  # fmt: skip
+    return msgspec.structs.replace(done, **changes)
+
+
+def logged(number: int, part: int = 0, generation: int = 0, lines: Sequence[str] = ("begun", "done")) -> LogPart:
+    """Some lines of job `number`."""
+    return LogPart(job_id(number), generation, part, START_MS + part, list(lines), part)
