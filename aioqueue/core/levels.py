@@ -12,7 +12,8 @@ a timer or a lease makes needs no level that a command did not need before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -21,8 +22,8 @@ from msgspec import inspect
 from aioqueue.core import events as e
 from aioqueue.errors import JournalNewer
 from aioqueue.model.growth import LEVEL_FIRST, inner_records, shortened, used_fields
-from aioqueue.model.records import EXTRA_FIELDS, EndedRun, FinishedJob, Terms
-from aioqueue.model.spec import SPEC_FIELDS
+from aioqueue.model.records import EXTRA_FIELDS, EndedRun, FinishedJob, JobExtra, Terms
+from aioqueue.model.spec import SPEC_FIELDS, Spec
 
 # level -> record -> how many fields it has from there on. A record that grows gets another row at the later level.
 LEVELS: Final[Mapping[int, Mapping[type, int]]] = {
@@ -36,6 +37,12 @@ LEVELS: Final[Mapping[int, Mapping[type, int]]] = {
         FinishedJob: 23, EndedRun: 8,
     },
 }  # fmt: skip
+
+# What is packed within an event, by the name of its field.
+PACKED: Final[Mapping[str, type]] = {"spec": Spec, "extra": JobExtra}
+_WITH_PACKED: Final = (e.JobSubmitted, e.JobCarried)
+# Few specs are many jobs'.
+_PACKED_LOOKED_AT: Final = 1_000
 
 
 class NeedsLevel(Exception):
@@ -60,14 +67,20 @@ class Levels:
             for kind, fields in table[level].items():
                 self._rows.setdefault(kind, []).append((fields, level))
         self.first = {kind: rows[0][0] for kind, rows in self._rows.items()}
-        self.grown = self._holders({kind for kind, rows in self._rows.items() if len(rows) > 1})
-        self.above = self._holders({kind for kind, rows in self._rows.items() if rows[-1][1] > LEVEL_FIRST})
-        # Most events of such a kind have nothing of the kind: a plain job has no terms, and should not pay for them.
-        self._only = {kind: name for kind in self.above if (name := self._only_reason(kind))}
+        self._later = {kind for kind, rows in self._rows.items() if rows[-1][1] > LEVEL_FIRST}
+        longer = {kind for kind, rows in self._rows.items() if len(rows) > 1}
+        # Why a record may have to be cut, or need more, beside its own fields. Most events have nothing there: a plain
+        # job has no terms, and should not pay for them.
+        self._cut_for = self._reasons(longer, packed=False)
+        self._more_for = self._reasons(self._later, packed=True)
+        self._cut_only = _only(self._cut_for, longer)
+        self._more_only = _only(self._more_for, self._later)
+        self.grown, self.above = frozenset(self._cut_for), frozenset(self._more_for)
+        self._packed_needs = lru_cache(maxsize=_PACKED_LOOKED_AT)(self._needed_packed)
 
     def check(self, events: Iterable[tuple[e.Event, bytes | None]], stated: int) -> None:
         """`NeedsLevel` if any of a command's events needs more than the level that is stated."""
-        above, only, needed = self.above, self._only, LEVEL_FIRST
+        above, only, needed = self.above, self._more_only, LEVEL_FIRST
         # By hand, as in `cut`: most events come through here to be passed over, at some 25 ns each.
         for event, _ in events:
             kind = type(event)
@@ -79,12 +92,33 @@ class Levels:
     def needed(self, record: msgspec.Struct) -> int:
         """The lowest level that reads the record as it is packed."""
         kind = type(record)
-        if kind not in self.above:
+        level = self._own(kind, used_fields(record, self.first)) if kind in self._later else LEVEL_FIRST
+        for name in self._more_for.get(kind, ()):
+            inner = getattr(record, name)
+            if isinstance(inner, msgspec.Struct):
+                level = max(level, self.needed(inner))
+            elif inner is not None:
+                level = max(level, self._packed_needs(inner, PACKED[name]))
+        return level
+
+    def _own(self, kind: type, fields: int) -> int:
+        """The lowest level that reads so many fields of a record."""
+        return next((level for known, level in self._rows[kind] if known >= fields), self.highest)
+
+    def _needed_packed(self, data: bytes, kind: type) -> int:
+        """The lowest level that reads a record that is packed within another one."""
+        try:
+            return self._needed_values(msgspec.msgpack.decode(data), kind)
+        except (ValueError, RecursionError):
             return LEVEL_FIRST
-        used = used_fields(record, self.first)
-        own = next((level for fields, level in self._rows.get(kind, ()) if fields >= used), LEVEL_FIRST)
-        inner = (getattr(record, name) for name in kind.__struct_fields__)
-        return max((own, *(self.needed(value) for value in inner if isinstance(value, msgspec.Struct))))
+
+    def _needed_values(self, values: Any, kind: type) -> int:
+        if not isinstance(values, list):
+            return LEVEL_FIRST
+        level = self._own(kind, len(values))
+        for value, field in zip(values, _fields(kind), strict=False):
+            level = max((level, *(self._needed_values(value, each.cls) for each in inner_records(field.type))))
+        return level
 
     def needed_by(self, events: Iterable[e.Event]) -> int:
         """The lowest level that reads a batch of these events."""
@@ -92,7 +126,7 @@ class Levels:
 
     def cut(self, events: Sequence[e.Event]) -> Sequence[Any]:
         """What to pack for these events: what does not use an appended field has the bytes that it had without."""
-        grown, only, first = self.grown, self._only, self.first
+        grown, only, first = self.grown, self._cut_only, self.first
         return [
             shortened(event, first)
             if (kind := type(event)) in grown and ((name := only.get(kind)) is None or getattr(event, name) is not None)
@@ -100,20 +134,34 @@ class Levels:
             for event in events
         ]
 
-    def _only_reason(self, kind: type) -> str:
-        """The one field for which a record may need more than the first level; empty for several, or its own growth."""
-        found = inspect.type_info(kind)
-        assert isinstance(found, inspect.StructType)
-        names = [field.name for field in found.fields if {each.cls for each in inner_records(field.type)} & self.above]
-        rows = self._rows.get(kind, [])
-        return names[0] if len(names) == 1 and len(rows) == 1 and rows[0][1] == LEVEL_FIRST else ""
-
-    def _holders(self, kinds: set[type]) -> frozenset[type]:
-        """The kinds, and the records that may hold one of them at any depth."""
+    def _reasons(self, kinds: set[type], *, packed: bool) -> dict[type, tuple[str, ...]]:
+        """The kinds, and all records that may hold one of them at any depth, with the fields that may."""
         held = set(kinds)
-        while more := {kind for kind in self._rows if kind not in held and _inner(kind) & held}:
+        while more := {kind for kind in self._rows if kind not in held and _holding(kind, held, packed)}:
             held |= more
-        return frozenset(held)
+        return {kind: _holding(kind, held, packed) for kind in held}
+
+
+def _holding(kind: type, wanted: Container[type], packed: bool) -> tuple[str, ...]:
+    """The fields of a record that may hold one of the wanted records."""
+    within = PACKED if packed and issubclass(kind, _WITH_PACKED) else {}
+    return tuple(
+        field.name
+        for field in _fields(kind)
+        if within.get(field.name) in wanted or any(each.cls in wanted for each in inner_records(field.type))
+    )
+
+
+def _only(reasons: Mapping[type, tuple[str, ...]], own: Container[type]) -> dict[type, str]:
+    """The one field that is the reason, where there is one and no more."""
+    return {kind: names[0] for kind, names in reasons.items() if kind not in own and len(names) == 1}
+
+
+@cache
+def _fields(kind: type) -> tuple[inspect.Field, ...]:
+    found = inspect.type_info(kind)
+    assert isinstance(found, inspect.StructType)
+    return found.fields
 
 
 def refuse_newer(level: int, path: str) -> int:
@@ -121,12 +169,6 @@ def refuse_newer(level: int, path: str) -> int:
     if level > KNOWN.highest:
         raise JournalNewer(path=path, found=f"level {level}", known=f"level {KNOWN.highest}")
     return level
-
-
-def _inner(kind: type) -> set[type]:
-    found = inspect.type_info(kind)
-    assert isinstance(found, inspect.StructType)
-    return {each.cls for field in found.fields for each in inner_records(field.type)}
 
 
 KNOWN = Levels(LEVELS)

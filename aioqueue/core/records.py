@@ -9,7 +9,7 @@ on that path, to tell the two apart. What was appended to a record and is not us
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -17,6 +17,7 @@ from aioqueue.core import events as e
 from aioqueue.core import levels
 from aioqueue.errors import JournalDamaged, JournalNewer
 from aioqueue.model.growth import Shapes
+from aioqueue.model.records import newer_extra
 from aioqueue.model.spec import newer_spec
 
 _encoder = msgspec.msgpack.Encoder()
@@ -38,11 +39,20 @@ def decode_events(data: bytes, path: str) -> list[e.JournaledEvent]:
         if newer := _shapes.newer_in(data):
             raise _newer(path, newer) from None
         raise JournalDamaged(path=path, where="an event record", reason=str(error)) from None
+    _refuse_newer_parts(events, path)
+    return events
+
+
+def _refuse_newer_parts(events: Sequence[e.Event], path: str) -> None:
+    """What is packed within a record is not read here, and would be read later without what is not known."""
     # Few specs are many jobs'; a replay asks for each of them again, by the hash that is taken here.
-    for spec in {event.spec for event in events if type(event) in _WITH_SPEC}:  # type: ignore[union-attr]
+    whole: list[Any] = [event for event in events if type(event) in _WITH_SPEC]
+    for event in whole:
+        if event.extra is not None and (newer := newer_extra(event.extra)):
+            raise _newer(path, f"{newer} in what goes with a job")
+    for spec in {event.spec for event in whole}:
         if newer := newer_spec(spec):
             raise _newer(path, f"{newer} in a job's spec")
-    return events
 
 
 def _newer(path: str, found: str) -> JournalNewer:

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from aioqueue.model.growth import shortened
+from aioqueue.model.growth import Shapes, shortened
 from aioqueue.model.states import JobState
 
 
@@ -127,11 +127,19 @@ EXTRA_FIELDS: Final[dict[type, int]] = {JobExtra: 3}
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(JobExtra)
+_shapes = Shapes(JobExtra)
 NO_EXTRA = JobExtra()
+# How nearly all of them begin: an array of the fields that are known.
+_USUAL: Final = _encoder.encode(NO_EXTRA)[:1]
 
 
 def pack_extra(extra: JobExtra) -> bytes:
     return _encoder.encode(shortened(extra, EXTRA_FIELDS))
+
+
+def newer_extra(data: bytes) -> str:
+    """What of a packed remainder is of a newer version; empty where nothing is, be it sound or not."""
+    return "" if data[:1] == _USUAL else _shapes.newer_in(data)
 
 
 def unpack_extra(data: bytes | None) -> JobExtra:

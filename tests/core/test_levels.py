@@ -18,7 +18,8 @@ from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events, encode_events
 from aioqueue.errors import JournalNewer
 from aioqueue.model.growth import Shapes, inner_records
-from aioqueue.model.records import Terms
+from aioqueue.model.records import JobExtra, Terms
+from aioqueue.model.spec import RetryPolicy, Spec
 from aioqueue.model.states import JobState
 from tests.support.later import Mark, Marked, at_level, later
 
@@ -131,6 +132,24 @@ def test_a_field_appended_within_a_field_is_newer_and_no_damage(monkeypatch: pyt
     record[11][4].append("from a later release")
     with pytest.raises(JournalNewer, match=r"2 elements at place 11\.4"):
         decode_events(msgpack.packb([record]), "j")
+
+
+@pytest.mark.parametrize(("grown", "fields"), [(Spec, 8), (RetryPolicy, 7), (JobExtra, 4)], ids=str)
+def test_a_field_of_what_is_packed_within_an_event_needs_its_level(grown: type, fields: int) -> None:
+    table = Levels({1: LEVELS[1], 2: {grown: fields}})
+    spec: list[Any] = ["n", "q", "t", 5, 0, -1, [5, "constant", 1, 2.0, 3, True]]
+    extra: list[Any] = [b"", "own", {}]
+    plain = e.JobSubmitted(JOB, msgpack.packb(spec), 1, JobState.READY, 0, 0, 0, 0, 0, msgpack.packb(extra))
+    assert table.needed(plain) == 1
+    {Spec: spec, RetryPolicy: spec[6], JobExtra: extra}[grown].append("new")
+    used = e.JobSubmitted(JOB, msgpack.packb(spec), 1, JobState.READY, 0, 0, 0, 0, 0, msgpack.packb(extra))
+    assert table.needed(used) == 2
+    # The bytes are those of whoever packed it.
+    assert encode_events([used]) == msgspec.msgpack.encode([used])
+    with pytest.raises(JournalNewer):
+        decode_events(encode_events([used]), "j")
+    damaged = e.JobSubmitted(JOB, b"\xc1", 1, JobState.READY, 0, 0, 0, 0, 0, b"")
+    assert table.needed(damaged) == table.needed(e.JobDue(JOB, 1)) == 1
 
 
 # --- stating ------------------------------------------------------------------------------------------------------

@@ -122,6 +122,16 @@ def test_a_spec_with_one_field_more_is_newer(event: Any, spec: list[Any]) -> Non
     assert refused.value.known == "level 1"
 
 
+def test_what_goes_with_a_job_with_one_field_more_is_newer() -> None:
+    [record] = msgpack.unpackb(encode_events([EXAMPLES[0]]))
+    for extra in ([b"", "own", {}], [b"", "own"], [b""]):
+        record[10] = msgpack.packb(extra)
+        assert decode_events(msgpack.packb([record]), "journal")
+    record[10] = msgpack.packb([b"", "own", {}, 0])
+    with pytest.raises(JournalNewer, match="4 elements in what goes with a job"):
+        decode_events(msgpack.packb([record]), "journal")
+
+
 @pytest.mark.parametrize("kind", [*sorted(e.RESERVED_KINDS), 99, -1])
 def test_a_kind_of_a_later_version_is_newer(kind: int) -> None:
     known = msgpack.unpackb(encode_events([e.JobCancelled(JOB)]))
