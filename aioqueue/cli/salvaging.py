@@ -184,8 +184,12 @@ def _begin(found: Remains, path: str) -> int:
     for item in found.read():
         if isinstance(item, Gap):
             gaps.append(item)
-        elif item.kind is BatchKind.EVENTS:
-            with suppress(JournalDamaged):
+            continue
+        with suppress(JournalDamaged):
+            if item.kind is BatchKind.EPOCH:
+                # What is newer is told by its level, not by the first record that does not read.
+                levels.refuse_newer(stated_level(item.events, path, item.position), path)
+            else:
                 moved = [event.base for event in decode_events(item.events, path) if isinstance(event, BaseMoved)]
                 bases += [base for base in moved if not gaps or base > gaps[-1].last]
 
