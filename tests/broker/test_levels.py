@@ -15,10 +15,11 @@ import pytest
 
 from aioqueue.archive.memory import MemoryArchive
 from aioqueue.broker.broker import Broker
-from aioqueue.broker.compaction import JournalBounds
+from aioqueue.broker.storage import JournalBounds
 from aioqueue.clock import SystemClock
 from aioqueue.core.records import decode_events, encode_events
 from aioqueue.errors import AppendUnknown, JournalNewer
+from aioqueue.ground import Ground
 from aioqueue.journal.base import Journal
 from aioqueue.journal.batch import Batch, BatchKind
 from aioqueue.journal.epoch import epoch_payload, stated_level
@@ -46,7 +47,7 @@ class Storage:
             return MemoryArchive()
 
         journal = await self.journal(faults)
-        async with Broker.open(journal, archive, clock=SystemClock(), path="j", bounds=bounds) as broker:
+        async with Broker.open(journal, archive, ground=Ground(), path="j", bounds=bounds) as broker:
             yield broker
 
     async def batches(self) -> list[Batch]:

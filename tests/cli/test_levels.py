@@ -12,7 +12,8 @@ import pytest
 
 from aioqueue.broker.opening import open_broker
 from aioqueue.cli.salvaging import salvage
-from aioqueue.clock import ManualClock, SystemClock
+from aioqueue.clock import ManualClock
+from aioqueue.ground import Ground
 from aioqueue.journal.batch import BatchKind
 from aioqueue.journal.epoch import stated_level
 from aioqueue.journal.salvage import Gap, remains
@@ -31,7 +32,7 @@ async def newer(folder: Path) -> Path:
     path = folder / "newer.db"
     with pytest.MonkeyPatch.context() as patched:
         later(patched)
-        async with open_broker(SqliteAddress(str(path)), clock=SystemClock(), disk_reserve=0) as broker:
+        async with open_broker(SqliteAddress(str(path)), ground=Ground(), disk_reserve=0) as broker:
             await churn(broker, range(1), living=True)
             await ask(broker, Mark("a"))  # type: ignore[arg-type]
             await churn(broker, range(1, 2), living=True)
