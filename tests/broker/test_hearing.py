@@ -56,11 +56,14 @@ async def listening(broker: Broker, kind: str, folder: Path) -> AsyncIterator[Di
             dialed.connect(address)
             return dialed
 
-        yield dial
-        for dialed in sockets:
-            dialed.close()
-        await listener.aclose()
-        tasks.cancel_scope.cancel()
+        try:
+            yield dial
+        finally:
+            for dialed in sockets:
+                dialed.close()
+            with anyio.CancelScope(shield=True):
+                await listener.aclose()
+            tasks.cancel_scope.cancel()
 
 
 def frames(*messages: Any) -> bytes:
@@ -91,7 +94,7 @@ async def words_of_standing_connections(broker: Broker, clock: ManualClock, dial
     dialed = [dial() for _ in range(PEERS)]
     for number, each in enumerate(dialed):
         each.sendall(hello(number))
-    await eventually(lambda: len(broker._at_data) == PEERS)
+    await eventually(lambda: len(broker.services.seats.at_data) == PEERS)
     clock.advance(broker.engine.partition.session_ttl_ms // 2)
     posted = Posted(broker)
     for each in dialed:

@@ -15,7 +15,7 @@ import pytest
 
 from aioqueue.archive.memory import MemoryArchive
 from aioqueue.broker.broker import Broker
-from aioqueue.broker.storage import JournalBounds
+from aioqueue.broker.storage import JournalBounds, Storage
 from aioqueue.clock import SystemClock
 from aioqueue.core.records import decode_events, encode_events
 from aioqueue.errors import AppendUnknown, JournalNewer
@@ -29,7 +29,7 @@ from tests.support.churn import churn
 from tests.support.later import Mark, Marked, later
 
 
-class Storage:
+class House:
     """A journal that outlives its brokers."""
 
     def __init__(self, path: Path | None) -> None:
@@ -47,7 +47,7 @@ class Storage:
             return MemoryArchive()
 
         journal = await self.journal(faults)
-        async with Broker.open(journal, archive, ground=Ground(), path="j", bounds=bounds) as broker:
+        async with Broker.open(Storage("j", journal, archive, bounds=bounds), ground=Ground()) as broker:
             yield broker
 
     async def batches(self) -> list[Batch]:
@@ -67,8 +67,8 @@ class Storage:
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    return Storage(None if request.param == "memory" else tmp_path / "jobs.db")
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> House:
+    return House(None if request.param == "memory" else tmp_path / "jobs.db")
 
 
 async def mark(broker: Broker, *texts: str) -> list[int]:
@@ -89,7 +89,7 @@ async def mark(broker: Broker, *texts: str) -> list[int]:
 
 
 async def test_the_first_use_of_a_level_is_stated_before_its_batch(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    storage: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marks = later(monkeypatch)
     async with storage.broker() as broker:
@@ -103,7 +103,7 @@ async def test_the_first_use_of_a_level_is_stated_before_its_batch(
 
 
 async def test_who_leads_later_states_the_level_that_the_log_needs(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    storage: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marks = later(monkeypatch, highest=3)
     for texts in ((), ("a",), (), ("b",)):
@@ -114,7 +114,7 @@ async def test_who_leads_later_states_the_level_that_the_log_needs(
     assert marks == ["a", "a", "a", "b"]
 
 
-async def test_a_log_that_uses_nothing_new_states_no_level(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_log_that_uses_nothing_new_states_no_level(storage: House, monkeypatch: pytest.MonkeyPatch) -> None:
     async with storage.broker():
         pass
     today = [batch.events for batch in await storage.batches()]
@@ -128,7 +128,7 @@ async def test_a_log_that_uses_nothing_new_states_no_level(storage: Storage, mon
 async def test_a_crash_between_the_record_and_the_batch_loses_neither(
     monkeypatch: pytest.MonkeyPatch, lost: Loss
 ) -> None:
-    storage, marks = Storage(None), later(monkeypatch)
+    storage, marks = House(None), later(monkeypatch)
     faults = Faults()
     appended = asyncio.Event()
 
@@ -158,7 +158,7 @@ async def test_a_crash_between_the_record_and_the_batch_loses_neither(
 async def test_a_kill_between_the_record_and_the_batch_leaves_a_file_that_is_led_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage, marks = Storage(tmp_path / "jobs.db"), later(monkeypatch)
+    storage, marks = House(tmp_path / "jobs.db"), later(monkeypatch)
     journal = await storage.journal()
     leadership = await journal.lead("killed", 7)
     await journal.append(leadership.chain.renew(8, epoch_payload("killed", 2)), 1)
@@ -170,7 +170,7 @@ async def test_a_kill_between_the_record_and_the_batch_leaves_a_file_that_is_led
 
 
 async def test_a_level_that_is_not_known_is_refused_by_its_name_before_anything_is_written(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    storage: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
         later(patched)
@@ -185,7 +185,7 @@ async def test_a_level_that_is_not_known_is_refused_by_its_name_before_anything_
 
 
 async def test_a_log_that_was_cut_behind_its_record_names_the_level_all_the_same(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    storage: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
         later(patched)
@@ -205,7 +205,7 @@ async def test_a_log_that_was_cut_behind_its_record_names_the_level_all_the_same
 
 
 async def test_a_log_that_is_cut_still_states_its_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    storage = Storage(None)
+    storage = House(None)
     later(monkeypatch)
     async with storage.broker(bounds=JournalBounds(32_000)) as broker:
         await mark(broker, "a")
@@ -221,7 +221,7 @@ async def test_a_log_that_is_cut_still_states_its_level(monkeypatch: pytest.Monk
 
 
 async def test_the_level_of_a_log_is_known_from_its_batches_where_no_record_states_it(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    storage: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later(monkeypatch)
     journal = await storage.journal()

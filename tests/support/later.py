@@ -8,10 +8,11 @@ import msgspec
 import pytest
 
 from aioqueue.core import events as e
-from aioqueue.core import levels, records
+from aioqueue.core import levels, records, salvage
 from aioqueue.core.apply import APPLY
 from aioqueue.core.decide import _DECIDE
 from aioqueue.core.decision import Decision
+from aioqueue.core.unheard import PASSED_OVER
 from aioqueue.model.growth import Shapes
 
 KIND = 49
@@ -53,4 +54,6 @@ def later(monkeypatch: pytest.MonkeyPatch, highest: int = 2) -> list[str]:
     monkeypatch.setattr(records, "_shapes", Shapes(list[kinds]))  # type: ignore[valid-type]
     monkeypatch.setitem(_DECIDE, Mark, decide_mark)  # type: ignore[arg-type]
     monkeypatch.setitem(APPLY, Marked, apply_mark)  # type: ignore[arg-type]
+    monkeypatch.setitem(PASSED_OVER, Marked, lambda unheard, state, event, position: False)  # type: ignore[misc]
+    monkeypatch.setitem(salvage._TAKE, Marked, lambda rescue, found: None)  # type: ignore[misc]
     return marks
