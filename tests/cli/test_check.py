@@ -88,7 +88,7 @@ async def test_a_journal_in_use_is_not_checked(journal: Path, folder: Path) -> N
     from aioqueue.cli.checking import check_and_tell
     from aioqueue.errors import JournalInUse
 
-    async with open_broker(SqliteAddress(str(journal)), clock=ManualClock()):
+    async with open_broker(SqliteAddress(str(journal)), ground=Ground(ManualClock())):
         with pytest.raises(JournalInUse):
             await check_and_tell(str(journal), json=True)
 
