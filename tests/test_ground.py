@@ -28,6 +28,14 @@ def test_without_another_chance_it_is_the_system_s(monkeypatch: pytest.MonkeyPat
     assert Ground().random(2) == b"xx"
 
 
+async def test_a_round_waits_for_its_time() -> None:
+    waiting = asyncio.ensure_future(anext(Ground().every(3_600)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    waiting.cancel()
+
+
 async def test_rounds_go_on_until_whoever_makes_them_is_cancelled() -> None:
     rounds, third = 0, asyncio.Event()
 

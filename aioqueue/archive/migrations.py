@@ -55,8 +55,9 @@ def migrate(connection: sqlite3.Connection, needed: int) -> None:
         for step in migration.steps:
             connection.execute(step)
         connection.execute(f"PRAGMA user_version = {migration.version}")
-        # An older release reads the version from the file itself, before SQLite may show it what is in the log.
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        # An older release reads the version from the file itself, before SQLite may show it what is in the log. While
+        # somebody reads an older state nobody waits for that: the checkpoints that come fold it in.
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 def has(connection: sqlite3.Connection, table: Table) -> bool:

@@ -116,6 +116,7 @@ class Broker:
                 self.spawn(self.services.watching.run)
                 self.spawn(self._connections.notice_silence)
                 self.spawn(self._connections.watch_crowd)
+                self.spawn(self._connections.excuse_unread)
                 self.spawn(self._notice_idleness)
                 if self.room is not None:
                     self.spawn(self._watch_room, self.room)

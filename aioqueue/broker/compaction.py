@@ -112,15 +112,22 @@ class Compactor:
         self._base_moved.set()
 
     async def run_trims(self) -> None:
-        """Until cancelled; raises what the journal does."""
+        """Until cancelled, or until the engine has ended while somebody reads; raises what the journal does."""
         while True:
             await self._base_moved.wait()
             self._base_moved.clear()
             base = self._base
-            while (needed := self._bodies.oldest_needed()) is not None and needed < base:
-                # Somebody reads arguments where they lay before they were carried, which does not take long.
-                await self._engine.moved()
+            if not await self._nobody_reads_below(base):
+                return
             await self._journal.trim(base, self._span.log_bytes + (0 if self.scarce else self._bounds.history_bytes))
+
+    async def _nobody_reads_below(self, base: int) -> bool:
+        """Wait until nobody reads arguments where they lay before they were carried, which does not take long."""
+        while (needed := self._bodies.oldest_needed()) is not None and needed < base:
+            if self._engine.ended:
+                return False
+            await self._engine.moved()
+        return True
 
     async def make_room(self) -> None:
         """Give up what lies below the base, which no start reads."""

@@ -34,6 +34,9 @@ from aioqueue.transport.stream import Stream
 
 log = logging.getLogger(__name__)
 
+# As often as core is told of a session that is heard.
+_EXCUSED_A_TTL: Final = 10
+
 
 class Connections:
     """Those of one broker."""
@@ -158,12 +161,17 @@ class Connections:
         async for _ in services.ground.every(LOOK_SECONDS):
             services.crowd.look()
             for peer in list(services.seats.present):
-                if not peer.listening:
-                    # It is not to blame for its silence.
-                    peer.heard(services.ground.now().mono_ms)
                 if peer.backup is not None and peer.backup.is_abandoned(LOOK_SECONDS):
                     log.warning("%s: it asked for no more of its backup, which is given up", peer.connection.peer)
                     peer.end_backup()
+
+    async def excuse_unread(self) -> None:
+        """Until cancelled: see to it that nobody's session ends for what this side does not read."""
+        services = self._services
+        async for _ in services.ground.every(services.engine.partition.session_ttl_ms / 1000 / _EXCUSED_A_TTL):
+            for peer in services.seats.present:
+                if not peer.listening:
+                    peer.heard(services.ground.now().mono_ms)
 
     async def notice_silence(self) -> None:
         """Until cancelled: close connections over which nothing comes for a whole ttl."""

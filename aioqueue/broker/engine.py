@@ -131,9 +131,12 @@ class Engine:
 
     async def moved(self) -> None:
         """Wait until something more has been decided, or nothing more will be."""
-        if not self.ended:
-            self._moved.clear()
-            await self._moved.wait()
+        if self.ended:
+            # Whoever asks again and again must not keep the event loop from all others.
+            await asyncio.sleep(0)
+            return
+        self._moved.clear()
+        await self._moved.wait()
 
     async def answered(self) -> None:
         """Wait until what was asked by now of those who work is answered, or nothing more will be."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import anyio.to_thread
@@ -105,7 +105,9 @@ class Follower:
         try:
             await self.read_on()
         except (JournalDamaged, JournalNewer):
-            await self._refuse_newer()
+            # What is newer is told as such; what else is wrong with the rest is not what was met first.
+            with suppress(JournalDamaged, HistoryLost):
+                await self._refuse_newer()
             raise
         state = self.partition.state
         if state.partial:
@@ -119,8 +121,8 @@ class Follower:
         async for batch in self.storage.journal.read(self._last):
             self._first = self._first or batch.position
             self._last = batch.position
-            goes_on = batch.kind is not BatchKind.EVENTS and is_renewal(batch.events)
-            self.witness.saw(batch.epoch, batch.position, goes_on=goes_on)
+            begins = batch.kind is BatchKind.EPOCH and not is_renewal(batch.events)
+            self.witness.saw(batch.epoch, batch.position, begins=begins)
             if not self.span.log_bytes:
                 partition.start_at(batch.position)
             self.span.add(batch.position, HEADER_BYTES + len(batch.events) + len(batch.bodies))
@@ -146,6 +148,8 @@ class Follower:
     def _take_level(self, batch: Batch) -> None:
         stated = stated_level(batch.events, self.storage.name, batch.position)
         self.level = max(self.level, levels.refuse_newer(stated, self.storage.name))
+        if stated > LEVEL_FIRST:
+            self.witness.may_renew()
 
     async def _refuse_newer(self) -> None:
         """What did not read may be newer, and in a log that was cut the record that says so stands further on."""

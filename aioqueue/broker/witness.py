@@ -36,25 +36,29 @@ class Claim(NamedTuple):
 class Witness:
     """Where the epochs of one journal begin. Two numbers for each start of a broker that the log still knows of."""
 
-    __slots__ = ("_begins", "_epochs", "_latest", "_path")
+    __slots__ = ("_begins", "_epochs", "_path", "_within")
 
     def __init__(self, path: str) -> None:
         self._path = path
         # The first epoch of each leader; to state a higher format level, a leader goes on in a further one.
         self._epochs: list[int] = []
-        self._latest = 0
-        # The first batch of each that the log has.
+        # The first batch of each that the log has; and whether the log begins within the first of them.
         self._begins: list[int] = []
+        self._within = False
 
-    def saw(self, epoch: int, position: int, *, goes_on: bool = False) -> None:
-        """A batch of the log; they come in their order. `goes_on`: it is a leader's own record of a further epoch."""
-        if goes_on and len(self._epochs) == 1:
-            # The log may begin within such an epoch, and then the one before did not end below it.
-            self._epochs[0] = 0
-        if epoch > self._latest and not goes_on:
+    def saw(self, epoch: int, position: int, *, begins: bool) -> None:
+        """A batch of the log; they come in their order. `begins` is a record by which another leader took over."""
+        if begins or not self._epochs:
+            if not self._epochs:
+                self._within = not begins
             self._epochs.append(epoch)
             self._begins.append(position)
-        self._latest = max(self._latest, epoch)
+
+    def may_renew(self) -> None:
+        """The log states a level that its leaders did not begin with: one may have gone on in further epochs."""
+        if self._within:
+            # It may have begun in any of them, below the log: of whoever saw those nothing is known.
+            self._epochs[0] = 0
 
     def check(self, claim: Claim, journal_id: bytes, epoch: int, position: int) -> None:
         """Judge a claim. The broker has this journal, leads this epoch, and its last durable position is this one.

@@ -10,9 +10,9 @@ import asyncio
 import copy
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from aioqueue.client.asking import Questions
+from aioqueue.client.asking import Answer, Questions
 from aioqueue.client.link import NOTHING_SEEN, Link, Seen
 from aioqueue.client.submitting import Submitter
 from aioqueue.client.waiting import Endings
@@ -21,14 +21,9 @@ from aioqueue.errors import AioqueueError, BrokerUnavailable, QueueClosed, from_
 from aioqueue.ground import Ground
 from aioqueue.limits import ASK_SECONDS, RESEND_SECONDS
 from aioqueue.protocol.messages import (
-    BackupPart,
     BrokerMessage,
-    Cancelled,
     Ended,
-    JobPage,
-    JobRecord,
     Refusal,
-    Requeued,
     Role,
     StatisticsUpdate,
     SubmitFlag,
@@ -79,11 +74,7 @@ class Session:
             Submitted: self.submitter.answered,
             Ended: self.endings.told,
             Refusal: self._refused,
-            JobRecord: self.questions.answered,
-            JobPage: self.questions.answered,
-            Cancelled: self.questions.answered,
-            Requeued: self.questions.answered,
-            BackupPart: self.questions.answered,
+            **dict.fromkeys(get_args(Answer), self.questions.answered),
             StatisticsUpdate: self.watchers.told,
         }
 

@@ -52,10 +52,12 @@ class Stop(Struct, tag="stop", frozen=True):
 
 
 class Connecting(Struct, tag="connecting", frozen=True):
-    """Child to supervisor: the app is loaded, and its broker is here; beat for the session."""
+    """Child to supervisor: the app is loaded, and its broker is here; beat for the session, and as this process."""
 
     addresses: list[TcpAddress]
     namespace: str
+    process: bytes = b""
+    about: bytes = b""
 
 
 class Ready(Struct, tag="ready", frozen=True):

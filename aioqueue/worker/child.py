@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Final
 
+from aioqueue.client.identity import THIS_PROCESS
 from aioqueue.client.queue import Queue
 from aioqueue.errors import AioqueueError, BadUrl, BrokerUnavailable
 from aioqueue.transport.address import TcpAddress
@@ -119,7 +120,7 @@ class Child:
         loop.add_signal_handler(signal.SIGINT, lambda: None)
         threading.Thread(target=self._listen, args=[loop], name="aioqueue supervisor", daemon=True).start()
         assert isinstance(self._address, TcpAddress)
-        self._channel.send(Connecting([self._address], self._queue.namespace))
+        self._channel.send(Connecting([self._address], self._queue.namespace, THIS_PROCESS.id, THIS_PROCESS.about))
         async with AsyncExitStack() as stack:
             if await self._connect(stack):
                 await self._work()

@@ -18,7 +18,6 @@ import threading
 from collections.abc import Sequence
 from typing import Final, Self
 
-from aioqueue.client.identity import THIS_PROCESS
 from aioqueue.client.link import chance_of, reconnect_seconds
 from aioqueue.errors import AioqueueError, ConnectionLost, from_wire
 from aioqueue.ground import Ground
@@ -52,15 +51,17 @@ _RECORDED: Final = 1
 
 
 class Heartbeat:
-    """Beats for one session until `stop`, or until its end has been told."""
+    """Beats for one session until `stop`, or until its end has been told. `process` and `about` are the worker's."""
 
-    def __init__(self, dialer: Dialer, secret: bytes, *, namespace: str, name: str, ground: Ground) -> None:
+    def __init__(
+        self, dialer: Dialer, secret: bytes, *, namespace: str, name: str, ground: Ground, process: bytes, about: bytes
+    ) -> None:
         self._ground = ground
         self._dialer = dialer
         self._url = dialer.url
         self._hello = Hello(
             PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, Role.HEARTBEAT, secret, namespace, name,
-            about=THIS_PROCESS.about, process=THIS_PROCESS.id,
+            about=about, process=process,
         )  # fmt: skip
         self._vitals = Vitals(ground.mono_ns)
         self._stopping = False

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from aioqueue.ground import Every
 from aioqueue.limits import IDLE_MS
+from aioqueue.worker.looking import looking_after
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class IdleWatch:
 
     def start(self) -> None:
         """Begin to look, from the running event loop."""
-        self._task = asyncio.create_task(self._run(), name="aioqueue idle watch")
+        self._task = looking_after(self._run(), "the watch for an idle worker")
 
     def stop(self) -> None:
         """Look no more."""

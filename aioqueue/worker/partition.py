@@ -19,6 +19,7 @@ from typing import Final
 from aioqueue.client.link import Link
 from aioqueue.ground import Ground
 from aioqueue.limits import HEARTBEATS_A_TTL, SESSION_TTL_MS
+from aioqueue.worker.looking import looking_after
 
 _log = logging.getLogger(__name__)
 _NS_A_MS: Final = 1_000_000
@@ -38,7 +39,7 @@ class PartitionWatch:
 
     def start(self) -> None:
         """Begin to look, from the running event loop."""
-        self._task = asyncio.create_task(self._run(), name="aioqueue partition watch")
+        self._task = looking_after(self._run(), "the watch for a broker that does not answer")
 
     def stop(self) -> None:
         """Look no more."""

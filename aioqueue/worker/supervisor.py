@@ -278,11 +278,12 @@ class _Child:
     async def _listen(self, on_ready: Callable[[], None]) -> None:
         while (message := await self._channel.receive()) is not None:
             match message:
-                case Connecting(addresses, namespace):
+                case Connecting(addresses, namespace, process, about):
                     name = self._work.name
                     heartbeat = Heartbeat(
-                        Dialer(addresses), self._work.secret, namespace=namespace, name=name, ground=self._ground
-                    )
+                        Dialer(addresses), self._work.secret, namespace=namespace, name=name, ground=self._ground,
+                        process=process, about=about,
+                    )  # fmt: skip
                     try:
                         heartbeat.start()
                     except (OSError, RuntimeError) as trouble:

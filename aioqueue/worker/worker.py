@@ -18,6 +18,7 @@ from typing import Final, Literal, Self, get_args
 
 import anyio
 
+from aioqueue.client.identity import THIS_PROCESS
 from aioqueue.client.queue import Queue
 from aioqueue.errors import AioqueueError, BadOption
 from aioqueue.limits import GOODBYE_SECONDS, LAST_ENDS_SECONDS, QUEUES_A_WORKER_MAX, SLOTS_MAX
@@ -205,7 +206,10 @@ class _Work:
         self._heartbeat: Heartbeat | None = None
         beats = _beats_to(queue.address, dialer)
         if wiring.secret is None and beats is not None:
-            self._heartbeat = Heartbeat(beats, secret, namespace=queue.namespace, name=worker._name, ground=ground)
+            self._heartbeat = Heartbeat(
+                beats, secret, namespace=queue.namespace, name=worker._name, ground=ground,
+                process=THIS_PROCESS.id, about=THIS_PROCESS.about,
+            )  # fmt: skip
         tell = wiring.on_pulse or (self._heartbeat.feel if self._heartbeat is not None else None)
         self.idleness = IdleWatch(self.session, self._runners, every=ground.every)
         self.partition = PartitionWatch(self.session.link, partial(self._runners.stop_all, Stop.PARTITION), ground)

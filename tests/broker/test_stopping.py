@@ -141,3 +141,20 @@ async def test_nobody_waits_for_an_engine_that_has_ended_to_decide(house: House)
         assert not waiting.done()
     await waiting
     await room_for_more(at.broker.engine, gauge)
+
+
+async def test_a_trim_that_waits_for_a_reader_lets_a_broker_end_whose_journal_failed(house: House) -> None:
+    async with running(house) as at:
+        assert at.broker.compactor is not None
+        at.broker.bodies.oldest_needed = lambda: 1  # type: ignore[method-assign]
+        waiting = asyncio.create_task(at.broker.compactor._nobody_reads_below(5))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        at.broker.engine._end()
+        assert not await waiting
+        # And nobody keeps the event loop who asks an engine that has ended again and again.
+        others = asyncio.create_task(asyncio.sleep(0))
+        await at.broker.engine.moved()
+        await at.broker.engine.moved()
+        assert others.done()

@@ -20,7 +20,7 @@ def witness_of(*begins: tuple[int, int]) -> Witness:
     witness = Witness("jobs.db")
     for epoch, first in begins:
         for position in range(first, first + 3):
-            witness.saw(epoch, position)
+            witness.saw(epoch, position, begins=position == first)
     return witness
 
 
@@ -64,9 +64,10 @@ def test_a_claim_is_judged_by_the_end_of_its_own_epoch(claim: tuple[int, int], r
 )
 def test_a_leader_that_goes_on_in_a_further_epoch_has_lost_nothing(claim: tuple[int, int], is_lost: bool) -> None:
     witness = witness_of((5, 1))
-    witness.saw(6, 101, goes_on=True)
-    witness.saw(6, 102)
-    witness.saw(7, 201)
+    witness.saw(6, 101, begins=False)
+    witness.may_renew()
+    witness.saw(6, 102, begins=False)
+    witness.saw(7, 201, begins=True)
     if not is_lost:
         witness.check(Claim(JOURNAL, *claim), JOURNAL, 7, 300)
         return
@@ -75,13 +76,22 @@ def test_a_leader_that_goes_on_in_a_further_epoch_has_lost_nothing(claim: tuple[
 
 
 def test_a_log_that_begins_within_a_further_epoch_does_not_accuse_those_of_the_one_before() -> None:
-    witness = witness_of((6, 180))
-    witness.saw(7, 190, goes_on=True)
-    witness.check(Claim(JOURNAL, 5, 250), JOURNAL, 7, 300)
-    witness.saw(8, 301)
-    witness.check(Claim(JOURNAL, 5, 300), JOURNAL, 8, 400)
+    witness = Witness("jobs.db")
+    witness.saw(6, 180, begins=False)
+    witness.saw(7, 201, begins=True)
+    # The record of epoch 7 says that the log is above level 1, so epoch 6 may have been the renewal of epoch 5.
+    witness.may_renew()
+    witness.check(Claim(JOURNAL, 5, 200), JOURNAL, 7, 300)
     with pytest.raises(HistoryLost):
-        witness.check(Claim(JOURNAL, 5, 301), JOURNAL, 8, 400)
+        witness.check(Claim(JOURNAL, 5, 201), JOURNAL, 7, 300)
+
+
+def test_without_levels_a_log_that_begins_within_an_epoch_knows_that_those_before_ended_below_it() -> None:
+    witness = Witness("jobs.db")
+    witness.saw(6, 180, begins=False)
+    witness.check(Claim(JOURNAL, 5, 179), JOURNAL, 6, 300)
+    with pytest.raises(HistoryLost):
+        witness.check(Claim(JOURNAL, 5, 180), JOURNAL, 6, 300)
 
 
 @pytest.mark.parametrize("claim", [(7, 1), (6, 521), (5, 500), (0, 521)])

@@ -44,7 +44,7 @@ async def test_what_the_supervisor_says_arrives_whole(ends: Ends) -> None:
 async def test_what_the_child_says_arrives_whole(ends: Ends) -> None:
     supervisor, child, _ = ends
     failed = Failed("app_not_found", "two\nlines \u00fc \U0001f600")
-    said = [Connecting([TcpAddress("::1", 7411)], "shop"), Ready(), failed]
+    said = [Connecting([TcpAddress("::1", 7411)], "shop", b"process.", b"about"), Ready(), failed]
     for message in said:
         child.send(message)
     assert [await supervisor.receive() for _ in said] == said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,8 @@ from tests.support.patience import eventually
 SECRET = b"s" * 16
 BLOCK = Block(b"j" * 16, "shop.send", "shop.py:7 in send", 1_200)
 Beating = Callable[..., Heartbeat]
+# What a worker says of itself, and stands on.
+ABOUT: dict[str, Any] = {"ground": Ground(), "process": THIS_PROCESS.id, "about": THIS_PROCESS.about}
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +38,7 @@ def beating(broker: FakeBroker) -> Iterator[Beating]:
 
     def begin(*others: FakeBroker) -> Heartbeat:
         dialer = Dialer([TcpAddress("127.0.0.1", each.port) for each in (broker, *others)])
-        made.append(Heartbeat(dialer, SECRET, namespace="shop", name="left-hand", ground=Ground()))
+        made.append(Heartbeat(dialer, SECRET, namespace="shop", name="left-hand", **ABOUT))
         made[-1].start()
         return made[-1]
 
@@ -264,7 +267,9 @@ async def test_the_end_that_a_goodbye_brings_is_no_news(
 
 
 def test_one_that_never_began_can_be_stopped() -> None:
-    heartbeat = Heartbeat(Dialer([TcpAddress("127.0.0.1", 1)]), SECRET, namespace="shop", name="", ground=Ground())
+    heartbeat = Heartbeat(
+        Dialer([TcpAddress("127.0.0.1", 1)]), SECRET, namespace="shop", name="", ground=Ground(), process=b"", about=b""
+    )
     heartbeat.died("gone")
     heartbeat.stop()
     assert heartbeat.join(0)

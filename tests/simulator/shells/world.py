@@ -249,7 +249,7 @@ class World:
         Tap(self.witness, wire)
         self.say("connection", wire.number)
 
-    def _heartbeat(self, dialer: Any, secret: bytes, *, namespace: str, name: str, ground: Any) -> Beater:
+    def _heartbeat(self, dialer: Any, secret: bytes, **about: Any) -> Beater:
         raise AssertionError(f"{current()} beats by itself")
 
 
