@@ -144,7 +144,8 @@ async def test_a_stop_of_the_broker_ends_no_session_that_spoke_in_time(tmp_path:
             resumed.set()
             lived[seconds] = await asyncio.gather(*speaking)
     assert not any(False in each for each in lived.values()), lived
-    assert any(True in each for each in lived.values()), lived
+    # On a machine that is very busy all words of a stop may come late; not of most of them.
+    assert sum(True in each for each in lived.values()) > len(STOPS) // 2, lived
 
 
 async def assert_ends(broker: StoppedBroker, client: Script, seconds: float) -> None:

@@ -337,7 +337,7 @@ def a_task_is_not_told_its_deadline(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(calls, "deadline_of", lambda item: 0)
 
 
-@bug("liveness", 59)
+@bug("liveness", 15)
 def the_door_stays_shut_when_there_is_room_again(patch: pytest.MonkeyPatch) -> None:
     real = DiskWatch.look
     patch.setattr(DiskWatch, "look", lambda self: real(self) and self.low is not None)
