@@ -29,7 +29,6 @@ from aioqueue.core.state import living_bytes
 from aioqueue.journal.base import Journal
 from aioqueue.journal.batch import HEADER_BYTES, Batch, BatchKind
 from aioqueue.limits import (
-    BATCH_BYTES_MAX,
     CARRY_AHEAD_BYTES,
     CARRY_AHEAD_ITEMS,
     CARRY_BYTES_TARGET,
@@ -196,7 +195,7 @@ class Compactor:
         What was earned is kept for a log that outgrew its bound under a heavy load, to be cut when that is over; but no
         more than all that lives takes, or a long quiet time would end in a long burst.
         """
-        credit_bytes_max = max(self._span.segment_bytes + BATCH_BYTES_MAX, living_bytes(self._state))
+        credit_bytes_max = max(self._span.segment_bytes + self._journal.batch_bytes_max, living_bytes(self._state))
         while True:
             others_bytes = self._span.written_bytes - self._carried_bytes
             earned_bytes = self._credit_bytes + max(0, others_bytes - self._seen_bytes)

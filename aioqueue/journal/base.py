@@ -1,4 +1,4 @@
-"""The seam between the broker and the bytes at rest: eight calls, two facts, and what they promise.
+"""The seam between the broker and the bytes at rest: eight calls, three facts, and what they promise.
 
 One instance is one partition. Errors are facts, or say that they are not:
 
@@ -48,6 +48,11 @@ class Journal(Protocol):
     @property
     def journal_id(self) -> bytes:
         """Which journal it is: its archive carries the same id, and no other journal has it."""
+        ...
+
+    @property
+    def batch_bytes_max(self) -> int:
+        """How many bytes a batch may have, its header included; `Chain.encode` makes no larger one."""
         ...
 
     @property

@@ -10,11 +10,13 @@ from __future__ import annotations
 from asyncio import CancelledError
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from enum import Enum
+from typing import Final
 
 from aioqueue.errors import AppendUnknown, Fenced, HistoryLost, JournalDamaged, JournalUnavailable
 from aioqueue.journal.base import Extent, Leadership
 from aioqueue.journal.batch import JOURNAL_ID_BYTES, NO_BATCH, Batch, bodies_at, peek_header
 from aioqueue.journal.handle import Handle, Hold
+from aioqueue.limits import BATCH_BYTES_MAX
 from aioqueue.model.growth import LEVEL_FIRST
 
 NAME = "memory:"
@@ -77,6 +79,9 @@ class Faults:
 
 class MemoryJournal:
     """`Journal` over a `MemoryStore`."""
+
+    # See `Journal.batch_bytes_max`.
+    batch_bytes_max: Final = BATCH_BYTES_MAX
 
     def __init__(self, store: MemoryStore, faults: Faults | None = None) -> None:
         self.faults = faults if faults is not None else Faults()

@@ -24,6 +24,7 @@ from aioqueue.journal.connection import Connection
 from aioqueue.journal.handle import Handle, Hold
 from aioqueue.journal.mark import MarkFile
 from aioqueue.limits import (
+    BATCH_BYTES_MAX,
     CHECKPOINT_PAGES,
     JOURNAL_PAGE_BYTES,
     READ_RANGE_BYTES,
@@ -52,6 +53,9 @@ _PAGES_A_ROW: Final = 4
 
 class SqliteJournal:
     """`Journal` in a file; see `open`."""
+
+    # See `Journal.batch_bytes_max`.
+    batch_bytes_max: Final = BATCH_BYTES_MAX
 
     def __init__(self, connection: Connection, handle: Handle) -> None:
         self._connection = connection

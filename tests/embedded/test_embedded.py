@@ -15,6 +15,7 @@ from aioqueue.archive.memory import MemoryArchive
 from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.broker.connections import Connections
 from aioqueue.broker.opening import open_broker
+from aioqueue.clock import ManualClock
 from aioqueue.embedded import EmbeddedBroker
 from aioqueue.errors import ArchiveFailed, JournalFailed, QueueClosed
 from aioqueue.ground import Ground
@@ -182,3 +183,21 @@ async def test_an_archive_has_one_place_whatever_its_journal_is_called(
         pass
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*jobs.db*")}
     assert files == {f"{real}{suffix}" for suffix in ("", "-archive", ".lock", ".mark")}
+
+
+@pytest.mark.parametrize("url", ["memory:", "sqlite:jobs.db"])
+async def test_an_embedded_broker_stands_on_the_ground_of_its_queue(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clock = ManualClock()
+    monkeypatch.setattr("aioqueue.client.connecting.ground_of", lambda: Ground(clock))
+    queue = Queue(url, worker=False)
+
+    @queue.task
+    async def work() -> None: ...
+
+    async with queue:
+        # Long ago, by any other clock.
+        job = await queue.submit(work)
+        assert (await job.info()).submitted_ms == clock.wall_ms

@@ -10,7 +10,6 @@ from aioqueue.errors import BatchTooLarge, Fenced, HistoryLost, JournalDamaged, 
 from aioqueue.journal.base import Extent
 from aioqueue.journal.batch import HEADER_BYTES, BatchKind
 from aioqueue.journal.epoch import epoch_payload, stated_level
-from aioqueue.limits import BATCH_BYTES_MAX
 
 
 def flipped(data, index):
@@ -390,11 +389,11 @@ async def test_a_batch_of_another_history_is_lost_history(site, fill, collect):
 async def test_the_largest_batch_fits_and_a_larger_one_changes_nothing(site, collect):
     journal = await site.open()
     leadership = await journal.lead("me", 1)
-    room = BATCH_BYTES_MAX - HEADER_BYTES
+    room = journal.batch_bytes_max - HEADER_BYTES
     with pytest.raises(BatchTooLarge):
         leadership.chain.encode(2, b"x", [bytes(room)])
     data = leadership.chain.encode(2, b"x", [bytes(room - 1)])
-    assert len(data) == BATCH_BYTES_MAX
+    assert len(data) == journal.batch_bytes_max
     assert await journal.append(data, 1) == 2
     assert [len(b.bodies) for b in await collect(journal)] == [0, room - 1]
 
