@@ -113,6 +113,7 @@ class Broker:
             async with anyio.create_task_group() as self._task_group:
                 self.spawn(self._run_engine)
                 self.spawn(self.overlay.run)
+                self.spawn(self.overlay.run_retention)
                 self.spawn(self.services.watching.run)
                 self.spawn(self._connections.notice_silence)
                 self.spawn(self._connections.watch_crowd)

@@ -23,7 +23,7 @@ from aioqueue.broker.lookup import ids_of, tell
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.span import LogSpan
 from aioqueue.broker.standstill import Standstill
-from aioqueue.clock import Clock, Now, cpu_ns
+from aioqueue.clock import Now, cpu_ns
 from aioqueue.core import commands as c
 from aioqueue.core.effects import Effect
 from aioqueue.core.leasing import upcoming
@@ -31,6 +31,7 @@ from aioqueue.core.nouns import Job
 from aioqueue.core.partition import Partition
 from aioqueue.core.records import encode_events
 from aioqueue.errors import JournalError, JournalUnavailable
+from aioqueue.ground import Ground
 from aioqueue.journal.base import Journal, Leadership
 from aioqueue.journal.epoch import epoch_payload
 from aioqueue.limits import AHEAD_JOBS, BATCH_EVENTS_TARGET, BUSY_COMMANDS, BUSY_GAP_MS, HEARTBEATS_A_TTL
@@ -62,7 +63,7 @@ class Engine:
         overlay: Overlay,
         bodies: Bodies,
         outlet: Outlet,
-        clock: Clock,
+        ground: Ground,
         span: LogSpan,
     ) -> None:
         self.partition = partition
@@ -79,7 +80,7 @@ class Engine:
         self._overlay = overlay
         self._bodies = bodies
         self._outlet = outlet
-        self._clock = clock
+        self._ground = ground
         # Whether the last batch left nothing to do: then no free slot stands beside a ready job.
         self.settled = False
         # What the broker itself and those who work ask comes before what clients ask.
@@ -104,7 +105,7 @@ class Engine:
         # Longer than a heartbeat means that this process was stopped or suspended, or that storage is slow. Peers who
         # were stopped with it for less have another heartbeat before their deadlines.
         self._late_ms_max = partition.session_ttl_ms // HEARTBEATS_A_TTL
-        self._standstill = Standstill(clock, self._late_ms_max // _SIGNS_A_HEARTBEAT)
+        self._standstill = Standstill(ground, self._late_ms_max // _SIGNS_A_HEARTBEAT)
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -170,7 +171,7 @@ class Engine:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        now = self._clock.now()
+        now = self._ground.now()
         self.partition.begin(now)
         more, busy, started = True, False, 0.0
         self._standstill.start()
@@ -182,12 +183,12 @@ class Engine:
                 if pause > 0:
                     await asyncio.sleep(pause)
             await self._overlay.room()
-            last, now = now, self._clock.now()
+            last, now = now, self._ground.now()
             heard_up_to_ms = None
             if self.partition.seems_silent(now):
                 heard_up_to_ms = now.mono_ms
                 await hear_all()
-                now = self._clock.now()
+                now = self._ground.now()
             late_ms = now.mono_ms - last.mono_ms - rested_ms
             if late_ms > self._late_ms_max:
                 self._forgive(min(late_ms, self._standstill.taken(now.mono_ms)))
@@ -199,7 +200,7 @@ class Engine:
         """Sleep until a command arrives or something is due by itself; how much of that was meant, in milliseconds."""
         self._wake.clear()
         wait_ms = self.partition.next_due(now)
-        began_ms = self._clock.now().mono_ms
+        began_ms = self._ground.now().mono_ms
         # A timer by hand: `asyncio.timeout` costs a tenth of all that an idle broker does for a job.
         alarm = None if wait_ms is None else asyncio.get_running_loop().call_later(wait_ms / 1000, self._wake.set)
         try:
@@ -207,7 +208,7 @@ class Engine:
         finally:
             if alarm is not None:
                 alarm.cancel()
-        slept_ms = self._clock.now().mono_ms - began_ms
+        slept_ms = self._ground.now().mono_ms - began_ms
         return slept_ms if wait_ms is None else min(slept_ms, wait_ms)
 
     def _forgive(self, still_ms: int) -> None:
@@ -290,7 +291,7 @@ class Engine:
             try:
                 return await self.journal.append(data, self.position)
             except JournalUnavailable:
-                now_ms = self._clock.now().mono_ms
+                now_ms = self._ground.now().mono_ms
                 deadline_ms = deadline_ms or now_ms + APPEND_PATIENCE_MS
                 if now_ms >= deadline_ms:
                     raise

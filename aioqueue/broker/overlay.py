@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import Final
 
 from aioqueue.archive.base import Archive, JobFilter, Tombstone
@@ -199,25 +198,27 @@ class Overlay:
     # --- emptying ---------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Write bulks and keep the archive within its retention, until cancelled. Raises `ArchiveFailed`."""
-        loop = asyncio.get_running_loop()
-        retain_at = loop.time() + RETAIN_SECONDS
+        """Write bulks, until cancelled. Raises `ArchiveFailed`."""
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(retain_at):
-                    await self._wake.wait()
-            # Not only when nothing is to be written: where jobs end all the time, something always is.
-            if loop.time() >= retain_at:
-                removed = await self._archive.retain(
-                    self._ground.now().wall_ms, RETAIN_ROWS, self._archive.keep.bytes_max
-                )
-                more = await self._archive.shrink() or removed >= RETAIN_ROWS
-                retain_at = loop.time() + (RETAIN_AGAIN_SECONDS if more else RETAIN_SECONDS)
-                continue
+            await self._wake.wait()
             if len(self._finished) < BULK_ROWS and self._bytes < BULK_BYTES:
                 await asyncio.sleep(GATHER_SECONDS)
             self._wake.clear()
             await self.write()
+
+    async def run_retention(self) -> None:
+        """Keep the archive within its retention, a step at a time, until cancelled. Raises `ArchiveFailed`."""
+        async for _ in self._ground.every(RETAIN_SECONDS):
+            more = await self._retain()
+            while more:
+                await asyncio.sleep(RETAIN_AGAIN_SECONDS)
+                more = await self._retain()
+
+    async def _retain(self) -> bool:
+        """One step; whether there is more to do."""
+        archive = self._archive
+        removed = await archive.retain(self._ground.now().wall_ms, RETAIN_ROWS, archive.keep.bytes_max)
+        return await archive.shrink() or removed >= RETAIN_ROWS
 
     async def write(self) -> None:
         """One bulk: all that is durable in the journal by now."""

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import asyncio
 
-from aioqueue.clock import Clock
+from aioqueue.ground import Ground
 
 
 class Standstill:
     """Watches the running event loop from `start` to `stop`; a sign every `step_ms`."""
 
-    def __init__(self, clock: Clock, step_ms: int) -> None:
-        self._clock = clock
+    def __init__(self, ground: Ground, step_ms: int) -> None:
+        self._ground = ground
         self._step_ms = step_ms
         self._last_ms = 0
         # What was found, and not taken yet.
         self._still_ms = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._signs: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._last_ms = self._clock.now().mono_ms
-        self._arm()
+        self._last_ms = self._ground.now().mono_ms
+        self._signs = asyncio.create_task(self._sign(), name="aioqueue: signs of a running event loop")
 
     def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._signs is not None:
+            self._signs.cancel()
 
     def taken(self, now_ms: int) -> int:
         """How long it stood still by now, each time told once."""
@@ -43,9 +43,6 @@ class Standstill:
         if passed_ms > 2 * self._step_ms:
             self._still_ms += passed_ms
 
-    def _arm(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._step_ms / 1000, self._sign)
-
-    def _sign(self) -> None:
-        self._notice(self._clock.now().mono_ms)
-        self._arm()
+    async def _sign(self) -> None:
+        async for _ in self._ground.every(self._step_ms / 1000):
+            self._notice(self._ground.now().mono_ms)

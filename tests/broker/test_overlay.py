@@ -11,13 +11,14 @@ from aioqueue.archive.memory import MemoryArchive
 from aioqueue.broker.overlay import Overlay
 from aioqueue.clock import ManualClock
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, Effect, ReviveJob
+from aioqueue.ground import Ground
 from aioqueue.model.states import JobState
 from tests.support.finished import ended, finished, job_id
 
 
 async def test_an_end_that_is_requeued_by_a_batch_in_flight_is_archived_all_the_same() -> None:
     archive = MemoryArchive()
-    overlay = Overlay(archive, ManualClock())
+    overlay = Overlay(archive, Ground(ManualClock()))
     end = finished(1, JobState.DEAD, position=1)
     overlay.take([ArchiveJob(end)])
     overlay.release(1)
@@ -31,7 +32,7 @@ async def test_an_end_that_is_requeued_by_a_batch_in_flight_is_archived_all_the_
 
 async def test_an_end_that_was_requeued_leaves_the_archive_when_the_requeue_is_durable() -> None:
     archive = MemoryArchive()
-    overlay = Overlay(archive, ManualClock())
+    overlay = Overlay(archive, Ground(ManualClock()))
     overlay.take([ArchiveJob(finished(1, JobState.DEAD, position=1))])
     overlay.release(1)
     overlay.take([ReviveJob(job_id(1), 1)])
@@ -62,7 +63,7 @@ async def test_the_engine_waits_while_too_many_bytes_are_not_archived(
     effect: Effect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aioqueue.broker.overlay.OVERLAY_BYTES_MAX", 1_000)
-    overlay = Overlay(MemoryArchive(), ManualClock())
+    overlay = Overlay(MemoryArchive(), Ground(ManualClock()))
     overlay.take([effect])
     overlay.release(1)
     assert not await has_room(overlay)
@@ -74,7 +75,7 @@ async def test_an_end_that_takes_the_place_of_another_weighs_what_it_weighs_itse
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("aioqueue.broker.overlay.OVERLAY_BYTES_MAX", 1_000)
-    overlay = Overlay(MemoryArchive(), ManualClock())
+    overlay = Overlay(MemoryArchive(), Ground(ManualClock()))
     for position in (1, 2):
         overlay.take([ArchiveJob(finished(1, body=b"r" * 900, position=position))])
         overlay.release(position)
@@ -87,7 +88,7 @@ async def test_an_end_that_takes_the_place_of_another_weighs_what_it_weighs_itse
 
 async def test_the_engine_waits_while_too_many_runs_are_not_archived(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aioqueue.broker.overlay.OVERLAY_JOBS_MAX", 2)
-    overlay = Overlay(MemoryArchive(), ManualClock())
+    overlay = Overlay(MemoryArchive(), Ground(ManualClock()))
     overlay.take([ArchiveJob(finished(1, position=1)), *(ArchiveRun(ended(1, run)) for run in (1, 2))])
     overlay.release(1)
     assert not await has_room(overlay)
@@ -100,7 +101,7 @@ class BusyArchive(MemoryArchive):
 
     def __init__(self) -> None:
         super().__init__()
-        self.overlay = Overlay(self, ManualClock())
+        self.overlay = Overlay(self, Ground(ManualClock()))
         self.retained = asyncio.Event()
         self._ends = 0
 
@@ -124,7 +125,9 @@ async def test_retention_has_its_turn_where_jobs_end_all_the_time(monkeypatch: p
     archive = BusyArchive()
     archive.end_one()
     emptying = asyncio.create_task(archive.overlay.run())
+    keeping = asyncio.create_task(archive.overlay.run_retention())
     async with asyncio.timeout(60):
         await archive.retained.wait()
-    emptying.cancel()
-    await asyncio.gather(emptying, return_exceptions=True)
+    for task in (emptying, keeping):
+        task.cancel()
+    await asyncio.gather(emptying, keeping, return_exceptions=True)
