@@ -86,7 +86,7 @@ def a_batch_that_the_journal_refused_counts_as_written(patch: pytest.MonkeyPatch
     patch.setattr(Engine, "_append", append)
 
 
-@bug("I19", 344)
+@bug("I19", 2986)
 def silence_is_judged_before_the_sockets_are_read(patch: pytest.MonkeyPatch) -> None:
     async def at_once() -> None:
         return None
@@ -165,7 +165,7 @@ def an_end_wakes_only_the_first_who_waits(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Waiters, "pop", lambda self, job_id: real(self, job_id)[:1])
 
 
-@bug("liveness", 1)
+@bug("liveness", 0)
 def waiting_again_for_a_job_that_ended_meanwhile_is_not_answered(patch: pytest.MonkeyPatch) -> None:
     real = waiting._waiting
 
@@ -337,7 +337,7 @@ def a_task_is_not_told_its_deadline(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(calls, "deadline_of", lambda item: 0)
 
 
-@bug("liveness", 15)
+@bug("liveness", 239)
 def the_door_stays_shut_when_there_is_room_again(patch: pytest.MonkeyPatch) -> None:
     real = DiskWatch.look
     patch.setattr(DiskWatch, "look", lambda self: real(self) and self.low is not None)
