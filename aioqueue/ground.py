@@ -7,11 +7,14 @@ others, and then a seed is the whole of what happens. Core takes times as argume
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import AsyncIterator, Callable
-from typing import Final, Protocol
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final, Protocol
 
 from aioqueue.clock import Clock, SystemClock
+
+_log = logging.getLogger(__name__)
 
 
 class Every(Protocol):
@@ -25,7 +28,8 @@ class Ground:
 
     `now()` reads both clocks and `mono_ns()` the monotonic one alone; `random(n)` are so many bytes of chance.
     `every(seconds)` is for what only looks after things: `async for _ in ground.every(5.0)` goes round each so many
-    seconds, for ever. Who makes time pass faster need not stop for it: one round for all that were missed will do.
+    seconds, for ever. Who makes time pass faster need not stop for it: one round for all that were missed will do. As
+    long as time passes by itself rounds are punctual, for a late one is taken for a program that stood still.
     """
 
     __slots__ = ("every", "mono_ns", "now", "random")
@@ -54,3 +58,18 @@ class Rounds:
 
     async def __anext__(self) -> None:
         await asyncio.sleep(self._seconds)
+
+
+def looking_after(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    """A task that only looks after something: one that fails says so in the log at once, under this name.
+
+    Whoever began it cancels it.
+    """
+    task = asyncio.create_task(work, name=f"aioqueue: {name}")
+    task.add_done_callback(_tell)
+    return task
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("%s has failed, and looks no more", task.get_name(), exc_info=error)

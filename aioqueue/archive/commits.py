@@ -75,8 +75,9 @@ class Writer:
         position = max(position, self.synced)
         try:
             for table, rows in zip((Table.ACT, Table.LOG), few, strict=True):
-                if rows:
-                    migrate(connection, NEEDED[table])
+                if rows and not migrate(connection, NEEDED[table]):
+                    # Tried again with each commit, until nobody reads the state before.
+                    self._unchecked_bytes = CHECKPOINT_PAGES * _PAGE_BYTES
             connection.execute("BEGIN IMMEDIATE")
             _delete(connection, "jobs", "id", requeued)
             _delete(connection, "tombstones", "id", requeued)

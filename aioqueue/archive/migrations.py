@@ -46,18 +46,22 @@ MIGRATIONS: Final = (Migration(2, (_ACTS, _LOGS)),)
 NEEDED: Final = {Table.ACT: 2, Table.LOG: 2}
 
 
-def migrate(connection: sqlite3.Connection, needed: int) -> None:
-    """Bring the file up to the version `needed`, or leave it where it is that already. `sqlite3.Error` as it comes."""
-    version = version_of(connection)
+def migrate(connection: sqlite3.Connection, needed: int) -> bool:
+    """Bring the file up to the version `needed`, or leave it where it is that already. `sqlite3.Error` as it comes.
+
+    False where a reader kept the version from being folded into the file itself: a checkpoint is owed then.
+    """
+    version, folded = version_of(connection), True
     for migration in MIGRATIONS:
         if not version < migration.version <= needed:
             continue
         for step in migration.steps:
             connection.execute(step)
         connection.execute(f"PRAGMA user_version = {migration.version}")
-        # An older release reads the version from the file itself, before SQLite may show it what is in the log. While
-        # somebody reads an older state nobody waits for that: the checkpoints that come fold it in.
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        # An older release reads the version from the file itself, before SQLite may show it what is in the log.
+        _, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        folded = bool(moved == pages)
+    return folded
 
 
 def has(connection: sqlite3.Connection, table: Table) -> bool:

@@ -235,8 +235,9 @@ class Overlay:
         position = self._position
         waiting = (*self._superseded.values(), *self._finished.values())
         finished = [row for row in waiting if row.position <= position]
-        runs, self._runs = self._runs, []
-        revived, self._revived = self._revived, {}
+        # Those of a bulk that was cancelled while it was read for come again.
+        runs, self._runs = [*self._writing_runs, *self._runs], []
+        revived, self._revived = self._writing_revived | self._revived, {}
         if not (finished or runs or revived or even_empty):
             return
         self._writing_runs, self._writing_revived = runs, revived

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aioqueue.ground import Ground
+from aioqueue.ground import Ground, looking_after
 
 
 class Standstill:
@@ -24,7 +24,7 @@ class Standstill:
 
     def start(self) -> None:
         self._last_ms = self._ground.now().mono_ms
-        self._signs = asyncio.create_task(self._sign(), name="aioqueue: signs of a running event loop")
+        self._signs = looking_after(self._sign(), "the watch for a standstill")
 
     def stop(self) -> None:
         if self._signs is not None:

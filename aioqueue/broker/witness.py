@@ -12,7 +12,9 @@ compared with the end of the epoch that it names, and only one of the epoch that
 * A claim without an epoch is that of an older client, judged by its position alone.
 
 Of epochs that ended below the log's first batch nothing is known but that: what is claimed of them below it is
-believed. An epoch that was lost as a whole, mark included, gives its number to the next one, and is not told from it.
+believed. Where leaders may have gone on in further epochs, to state a higher level, and the log begins within one, that
+holds for all epochs of its leader. An epoch that was lost as a whole, mark included, gives its number to the next one,
+and is not told from it.
 
 Pure. A `Follower` shows it every batch of the log; `peers.life` asks it at each Hello.
 """

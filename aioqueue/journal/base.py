@@ -52,7 +52,7 @@ class Journal(Protocol):
 
     @property
     def batch_bytes_max(self) -> int:
-        """How many bytes a batch may have, its header included; `Chain.encode` makes no larger one."""
+        """How many bytes a batch may have, its header included, and no more than `Chain.encode` ever makes."""
         ...
 
     @property

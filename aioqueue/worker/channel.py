@@ -56,8 +56,8 @@ class Connecting(Struct, tag="connecting", frozen=True):
 
     addresses: list[TcpAddress]
     namespace: str
-    process: bytes = b""
-    about: bytes = b""
+    process: bytes
+    about: bytes
 
 
 class Ready(Struct, tag="ready", frozen=True):

@@ -12,9 +12,8 @@ import asyncio
 import logging
 from typing import Protocol
 
-from aioqueue.ground import Every
+from aioqueue.ground import Every, looking_after
 from aioqueue.limits import IDLE_MS
-from aioqueue.worker.looking import looking_after
 
 _log = logging.getLogger(__name__)
 

@@ -17,9 +17,8 @@ from collections.abc import Callable
 from typing import Final
 
 from aioqueue.client.link import Link
-from aioqueue.ground import Ground
+from aioqueue.ground import Ground, looking_after
 from aioqueue.limits import HEARTBEATS_A_TTL, SESSION_TTL_MS
-from aioqueue.worker.looking import looking_after
 
 _log = logging.getLogger(__name__)
 _NS_A_MS: Final = 1_000_000
@@ -51,7 +50,11 @@ class PartitionWatch:
             step_ms = (self._link.session_ttl_ms or SESSION_TTL_MS) // _LOOKS_A_TTL
             due_ns = self._ground.mono_ns() + step_ms * _NS_A_MS
             await anext(self._ground.every(step_ms / 1000))
-            self._look(due_ns)
+            try:
+                self._look(due_ns)
+            except Exception:
+                # It must go on: whoever asked for it relies on being stopped.
+                _log.exception("jobs could not be stopped, and will be tried again")
 
     def _look(self, due_ns: int) -> None:
         now_ns = self._ground.mono_ns()

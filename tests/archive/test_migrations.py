@@ -85,6 +85,22 @@ async def test_the_first_row_that_needs_it_makes_the_version(path: Path, what: s
     await archive.aclose()
 
 
+async def test_a_version_that_a_reader_kept_out_of_the_file_is_there_with_the_next_commit(
+    path: Path,
+) -> None:
+    await filled(path)
+    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    with closing(sqlite3.connect(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM jobs").fetchall()
+        await archive.write([], [], [], 2, [act(1)])
+        assert header_version(path) == 1
+        reader.execute("COMMIT")
+    await archive.write([], [], [], 3)
+    assert header_version(path) == 2
+    await archive.aclose()
+
+
 async def test_a_version_above_the_known_ones_is_refused_untouched(path: Path) -> None:
     await filled(path)
     with path.open("r+b") as file:

@@ -131,3 +131,28 @@ async def test_retention_has_its_turn_where_jobs_end_all_the_time(monkeypatch: p
     for task in (emptying, keeping):
         task.cancel()
     await asyncio.gather(emptying, keeping, return_exceptions=True)
+
+
+async def test_runs_of_a_bulk_that_was_cancelled_while_it_was_read_for_are_archived_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    archive = MemoryArchive()
+    overlay = Overlay(archive, Ground(ManualClock()))
+    end = finished(1, position=1)
+    run = ended(1)
+    overlay.take([ArchiveRun(run), ArchiveJob(end)])
+    overlay.release(1)
+    read = overlay._bodies.fill
+
+    async def never(ends: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(overlay._bodies, "fill", never)
+    writing = asyncio.create_task(overlay.write())
+    await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    monkeypatch.setattr(overlay._bodies, "fill", read)
+    await overlay.write()
+    assert archive.synced == 1
+    assert await archive.runs(end.id) == [run]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,23 @@ async def test_a_refused_start_writes_nothing(house: House) -> None:
     with pytest.raises(HistoryLost, match="the archive has position 99"):
         await start(house)
     assert house.store.batches == whole
+
+
+async def test_what_is_wrong_first_is_told_whatever_is_wrong_behind_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(house) as at:
+        client = await at.peer()
+        for _ in range(6):
+            await client.submit(item())
+
+    def damaged(data: bytes, path: str) -> Any:
+        raise JournalDamaged(path=path, where="an event record", reason="planted")
+
+    monkeypatch.setattr("aioqueue.broker.follower.decode_events", damaged)
+    del house.store.batches[5]
+    with pytest.raises(JournalDamaged, match="planted"):
+        await start(house)
 
 
 async def test_a_refused_start_leaves_the_files_byte_for_byte(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from aioqueue.errors import ConnectionLost
 from aioqueue.limits import HEARTBEATS_A_TTL
 from aioqueue.protocol import messages as m
 from tests.broker.conftest import House, Script, item, running
+from tests.support.patience import eventually
 
 TTL_MS = 300
 
@@ -120,3 +121,15 @@ async def test_a_client_that_says_nothing_is_closed_and_its_session_ends(house: 
             # Connection and session end by clocks of their own; the later of them may still be to come.
             while not (again := await at.peer(secret=secret)).welcome.fresh:  # type: ignore[attr-defined]
                 await closed(again)
+
+
+async def test_the_session_of_a_connection_that_the_broker_does_not_read_is_heard_of(house: House) -> None:
+    async with running(house, session_ttl_ms=TTL_MS) as at:
+        await at.peer()
+        [peer] = at.broker.services.seats.present
+        link = at.broker.engine.partition.state.sessions[peer.session].link
+        peer.reading = False
+        for _ in range(3):
+            heard_ms = link.heard_ms
+            # It says nothing itself: whoever looks after those that are not read says it in its place.
+            await eventually(lambda before=heard_ms: link.heard_ms > before)

@@ -9,6 +9,15 @@ import pytest
 
 from aioqueue.ground import Ground
 from aioqueue.worker.idleness import IdleWatch
+from aioqueue.worker.partition import PartitionWatch
+
+
+class Silent:
+    """A link to a broker that has not answered for long."""
+
+    url = "tcp://x:1"
+    session_ttl_ms = 100
+    heard_ns = 1
 
 
 class Broken:
@@ -39,3 +48,20 @@ async def test_a_watch_that_is_stopped_says_nothing(caplog: pytest.LogCaptureFix
     watch.stop()
     await asyncio.wait({watch._task})
     assert caplog.records == []
+
+
+async def test_a_worker_whose_jobs_cannot_be_stopped_is_looked_after_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: asyncio.Queue[None] = asyncio.Queue()
+
+    def stop_jobs() -> int:
+        asked.put_nowait(None)
+        raise RuntimeError("it will not stop")
+
+    watch = PartitionWatch(Silent(), stop_jobs, Ground())  # type: ignore[arg-type]
+    watch.start()
+    for _ in range(3):
+        await asked.get()
+    watch.stop()
+    assert "jobs could not be stopped" in caplog.text
