@@ -25,13 +25,13 @@ from aioqueue.broker.crowd import Crowd
 from aioqueue.broker.engine import Engine
 from aioqueue.broker.follower import Follower
 from aioqueue.broker.idleness import IdleWatch
-from aioqueue.broker.line import Query
+from aioqueue.broker.line import Query, nobody
 from aioqueue.broker.outlet import Outlet
 from aioqueue.broker.pages import Listings
 from aioqueue.broker.peers.peer import Peer
 from aioqueue.broker.room import Room
 from aioqueue.broker.seats import LAST_WORD_SECONDS, Seats
-from aioqueue.broker.services import Services, nobody
+from aioqueue.broker.services import Services
 from aioqueue.broker.statistics import Statistician
 from aioqueue.broker.storage import Storage
 from aioqueue.broker.translate.refusals import refusal

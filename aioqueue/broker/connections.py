@@ -16,11 +16,12 @@ import anyio
 from aioqueue.broker.backlog import room_for_more
 from aioqueue.broker.crowd import LOOK_SECONDS
 from aioqueue.broker.hearing import hear_all
+from aioqueue.broker.line import nobody
 from aioqueue.broker.peers.dispatch import dispatch
 from aioqueue.broker.peers.peer import Peer
 from aioqueue.broker.peers.waiting import look_for_ends
 from aioqueue.broker.seats import LAST_WORD_SECONDS
-from aioqueue.broker.services import Services, nobody
+from aioqueue.broker.services import Services
 from aioqueue.broker.silence import Silences
 from aioqueue.broker.translate.refusals import refusal
 from aioqueue.core import commands as c

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.hearing import hear_all
-from aioqueue.broker.line import Entry, Handler, Line, Query, give_back
+from aioqueue.broker.line import Entry, Handler, Line, Query, give_back, nobody
 from aioqueue.broker.lookup import ids_of, tell
 from aioqueue.broker.overlay import Overlay
 from aioqueue.broker.span import LogSpan
@@ -219,7 +219,7 @@ class Engine:
         alive.
         """
         if still_ms:
-            self.work.entries.appendleft((c.SkipTime(still_ms), _nobody, None, None, self.work))
+            self.work.entries.appendleft((c.SkipTime(still_ms), nobody, None, None, self.work))
 
     async def _batch(self, now: Now, heard_up_to_ms: int | None) -> tuple[int, bool]:
         """One batch, from the line to the replies; how many commands it took, and whether more is to do at once."""
@@ -390,7 +390,3 @@ class Engine:
 def _noted(answered: asyncio.Event, question: None, reply: Any) -> None:
     """All that was asked before has been answered."""
     answered.set()
-
-
-def _nobody(asker: Any, question: Any, reply: Any) -> None:
-    """The handler of commands that the broker gives itself."""

@@ -16,6 +16,10 @@ from aioqueue.core import commands as c
 Handler = Callable[[Any, Any, Any], None]
 
 
+def nobody(asker: Any, question: Any, reply: Any) -> None:
+    """The handler of a command whose answer nobody waits for."""
+
+
 class Query(NamedTuple):
     """A question that changes nothing; it is asked of the state after the batch, and answered like a command."""
 

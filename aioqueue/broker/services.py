@@ -54,7 +54,3 @@ class Services(NamedTuple):
     def blocked(self, session: int) -> Block | None:
         """What the event loop of this session's worker stands still in, as far as is known."""
         return self.beats.blocked(session, self.ground.now().mono_ms)
-
-
-def nobody(asker: Any, question: Any, reply: Any) -> None:
-    """The handler of a command whose answer nobody waits for."""

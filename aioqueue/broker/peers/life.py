@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from aioqueue.broker.line import nobody
 from aioqueue.broker.peers.peer import Peer
 from aioqueue.broker.peers.rows import Row
-from aioqueue.broker.services import nobody
 from aioqueue.broker.witness import Claim
 from aioqueue.core import commands as c
 from aioqueue.errors import CapabilityMissing, ProtocolVersionMismatch

@@ -12,9 +12,9 @@ import anyio
 from aioqueue.broker.backlog import Gauge
 from aioqueue.broker.backup import Backup
 from aioqueue.broker.ends import LaterEnds
-from aioqueue.broker.line import Handler, Line, Query
+from aioqueue.broker.line import Handler, Line, Query, nobody
 from aioqueue.broker.lookups import Lookups
-from aioqueue.broker.services import Services, nobody
+from aioqueue.broker.services import Services
 from aioqueue.broker.translate.refusals import refusal
 from aioqueue.core import commands as c
 from aioqueue.errors import JournalError, PeerMisbehaved, Refused

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from aioqueue.broker.line import Query
+from aioqueue.broker.line import Query, nobody
 from aioqueue.broker.peers.peer import Peer
 from aioqueue.broker.peers.rows import Row
 from aioqueue.broker.peers.waiting import await_end, wait
-from aioqueue.broker.services import nobody
 from aioqueue.broker.translate.refusals import refusal
 from aioqueue.broker.translate.submits import submitted
 from aioqueue.core import commands as c
