@@ -90,6 +90,14 @@ UNIX_PATH_BYTES_MAX: Final = 103
 # How long a process waits for the owner of its journal to answer, or to be gone: a start that recovers much included.
 OWNER_SECONDS: Final = 10.0
 QUEUES_A_WORKER_MAX: Final = 1_000
+# Tasks that one program declares. With names of the longest they fit into one frame.
+TASKS_A_WORKER_MAX: Final = 10_000
+# What a worker has, or a job needs of it: few words, looked at for each pair of them.
+LABELS_MAX: Final = 16
+# The description of a task by its hash: enough that two never meet.
+TASK_DIGEST_BYTES: Final = 16
+# The description itself: options, parameters and a line of text.
+TASK_BODY_BYTES_MAX: Final = 8 * KIB
 # Queues without a job and without a worker whose totals are still kept, for `top`; older ones are forgotten.
 QUEUES_IDLE_MAX: Final = 1_000
 # What is told to those who watch: a monitor shows no more, and it is sent every second to each.

@@ -19,6 +19,7 @@ from aioqueue.protocol.messages import (
     BrokerMessage,
     CancelRun,
     Capacity,
+    Declared,
     Deliver,
     DeliverItem,
     HeldRun,
@@ -79,6 +80,7 @@ class Session:
             Deliver: self._deliver,
             Settled: self.box.answered,
             Resumed: self._resumed,
+            Declared: self._declared,
             CancelRun: self._cancel,
             Refusal: self.box.refused,
         }
@@ -152,6 +154,9 @@ class Session:
             if why is not None:
                 _log.warning("job %s of task %s is stopped: %s", id_text(item.job), item.task, why.value)
                 self._runners.stop(item, why)
+
+    def _declared(self, message: Declared) -> None:
+        """The broker knows what this worker can run."""
 
     def _tell_capacity(self) -> None:
         self._offered = self.link.connected

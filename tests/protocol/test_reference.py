@@ -36,10 +36,11 @@ def bytes_in(block: str) -> bytes:
 
 
 def spans_text(numbers: Collection[int]) -> str:
-    """Numbers as a page writes them: `60 to 63 and 69 to 120`."""
+    """Numbers as a page writes them: `60 to 63, 69 and 72 to 120`."""
     firsts = sorted(number for number in numbers if number - 1 not in numbers)
     lasts = sorted(number for number in numbers if number + 1 not in numbers)
-    return " and ".join(f"{first} to {last}" for first, last in zip(firsts, lasts, strict=True))
+    spans = [f"{first}" if first == last else f"{first} to {last}" for first, last in zip(firsts, lasts, strict=True)]
+    return " and ".join((", ".join(spans[:-1]), spans[-1]))
 
 
 @pytest.mark.parametrize("name", STRUCTS)

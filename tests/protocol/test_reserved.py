@@ -19,7 +19,7 @@ ALLOCATED = {
     30: "Wait", 31: "Ended", 32: "GetJob", 33: "JobRecord", 34: "FindJobs", 35: "JobPage", 36: "CancelJob",
     37: "Cancelled", 38: "RetryJob", 39: "Requeued", 40: "Watch", 41: "StatisticsUpdate",
     50: "Resume", 51: "Resumed", 52: "Capacity", 53: "Deliver", 54: "Settle", 55: "Settled", 56: "Beat",
-    57: "WorkerDied", 58: "CancelRun",
+    57: "WorkerDied", 58: "CancelRun", 59: "DescribeTasks",
     60: "NotLeader", 61: "RetryAfter", 62: "Item", 63: "Events",
     64: "BulkStage", 65: "BulkCommit", 66: "BulkDrop", 67: "ReadBackup", 68: "BackupPart",
     69: "ActFor", 70: "Declare", 71: "Declared", 72: "HoldLimit", 73: "Explain", 74: "Explained", 75: "Report",

@@ -97,7 +97,10 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     m.StatisticsUpdate(STATISTICS),
     m.Resume(1, [m.HeldRun(JOB, 9)], [m.SettleItem(OTHER, 8, m.RunEnd.SUCCEEDED, b"\x01\xc0", True)]),
     m.Resumed(1, [m.Verdict.KEEP], [m.SettleAnswer.ALREADY], 46),
-    m.Capacity(100, ["mail"]),
+    m.Capacity(100, ["mail"], 0, 2),
+    m.Declare(3, 1_500, [m.DeclaredTask("app.send", bytes(range(16)), m.SlotClass.PROCESS)], ["gpu"], True),
+    m.DescribeTasks(4, [m.TaskBody("app.send", b"\x90")]),
+    m.Declared(3, 46, [0]),
     m.Deliver(
         [m.DeliverItem(JOB, 9, 1, "app.send", ARGS, b"\x80", [b"\x01\xc0"], {2: b"\xa1g"}, 1, 0, 30_000, "mail")]
     ),

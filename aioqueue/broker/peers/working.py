@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from aioqueue.broker.line import Query
 from aioqueue.broker.peers.peer import Peer
 from aioqueue.broker.peers.rows import Row
 from aioqueue.broker.translate.refusals import refusal
@@ -38,6 +39,18 @@ def _capacity_taken(peer: Peer, message: m.Capacity, reply: Any) -> None:
         peer.refuse(reply)
 
 
+def declare(peer: Peer, message: m.Declare) -> None:
+    peer.post(Query(lambda: None), _declared, message.request)
+
+
+def describe_tasks(peer: Peer, message: m.DescribeTasks) -> None:
+    peer.post(Query(lambda: None), _declared, message.request)
+
+
+def _declared(peer: Peer, request: int, reply: Any) -> None:
+    peer.send(m.Declared(request, peer.services.engine.position))
+
+
 def settle(peer: Peer, message: m.Settle) -> None:
     peer.post(c.SettleRuns(peer.session, runs_ended(message.items)), _settled, message)
 
@@ -52,6 +65,8 @@ def _settled(peer: Peer, message: m.Settle, reply: Any) -> None:
 
 ROWS: Final = (
     Row(m.Resume, Right.WORK, resume),
+    Row(m.Declare, Right.WORK, declare),
+    Row(m.DescribeTasks, Right.WORK, describe_tasks),
     Row(m.Capacity, Right.WORK, capacity),
     Row(m.Settle, Right.WORK, settle),
 )

@@ -20,7 +20,8 @@ from aioqueue.protocol import messages as m
 from aioqueue.protocol.extras import Key, packed
 
 # By the wire's number: looking a member up in an enum costs more than all the rest of the item.
-_RUN_ENDS: Final = (None, c.RunEnd.SUCCEEDED, c.RunEnd.FAILED, c.RunEnd.RELEASED)
+# A misfit is given back, until core knows of it.
+_RUN_ENDS: Final = (None, c.RunEnd.SUCCEEDED, c.RunEnd.FAILED, c.RunEnd.RELEASED, None, c.RunEnd.RELEASED)
 _ANSWERS: Final = (None, m.SettleAnswer.OK, m.SettleAnswer.ALREADY, m.SettleAnswer.STALE)
 _VERDICTS: Final = (None, m.Verdict.KEEP, m.Verdict.CANCEL, m.Verdict.STALE)
 _SETTLED: Final = c.SettleOutcome.OK
@@ -37,7 +38,8 @@ def runs_ended(items: Sequence[m.SettleItem]) -> list[c.EndRun]:
 
 
 def _large_end(item: m.SettleItem) -> c.EndRun:
-    end, body, retry = c.RunEnd(item.end), item.body, item.retry
+    end, body, retry = _RUN_ENDS[item.end], item.body, item.retry
+    assert end is not None
     if end is c.RunEnd.SUCCEEDED and len(body) > BODY_BYTES_MAX:
         text = f"the result is {len(body)} bytes, the limit is {BODY_BYTES_MAX}"
         end, body, retry = c.RunEnd.FAILED, pack_failure(Failure("PayloadTooLarge", text, "", False)), False

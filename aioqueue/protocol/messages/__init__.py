@@ -81,8 +81,12 @@ from aioqueue.protocol.messages.working import (
     Beat,
     CancelRun,
     Capacity,
+    Declare,
+    Declared,
+    DeclaredTask,
     Deliver,
     DeliverItem,
+    DescribeTasks,
     HeldRun,
     Resume,
     Resumed,
@@ -91,6 +95,8 @@ from aioqueue.protocol.messages.working import (
     SettleAnswer,
     Settled,
     SettleItem,
+    SlotClass,
+    TaskBody,
     Verdict,
     WorkerDied,
 )
@@ -116,8 +122,12 @@ __all__ = [
     "Capacity",
     "ClientMessage",
     "Closing",
+    "Declare",
+    "Declared",
+    "DeclaredTask",
     "Deliver",
     "DeliverItem",
+    "DescribeTasks",
     "Ended",
     "EndedItem",
     "Extra",
@@ -151,6 +161,7 @@ __all__ = [
     "SettleAnswer",
     "SettleItem",
     "Settled",
+    "SlotClass",
     "SpecBytes",
     "StatisticsUpdate",
     "Submit",
@@ -158,6 +169,7 @@ __all__ = [
     "SubmitFlag",
     "SubmitItem",
     "Submitted",
+    "TaskBody",
     "Text",
     "Verdict",
     "Wait",
@@ -169,10 +181,10 @@ __all__ = [
 ClientMessage = (
     Ping | Pong | Hello | Goodbye | Submit | SubmitAtomic | BulkStage | BulkCommit | BulkDrop
     | Wait | GetJob | FindJobs | CancelJob | RetryJob | Watch
-    | Resume | Capacity | Settle | Beat | WorkerDied | ReadBackup
+    | Resume | Declare | DescribeTasks | Capacity | Settle | Beat | WorkerDied | ReadBackup
 )  # fmt: skip
 BrokerMessage = (
     Ping | Pong | Refusal | Welcome | Closing | Submitted | Ended | JobRecord | JobPage | Cancelled | Requeued
-    | StatisticsUpdate | Resumed | Deliver | Settled | CancelRun | BackupPart
+    | StatisticsUpdate | Resumed | Declared | Deliver | Settled | CancelRun | BackupPart
 )  # fmt: skip
 Message = ClientMessage | BrokerMessage

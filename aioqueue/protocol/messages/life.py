@@ -29,12 +29,13 @@ class Capability(IntFlag):
     """What a broker may be able to do beyond the beginnings of version 1.
 
     `FILTERS`: pages by time, id and error, and pages that are short and not the last. `RUNS`: tells all runs of a job.
-    `BACKUP`: gives a copy of journal and archive.
+    `BACKUP`: gives a copy of journal and archive. `CONTROL`: hears what workers declare, and gives them no other jobs.
     """
 
     FILTERS = 1
     RUNS = 2
     BACKUP = 4
+    CONTROL = 8
 
 
 class Ping(Struct, array_like=True, tag=1, gc=False):

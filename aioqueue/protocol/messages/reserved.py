@@ -2,7 +2,7 @@
 
 Releases that are under way side by side would otherwise take the same number, and numbers are never reused. Whoever
 lands a name moves it from here to its class; a reservation that came to nothing may be taken out. A kind stays below
-128, where it is one byte. Free kinds are 59 and 121 to 127. `extras.RESERVED_KEYS` is the same for options of a job.
+128, where it is one byte. Free kinds are 121 to 127. `extras.RESERVED_KEYS` is the same for options of a job.
 
 Read by the codec, which tells a peer of a later version from one that sends what never was a message.
 """
@@ -17,8 +17,6 @@ RESERVED_KINDS: Final[dict[int, str]] = {
     62: "Item",
     63: "Events",
     69: "ActFor",
-    70: "Declare",
-    71: "Declared",
     72: "HoldLimit",
     73: "Explain",
     74: "Explained",
@@ -74,7 +72,6 @@ RESERVED_ROLES: Final[dict[int, str]] = {4: "PEER", 5: "FOLLOWER"}
 
 # Not members of `Capability`: a client asks for all of those.
 RESERVED_CAPABILITIES: Final[dict[int, str]] = {
-    8: "CONTROL",
     16: "STREAMS",
     32: "FEED",
     64: "TOPICS",

@@ -10,8 +10,12 @@ from msgspec import Meta, Struct
 from aioqueue.limits import (
     DEAF_NAMED_MAX,
     ITEMS_A_FRAME_MAX,
+    LABELS_MAX,
     QUEUES_A_WORKER_MAX,
     SLOTS_MAX,
+    TASK_BODY_BYTES_MAX,
+    TASK_DIGEST_BYTES,
+    TASKS_A_WORKER_MAX,
 )
 from aioqueue.model.states import Cause
 from aioqueue.model.views import Block
@@ -19,11 +23,16 @@ from aioqueue.protocol.messages.base import Array, Body, Extra, Headers, JobId, 
 
 
 class RunEnd(IntEnum):
-    """How a worker says that a run ended."""
+    """How a worker says that a run ended.
+
+    `MISFIT`: the arguments do not fit the task as this worker has it. The job is given back without an attempt, and
+    this connection gets no more of its task. Said only to a broker with `CONTROL`. 4 is reserved for later.
+    """
 
     SUCCEEDED = 1
     FAILED = 2
     RELEASED = 3
+    MISFIT = 5
 
 
 class SettleAnswer(IntEnum):
@@ -79,11 +88,69 @@ class Resumed(Struct, array_like=True, tag=51, gc=False):
     position: Number = 0
 
 
+class SlotClass(IntEnum):
+    """Which slots of a worker the runs of a task take: those of coroutines and threads, or those of processes."""
+
+    SHARED = 0
+    PROCESS = 1
+
+
+class DeclaredTask(Array):
+    """A task that a worker knows. `digest` is that of its description, which `DescribeTasks` carries."""
+
+    name: Name
+    digest: Annotated[bytes, Meta(max_length=TASK_DIGEST_BYTES)] = b""
+    slots: SlotClass = SlotClass.SHARED
+
+
+class Declare(Struct, array_like=True, tag=70, gc=False):
+    """What a worker can run: jobs of these tasks whose labels it has, and of all queues if it says so.
+
+    Said after `Resume` and before the first `Capacity`, and again when it learns of another task; each replaces the one
+    before. `up_ms` is how long its process has run. A worker that declares nothing is given jobs of any task.
+    """
+
+    request: Number
+    up_ms: Number = 0
+    tasks: Annotated[list[DeclaredTask], Meta(max_length=TASKS_A_WORKER_MAX)] = []
+    labels: Annotated[list[Name], Meta(max_length=LABELS_MAX)] = []
+    all_queues: bool = False
+
+
+class TaskBody(Array):
+    """The description of a declared task: a packed record."""
+
+    name: Name
+    body: Annotated[bytes, Meta(max_length=TASK_BODY_BYTES_MAX)]
+
+
+class DescribeTasks(Struct, array_like=True, tag=59, gc=False):
+    """The descriptions that `Declared` asked for, in as many messages as it takes."""
+
+    request: Number
+    tasks: Annotated[list[TaskBody], Meta(max_length=ITEMS_A_FRAME_MAX)] = []
+
+
+class Declared(Struct, array_like=True, tag=71, gc=False):
+    """The answer to `Declare` and `DescribeTasks`. `wanted` are the tasks, by their index in `Declare`, whose
+    descriptions the broker does not have.
+    """
+
+    request: Number
+    position: Number = 0
+    wanted: Annotated[list[Number], Meta(max_length=TASKS_A_WORKER_MAX)] = []
+
+
 class Capacity(Struct, array_like=True, tag=52, gc=False):
-    """How many runs this worker will hold at once, and of which queues. Zero slots: no new ones."""
+    """How many runs this worker will hold at once, and of which queues. Zero slots: no new ones.
+
+    `process_slots` is how many of a process of their own, beside `slots`. `number` is reserved, and 0.
+    """
 
     slots: Annotated[int, Meta(ge=0, le=SLOTS_MAX)]
     queues: Annotated[list[Name], Meta(max_length=QUEUES_A_WORKER_MAX)] = []
+    number: Number = 0
+    process_slots: Annotated[int, Meta(ge=0, le=SLOTS_MAX)] = 0
 
 
 class DeliverItem(Array):
