@@ -13,7 +13,7 @@ def demo(
     out: Annotated[
         str, typer.Option(metavar="DIR", show_default=False, help="For pictures and journal. [default: a new folder]")
     ] = "",
-    processes: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 2,
+    processes: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Worker processes.")] = 2,
     json: Json = False,
 ) -> None:
     """Resize real photographs. By workers in other processes, through a broker on a port, with a journal file.

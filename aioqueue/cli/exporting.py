@@ -35,13 +35,13 @@ async def export_jobs(queue: Queue, wanted: Wanted, path: str) -> None:
     with _output(path) as file:
         async with queue:
             questions = queue.session().questions
-            async with aclosing(questions.pages(where, wanted.limit or None, runs=True)) as pages:
+            async with aclosing(questions.pages(where, wanted.limit, runs=True)) as pages:
                 async for page in pages:
                     async for info, runs in _with_all_runs(questions, page.jobs, page.runs):
                         file.write(json_text(line(info, runs)) + "\n")
                         count += 1
-    if path:
-        say(f"{count:,} job{'' if count == 1 else 's'} exported to {path}")
+    if path or not count:
+        say(f"{count:,} job{'' if count == 1 else 's'} exported{f' to {path}' if path else ''}")
 
 
 def line(info: JobInfo, runs: list[Run]) -> dict[str, Any]:

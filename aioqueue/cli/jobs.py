@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from aioqueue.cli.options import (
+    All,
     ErrorText,
     IdPrefix,
     JobIdArgument,
+    JobIdArguments,
     Json,
     Lane,
+    Limit,
     Namespace,
     OwnIdLane,
     Since,
@@ -20,6 +23,9 @@ from aioqueue.cli.options import (
     Until,
     Url,
 )
+
+# A screen or two; whoever wants more says so.
+_LISTED: Final = 50
 
 
 def ls(
@@ -30,7 +36,8 @@ def ls(
     until: Until = "",
     job_id: IdPrefix = "",
     error: ErrorText = "",
-    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 is all.")] = 50,
+    limit: Limit = None,
+    every: All = False,
     url: Url = "",
     namespace: Namespace = "default",
     json: Json = False,
@@ -39,6 +46,10 @@ def ls(
     from aioqueue.cli.listing import Wanted, list_jobs
     from aioqueue.cli.running import queue_at, run_short
 
+    if every and limit is not None:
+        raise typer.BadParameter("give --limit or --all, not both")
+    if limit is None and not every:
+        limit = _LISTED
     wanted = Wanted(tuple(state or ()), queue, task, since, until, job_id, error, limit)
     run_short(list_jobs(queue_at(url, namespace), wanted, json=json))
 
@@ -54,7 +65,9 @@ def export(
     until: Until = "",
     job_id: IdPrefix = "",
     error: ErrorText = "",
-    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 is all.")] = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=0, metavar="N", show_default=False, help="How many at most. [default: all]")
+    ] = None,
     url: Url = "",
     namespace: Namespace = "default",
 ) -> None:
@@ -78,7 +91,7 @@ def show(
 
 
 def cancel(
-    job: JobIdArgument,
+    jobs: JobIdArguments,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why.")] = "",
     wait: Annotated[str, typer.Option(metavar="TIME", help="How long to wait for a running one to stop.")] = "",
     queue: OwnIdLane = "",
@@ -86,18 +99,28 @@ def cancel(
     namespace: Namespace = "default",
     json: Json = False,
 ) -> None:
-    """Keep a job from running, or stop it. Says `cancelled`, `stopping`, or `finished` for one that had ended."""
-    from aioqueue.cli.deciding import cancel_job
+    """Keep jobs from running, or stop them. Says `cancelled`, `stopping`, or `finished` for one that had ended.
+
+    With several ids each line begins with the id. An id that is refused is told on stderr, the others are done, and
+    the exit code is 1.
+    """
+    from aioqueue.cli.deciding import cancel_jobs
     from aioqueue.cli.running import Named, queue_at, run_short
 
-    run_short(cancel_job(queue_at(url, namespace), Named(job, queue), reason, wait=wait, json=json))
+    named = [Named(job, queue) for job in jobs]
+    raise typer.Exit(run_short(cancel_jobs(queue_at(url, namespace), named, reason, wait=wait, json=json)))
 
 
 def retry(
-    job: JobIdArgument, queue: OwnIdLane = "", url: Url = "", namespace: Namespace = "default", json: Json = False
+    jobs: JobIdArguments, queue: OwnIdLane = "", url: Url = "", namespace: Namespace = "default", json: Json = False
 ) -> None:
-    """Submit a dead, cancelled or expired job once more."""
-    from aioqueue.cli.deciding import retry_job
+    """Submit dead, cancelled or expired jobs once more.
+
+    With several ids each line begins with the id. An id that is refused is told on stderr, the others are done, and
+    the exit code is 1.
+    """
+    from aioqueue.cli.deciding import retry_jobs
     from aioqueue.cli.running import Named, queue_at, run_short
 
-    run_short(retry_job(queue_at(url, namespace), Named(job, queue), json=json))
+    named = [Named(job, queue) for job in jobs]
+    raise typer.Exit(run_short(retry_jobs(queue_at(url, namespace), named, json=json)))

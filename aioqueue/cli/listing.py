@@ -25,7 +25,7 @@ _GAP: Final = "  "
 
 
 class Wanted(NamedTuple):
-    """Which jobs, as it was written: any where empty, and at most `limit` of them unless it is 0."""
+    """Which jobs, as it was written: any where empty, and at most `limit` of them unless it is None."""
 
     states: Sequence[str] = ()
     queue: str = ""
@@ -34,7 +34,7 @@ class Wanted(NamedTuple):
     until: str = ""
     id: str = ""
     error: str = ""
-    limit: int = 0
+    limit: int | None = None
 
     def filter(self) -> Filter:
         """What is asked of the broker. Raises `BadOption` or `BadName`."""
@@ -50,10 +50,14 @@ async def list_jobs(queue: Queue, wanted: Wanted, *, json: bool) -> None:
     where = wanted.filter()
     async with queue:
         # One more than is shown tells whether there are more.
-        found = _infos(queue, where, wanted.limit + 1 if wanted.limit else None)
-        more = await (_write_json if json else _write_table)(found, wanted.limit)
-    if more:
-        say(f"only the first {wanted.limit} are shown; --limit 0 shows all")
+        found = _infos(queue, where, wanted.limit + 1 if wanted.limit is not None else None)
+        told = await (_write_json if json else _write_table)(found, wanted.limit)
+    if told.more:
+        say(f"only the first {told.shown} are shown; --all shows all")
+    elif not told.shown:
+        # An empty list alone looks the same for a namespace or a filter that was mistyped.
+        filtered = wanted._replace(limit=None) != Wanted()
+        say(f"no jobs in namespace {queue.namespace}{' match these filters' if filtered else ''}")
 
 
 async def _infos(queue: Queue, where: Filter, limit: int | None) -> AsyncIterator[JobInfo]:
@@ -63,28 +67,35 @@ async def _infos(queue: Queue, where: Filter, limit: int | None) -> AsyncIterato
                 yield friendly(info)
 
 
-async def _write_json(found: AsyncIterator[JobInfo], limit: int) -> bool:
+class _Told(NamedTuple):
+    """How many jobs were shown, and whether there are more."""
+
+    shown: int
+    more: bool
+
+
+async def _write_json(found: AsyncIterator[JobInfo], limit: int | None) -> _Told:
     shown = 0
     separator = "["
     async for info in found:
-        if limit and shown == limit:
-            sys.stdout.write("]\n")
-            return True
+        if shown == limit:
+            out("]" if shown else "[]")
+            return _Told(shown, True)
         sys.stdout.write(f"{separator}{json_text(document(info))}")
         separator = ",\n"
         shown += 1
     out("]" if shown else "[]")
-    return False
+    return _Told(shown, False)
 
 
-async def _write_table(found: AsyncIterator[JobInfo], limit: int) -> bool:
+async def _write_table(found: AsyncIterator[JobInfo], limit: int | None) -> _Told:
     now_ms = SystemClock().now().wall_ms
     rows: list[tuple[str, ...]] = []
     shown = 0
     async for info in found:
-        if limit and shown == limit:
+        if shown == limit:
             _write_rows(rows, heads=shown <= _BLOCK_ROWS)
-            return True
+            return _Told(shown, True)
         shown += 1
         rows.append(_row(info, now_ms))
         if len(rows) == _BLOCK_ROWS:
@@ -92,7 +103,7 @@ async def _write_table(found: AsyncIterator[JobInfo], limit: int) -> bool:
             rows.clear()
     if rows or not shown:
         _write_rows(rows, heads=shown <= _BLOCK_ROWS)
-    return False
+    return _Told(shown, False)
 
 
 def _row(info: JobInfo, now_ms: int) -> tuple[str, ...]:

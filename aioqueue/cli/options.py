@@ -12,6 +12,7 @@ DEFAULT_URL: Final = "tcp://127.0.0.1:7411"
 Url = Annotated[
     str,
     typer.Option(
+        metavar="URL",
         envvar=URL_VARIABLE,
         show_default=False,
         help=f"The broker: tcp://HOST:PORT, or sqlite:PATH on this machine. [default: {DEFAULT_URL}]",
@@ -21,23 +22,29 @@ AppUrl = Annotated[
     str,
     typer.Option(
         "--url",
+        metavar="URL",
         envvar=URL_VARIABLE,
         show_default=False,
         help=f"The broker. [default: the module's own; for a task's name alone {DEFAULT_URL}]",
     ),
 ]
-Namespace = Annotated[str, typer.Option(help="The namespace that the jobs belong to.")]
+Namespace = Annotated[str, typer.Option(metavar="NAME", help="The namespace that the jobs belong to.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 JobIdArgument = Annotated[str, typer.Argument(metavar="ID", help="A job's id, as submit and ls print it.")]
+JobIdArguments = Annotated[list[str], typer.Argument(metavar="ID", help="Ids of jobs, as submit and ls print them.")]
+Limit = Annotated[
+    int | None, typer.Option(min=0, metavar="N", show_default=False, help="How many at most. [default: 50]")
+]
+All = Annotated[bool, typer.Option("--all", help="All of them, however many.")]
 LogLevel = Annotated[
     str, typer.Option(metavar="LEVEL", help="What to log on stderr: debug, info, warning, error or critical.")
 ]
 States = Annotated[
     list[str] | None, typer.Option("--state", metavar="STATE", help="Only these states; may be given several times.")
 ]
-Lane = Annotated[str, typer.Option("--queue", metavar="NAME", help="Only this lane.")]
+Lane = Annotated[str, typer.Option("--queue", metavar="NAME", help="Only this queue.")]
 OwnIdLane = Annotated[
-    str, typer.Option("--queue", metavar="NAME", help="ID is your own name for it, of a job in this lane.")
+    str, typer.Option("--queue", metavar="NAME", help="ID is your own name for it, of a job in this queue.")
 ]
 TaskName = Annotated[str, typer.Option("--task", metavar="NAME", help="Only this task.")]
 Since = Annotated[

@@ -24,8 +24,10 @@ from aioqueue.model.sizes import size_text, to_bytes
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen on; 0 takes a free one.")] = 7411,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, metavar="PORT", help="The port to listen on; 0 takes a free one.")
+    ] = 7411,
     journal: Annotated[
         str, typer.Option(metavar="URL", help="Where jobs are kept: sqlite:PATH, or memory: to forget them at the end.")
     ] = "sqlite:aioqueue.db",
@@ -33,7 +35,7 @@ def serve(
         str, typer.Option(metavar="DURATION", help="After so much silence a worker counts as dead.")
     ] = "10s",
     max_backlog_jobs: Annotated[
-        int, typer.Option(min=1, help="With so many jobs that have not ended, new ones are refused.")
+        int, typer.Option(min=1, metavar="N", help="With so many jobs that have not ended, new ones are refused.")
     ] = BACKLOG_JOBS_MAX,
     max_backlog_bytes: Annotated[
         str, typer.Option(metavar="SIZE", help="The same, in bytes of their arguments and headers.")

@@ -25,7 +25,7 @@ def submit(
     timeout: Annotated[
         str, typer.Option(metavar="DURATION", help="How long to wait for the end at most, with --wait.")
     ] = "",
-    queue: Annotated[str, typer.Option(metavar="NAME", help="The lane, if not the task's own.")] = "",
+    queue: Annotated[str, typer.Option(metavar="NAME", help="The queue, if not the task's own.")] = "",
     priority: Annotated[str, typer.Option(metavar="0-9", help="Higher first; or high, medium, low.")] = "",
     delay: Annotated[str, typer.Option(metavar="DURATION", help="Not before so much time, such as 10m.")] = "",
     expires: Annotated[str, typer.Option(metavar="DURATION", help="Not worth beginning after so much time.")] = "",
@@ -35,7 +35,10 @@ def submit(
     ] = None,
     url: AppUrl = "",
     namespace: Annotated[
-        str | None, typer.Option(show_default=False, help="The namespace. [default: the module's own, else default]")
+        str | None,
+        typer.Option(
+            metavar="NAME", show_default=False, help="The namespace. [default: the module's own, else default]"
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

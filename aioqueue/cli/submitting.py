@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import typer
@@ -20,12 +20,15 @@ from aioqueue.client.queue import Queue
 from aioqueue.client.task import Task
 from aioqueue.errors import AioqueueError, BadOption, JobError, JobFailed, OutcomeUnknown
 from aioqueue.model.views import Statistics
-from aioqueue.monitor.text import plain
+from aioqueue.monitor.text import plain, short
 
 # A program goes on sending for an hour when its broker goes away; whoever sits at a terminal wants to know.
 SUBMIT_SECONDS = 30.0
 # A job that waits so long is worth a word; most have ended by then.
 PATIENT_SECONDS = 3.0
+# What begins so was meant as JSON: a worker would be given the text of it, and nobody would be told.
+_BEGINS_JSON: Final = frozenset('{["')
+_SHOWN: Final = 80
 
 
 class Submission(NamedTuple):
@@ -156,5 +159,9 @@ def _json(option: str, text: str, kind: type) -> Any:
 def _json_or_text(word: str) -> Any:
     try:
         return msgspec.json.decode(word)
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
+        if word.lstrip()[:1] in _BEGINS_JSON:
+            shown = short(plain(word), _SHOWN)
+            hint = "for text that begins so, write it as a JSON string"
+            raise typer.BadParameter(f"{shown} looks like JSON and is none: {error}; {hint}") from None
         return word

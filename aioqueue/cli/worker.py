@@ -21,18 +21,24 @@ class OnPartition(Enum):
 def worker(
     target: Annotated[str, typer.Argument(metavar="MODULE:QUEUE", help="The app's Queue, found from here.")],
     url: Annotated[
-        str, typer.Option(envvar=URL_VARIABLE, show_default=False, help="The broker. [default: the queue's own URL]")
+        str,
+        typer.Option(
+            metavar="URL", envvar=URL_VARIABLE, show_default=False, help="The broker. [default: the queue's own URL]"
+        ),
     ] = "",
     queues: Annotated[
-        str, typer.Option(metavar="NAMES", show_default=False, help="Lanes, by commas. [default: all of the app's]")
+        str, typer.Option(metavar="NAMES", show_default=False, help="Queues, by commas. [default: all of the app's]")
     ] = "",
-    concurrency: Annotated[int, typer.Option(min=1, max=SLOTS_MAX, help="Jobs at once, in each process.")] = 100,
-    processes: Annotated[int, typer.Option(min=1, max=1_000, help="Worker processes.")] = 1,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=SLOTS_MAX, metavar="N", help="Jobs at once, in each process.")
+    ] = 100,
+    processes: Annotated[int, typer.Option(min=1, max=1_000, metavar="N", help="Worker processes.")] = 1,
     job_processes: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=1_000,
+            metavar="N",
             show_default=False,
             help='Processes for jobs of executor="process", in each worker process. [default: one a processor]',
         ),

@@ -99,7 +99,7 @@ def test_every_job_that_was_acknowledged_before_is_in_the_backup_once_and_as_it_
 
     with serving(folder, journal="sqlite:copy.db") as restored:
         # `ls` lists each once, or twice where it is there twice.
-        found = restored.run("ls", "--limit", "0", "--json").json
+        found = restored.run("ls", "--all", "--json").json
         states = {info["id"]: info["state"] for info in found}
         assert len(states) == len(found)
         assert len(found) == report["jobs"] + report["finished"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def test_ls_shows_what_was_submitted_with_whole_ids_and_reasons(at_shop: Shell, 
     assert by_id[dead][-2:] == ["ValueError:", r"no\x1b[2Jstock"]
 
 
-def test_ls_finds_by_state_lane_and_task_and_counts_what_it_left_out(at_shop: Shell, waiting: str, dead: str) -> None:
+def test_ls_finds_by_state_queue_and_task_and_counts_what_it_left_out(at_shop: Shell, waiting: str, dead: str) -> None:
     other = at_shop.run("submit", "shop:wait_elsewhere").out.strip()
 
     found = at_shop.run("ls", "--state", "dead", "--task", "shop.fail", "--json").json
@@ -46,13 +47,22 @@ def test_ls_finds_by_state_lane_and_task_and_counts_what_it_left_out(at_shop: Sh
     assert dead in [info["id"] for info in found]
     assert {(info["state"], info["task"]) for info in found} == {("dead", "shop.fail")}
     assert [info["id"] for info in first.json] == [other]
-    assert first.err == "aioqueue: only the first 1 are shown; --limit 0 shows all\n"
-    assert waiting in [info["id"] for info in at_shop.run("ls", "--limit", "0", "--json").json]
+    assert first.err == "aioqueue: only the first 1 are shown; --all shows all\n"
+    assert waiting in [info["id"] for info in at_shop.run("ls", "--all", "--json").json]
+
+
+def test_a_limit_of_0_shows_none_as_in_python(at_shop: Shell, waiting: str) -> None:
+    said = "aioqueue: only the first 0 are shown; --all shows all\n"
+
+    assert at_shop.run("ls", "--limit", "0", "--json") == (0, "[]\n", said)
+    assert len(at_shop.run("ls", "--limit", "0").out.splitlines()) == 1
+    assert at_shop.run("export", "--limit", "0") == (0, "", "aioqueue: 0 jobs exported\n")
+    assert "give --limit or --all, not both" in at_shop.run("ls", "--limit", "1", "--all").refused(2)
 
 
 def test_ls_finds_by_time_id_and_error(at_shop: Shell, waiting: str, dead: str) -> None:
     def found(*options: str) -> set[str]:
-        return {info["id"] for info in at_shop.run("ls", "--limit", "0", "--json", *options).json}
+        return {info["id"] for info in at_shop.run("ls", "--all", "--json", *options).json}
 
     assert {waiting, dead} <= found("--since", "10m")
     assert not {waiting, dead} & found("--until", "10m")
@@ -78,8 +88,12 @@ def test_a_filter_that_cannot_be_is_one_sentence(at_shop: Shell, option: str, va
 
 
 def test_ls_of_nothing_is_an_empty_list(at_shop: Shell) -> None:
-    assert at_shop.run("ls", "--queue", "never", "--json") == (0, "[]\n", "")
-    assert len(at_shop.run("ls", "--queue", "never").out.splitlines()) == 1
+    said = "aioqueue: no jobs in namespace default match these filters\n"
+    assert at_shop.run("ls", "--queue", "never", "--json") == (0, "[]\n", said)
+    empty = at_shop.run("ls", "--queue", "never")
+    assert (len(empty.out.splitlines()), empty.err) == (1, said)
+    assert at_shop.run("ls", "--namespace", "never").err == "aioqueue: no jobs in namespace never\n"
+    assert at_shop.run("export", "--namespace", "never") == (0, "", "aioqueue: 0 jobs exported\n")
 
 
 def test_jobs_of_another_namespace_are_not_seen(at_shop: Shell, waiting: str) -> None:
@@ -150,6 +164,31 @@ def test_a_job_that_had_ended_is_told_as_finished(at_shop: Shell, dead: str) -> 
 def test_a_waiting_job_cannot_be_retried(at_shop: Shell, waiting: str) -> None:
     refused = at_shop.run("retry", waiting).refused()
     assert f"job {waiting} is ready; only a job that is over and did not succeed" in refused
+
+
+def test_several_jobs_are_cancelled_and_retried_by_one_command(at_shop: Shell, waiting: str) -> None:
+    other = at_shop.run("submit", "shop:wait_elsewhere").out.strip()
+
+    ended = at_shop.run("cancel", waiting, other, "--reason", "mistake")
+    assert ended == (0, f"{waiting} cancelled\n{other} cancelled\n", "")
+    assert at_shop.run("show", other, "--json").json["note"] == "mistake"
+
+    told = at_shop.run("retry", waiting, other, waiting, "--json")
+    assert [json.loads(line) for line in told.out.splitlines()] == [
+        {"id": waiting, "outcome": "submitted"},
+        {"id": other, "outcome": "submitted"},
+    ]
+
+
+def test_an_id_that_is_refused_keeps_nobody_from_the_others(at_shop: Shell, waiting: str, dead: str) -> None:
+    unknown = str(uuid.UUID(int=7))
+
+    ended = at_shop.run("retry", unknown, waiting, dead)
+
+    assert (ended.code, ended.out) == (1, f"{dead} submitted\n")
+    first, second = ended.err.splitlines()
+    assert first == f"aioqueue: no job {unknown} is known here"
+    assert second.startswith(f"aioqueue: job {waiting} is ready; ")
 
 
 @pytest.mark.parametrize("command", ["show", "cancel", "retry"])

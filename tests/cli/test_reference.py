@@ -44,6 +44,14 @@ def test_every_option_stands_in_its_section_and_no_other_does(command: str) -> N
     assert told == known - {"--help"}
 
 
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_has_a_word_for_every_value_and_no_type(command: str) -> None:
+    valued = [parameter for parameter in COMMANDS[command].params if not getattr(parameter, "is_flag", False)]
+
+    assert [parameter.name for parameter in valued if not parameter.metavar] == []
+    assert all("lane" not in (getattr(parameter, "help", None) or "") for parameter in valued)
+
+
 @pytest.mark.parametrize(
     ("command", "record"),
     [

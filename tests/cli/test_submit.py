@@ -179,7 +179,7 @@ async def test_a_broker_that_never_answers_leaves_the_outcome_unknown(monkeypatc
         ("shop.add", ["[1, 2]", "3"], "", [[1, 2], 3]),
         ("shop.add", ["1"], "", [1]),
         ("shop:add", [], "[1, [2]]", [1, [2]]),
-        ("shop:add", ["{not json"], "", ["{not json"]),
+        ("shop:add", ["not [json]", "", '"[text"'], "", ["not [json]", "", "[text"]),
     ],
 )
 def test_words_become_arguments(task: str, words: list[str], args: str, expected: list[object]) -> None:
@@ -193,6 +193,10 @@ def test_words_become_arguments(task: str, words: list[str], args: str, expected
         ([], "1", "", "--args must be a JSON array"),
         ([], "", "[]", "--kwargs must be a JSON object"),
         (["1"], "[1]", "", "one by one, or all by --args"),
+        (["{not json"], "", "", "^{not json looks like JSON and is none: .*write it as a JSON string$"),
+        (["1", ' ["a", 1'], "", "", "looks like JSON and is none"),
+        (["{'a': 1}"], "", "", "looks like JSON and is none"),
+        (['"half'], "", "", "looks like JSON and is none"),
     ],
 )
 def test_arguments_that_are_no_json_are_a_usage_error(words: list[str], args: str, kwargs: str, reason: str) -> None:

@@ -54,7 +54,7 @@ def test_one_job_fails_twice_and_succeeds_at_its_third_attempt(document: dict[st
 def test_the_journal_is_whole_and_knows_every_job_when_all_processes_are_gone(document: dict[str, Any]) -> None:
     journal = document["journal"]
     assert run("check", journal, "--json", cwd=Path(journal).parent).json["ok"]
-    jobs = run("ls", "--url", f"sqlite:{journal}", "--json", "--limit", "0", cwd=Path(journal).parent).json
+    jobs = run("ls", "--url", f"sqlite:{journal}", "--json", "--all", cwd=Path(journal).parent).json
     # And those of another demo, where one was made here before.
     assert {job["id"] for job in jobs} >= {file["job"] for file in document["files"]}
     assert {job["state"] for job in jobs} == {"succeeded"}
