@@ -136,6 +136,11 @@ class Task(Generic[P, R_co]):
         return f"<Task {self.name}{self.signature.visible}>"
 
 
+def options_of(task: Task[..., Any]) -> Options:
+    """The options of a task, as they were declared or changed."""
+    return task._options
+
+
 class Call(msgspec.Struct, Generic[R_co], frozen=True):
     """One submit that has not been sent: a task and arguments that fit it. Made by `Task.call`."""
 
