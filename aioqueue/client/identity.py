@@ -6,9 +6,9 @@ secret: what a session may do hangs on its secret alone. Asked by whoever says H
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
+from aioqueue.forked import in_child
 from aioqueue.ground import Ground
 from aioqueue.limits import PROCESS_ID_BYTES
 from aioqueue.model.bodies import pack_headers
@@ -18,7 +18,7 @@ from aioqueue.model.version import VERSION
 class ProcessIdentity:
     """`id` is the same for as long as the process lives; a process that is forked from it has another one."""
 
-    __slots__ = ("_ground", "about", "id")
+    __slots__ = ("__weakref__", "_ground", "about", "id")
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
@@ -32,7 +32,4 @@ class ProcessIdentity:
 
 
 THIS_PROCESS: Final = ProcessIdentity(Ground())
-
-# Where processes cannot be forked, there is nothing to register.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=THIS_PROCESS.renew)
+in_child(THIS_PROCESS, ProcessIdentity.renew)

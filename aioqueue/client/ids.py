@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Final
-from weakref import WeakSet
 
+from aioqueue.forked import in_child
 from aioqueue.ground import Ground
 from aioqueue.model.ids import generated_id
 
@@ -32,7 +31,7 @@ class JobIds:
         # The first half of an id, of each queue, in this millisecond.
         self._prefixes: dict[str, bytes] = {}
         self._low = 0
-        _ALL.add(self)
+        in_child(self, JobIds.forget)
 
     def forget(self) -> None:
         """Begin anew: whatever comes next has a time and a chance of its own."""
@@ -62,16 +61,3 @@ class JobIds:
             prefix = self._prefixes[queue] = generated_id(self._namespace, queue, self._wall_ms, bytes(8))[:8]
         self._low += 1
         return prefix + self._low.to_bytes(8, "big")
-
-
-_ALL: Final[WeakSet[JobIds]] = WeakSet()
-
-
-def _forget_all() -> None:
-    for ids in _ALL:
-        ids.forget()
-
-
-# Some platforms cannot fork.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
