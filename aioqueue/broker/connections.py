@@ -112,6 +112,8 @@ class Connections:
             while True:
                 before = connection.understood_bytes
                 messages = await connection.receive()
+                if peer.dismissed:
+                    continue
                 if scope.deadline != float("inf") and connection.conversation.state.name != "EXPECT_HELLO":
                     scope.deadline = float("inf")
                 peer.heard(ground.now().mono_ms)

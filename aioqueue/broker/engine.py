@@ -242,7 +242,12 @@ class Engine:
         for index, entry in enumerate(asked):
             command, handler, asker, question, _ = entry
             if type(command) is Query:
-                answers.append((handler, asker, question, command.ask()))
+                if self._parked and (job := next(filter(self._parked.__contains__, command.jobs), None)) is not None:
+                    # A command of this very batch, before it, is looked up.
+                    self._parked[job].append(entry)
+                    entry[4].aside += 1
+                else:
+                    answers.append((handler, asker, question, command.ask()))
             elif not left:
                 give_back(asked[index:])
                 break

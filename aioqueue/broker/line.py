@@ -7,7 +7,7 @@ Within a line all is in order, and a connection always stands in the same one.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from aioqueue.core import commands as c
@@ -21,9 +21,14 @@ def nobody(asker: Any, question: Any, reply: Any) -> None:
 
 
 class Query(NamedTuple):
-    """A question that changes nothing; it is asked of the state after the batch, and answered like a command."""
+    """A question that changes nothing; it is asked of the state after the batch, and answered like a command.
+
+    One about `jobs` waits behind whatever was asked of them before, a submit that is being looked up included: who is
+    told that a job is not there may rely on it.
+    """
 
     ask: Callable[[], Any]
+    jobs: Sequence[bytes] = ()
 
 
 class Reader(Protocol):

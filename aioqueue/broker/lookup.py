@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aioqueue.archive.base import Tombstone
+from aioqueue.broker.line import Query
 from aioqueue.core import commands as c
 from aioqueue.core.staging import BULK_DROPPED
 from aioqueue.model.records import FinishedJob
@@ -28,6 +29,8 @@ def ids_of(command: Any) -> Iterable[bytes]:
             return (bulk,)
         case c.CancelJob(id=job_id) | c.RequeueJob(id=job_id):
             return (job_id,)
+        case Query(jobs=jobs):
+            return jobs
         case _:
             return ()
 

@@ -28,6 +28,7 @@ class Sitter(Protocol):
     connection: Connection[m.ClientMessage]
     role: m.Role
     session: int
+    dismissed: bool
 
 
 P = TypeVar("P", bound=Sitter)
@@ -64,7 +65,12 @@ class Seats(Generic[P]):
                 self.dismiss(peer)
 
     def dismiss(self, peer: P) -> None:
-        """Close a connection once what it was told has left."""
+        """Close a connection once what it was told has left; what still comes over it is not heard.
+
+        Whoever has a newer connection may be told there that a job is unknown. A submit of it that was under way over
+        the older one must not be decided after that.
+        """
+        peer.dismissed = True
         self._spawn(_dismiss, peer)
 
 

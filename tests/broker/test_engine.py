@@ -297,6 +297,33 @@ async def test_requests_about_one_job_are_done_in_their_order_though_one_is_look
         assert (await client.hear(m.Requeued)).generation == 1
 
 
+async def test_a_question_about_a_job_waits_for_a_submit_of_it_that_is_looked_up(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, read_on = asyncio.Event(), asyncio.Event()
+    get = house.archive.get
+
+    async def slow(ids: Sequence[bytes]) -> Any:
+        looking.set()
+        await read_on.wait()
+        return await get(ids)
+
+    monkeypatch.setattr(house.archive, "get", slow)
+    jobs = [item(flags=int(m.SubmitFlag.RESEND)) for _ in range(3)]
+    async with running(house) as at:
+        client = await at.peer()
+        # All in one breath, and then once more while the archive is asked.
+        client.say(m.Submit(client.ask(), jobs), m.GetJob(client.ask(), jobs[0].job), m.Wait([jobs[1].job]))
+        await looking.wait()
+        client.say(m.GetJob(client.ask(), jobs[2].job))
+        assert await client.heard_nothing()
+        read_on.set()
+        assert (await client.hear(m.Submitted)).refused == []
+        assert [(await client.hear(m.JobRecord)).info.id for _ in range(2)] == [jobs[0].job, jobs[2].job]
+        client.say(m.CancelJob(client.ask(), jobs[1].job))
+        assert (await client.hear(m.Ended)).items[0].state == JobState.CANCELLED
+
+
 async def test_an_end_found_beside_the_engine_is_not_told_before_it_is_durable(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from anyio import EndOfStream
 from msgspec import structs
 
+from aioqueue.broker import seats
 from aioqueue.errors import ArchiveFailed, ConnectionLost
 from aioqueue.journal.memory import Faults
 from aioqueue.limits import BODY_BYTES_MAX
@@ -304,6 +305,35 @@ async def test_a_run_is_not_lost_between_an_older_connections_offer_and_a_newer_
         assert not (await newer.hear(m.Welcome)).fresh
         newer.say(m.Resume(newer.ask()), m.Capacity(1, ["default"]))
         assert [run.job for run in await newer.runs()] == [job.job]
+
+
+async def test_what_comes_over_an_older_connection_after_the_newer_welcome_is_not_heard(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, real = asyncio.Event(), seats.flush_and_close
+
+    async def slowly(connection: Any) -> None:
+        # Its last words are on their way for as long as it does not take them.
+        await taken.wait()
+        await real(connection)
+
+    monkeypatch.setattr(seats, "flush_and_close", slowly)
+    secret, late = os.urandom(16), item()
+    async with running(house) as at:
+        older = await at.peer(secret=secret)
+        older.say(m.Submit(older.ask(), [first := item()]))
+        newer = await at.peer(secret=secret)
+        older.say(m.Submit(older.ask(), [late]))
+        newer.say(m.GetJob(newer.ask(), first.job), m.GetJob(newer.ask(), late.job))
+        assert (await newer.hear(m.JobRecord)).info.id == first.job
+        assert (await newer.hear(m.Refusal)).code == "job_not_found"
+        await older.hear(m.Submitted)
+        assert await older.heard_nothing()
+        newer.say(m.GetJob(newer.ask(), late.job))
+        assert (await newer.hear(m.Refusal)).code == "job_not_found"
+        taken.set()
+        with pytest.raises((EndOfStream, ConnectionLost)):
+            await older.hear(m.Submitted)
 
 
 async def test_a_settle_that_got_no_answer_is_answered_in_the_resume(house: House) -> None:

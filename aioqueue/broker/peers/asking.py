@@ -37,7 +37,7 @@ class Living(NamedTuple):
 
 
 def get_job(peer: Peer, message: m.GetJob) -> None:
-    peer.post(Query(lambda: _look(peer, message.job)), _got_job, message)
+    peer.post(Query(lambda: _look(peer, message.job), (message.job,)), _got_job, message)
 
 
 def _look(peer: Peer, job_id: bytes) -> Living | None:

@@ -34,8 +34,8 @@ class Peer:
     """
 
     __slots__ = (
-        "_heard_ms", "awaited", "backup", "connection", "gauge", "gone", "later", "line", "link", "lookups",
-        "namespace", "publishes", "reading", "role", "services", "session", "throttled",
+        "_heard_ms", "awaited", "backup", "connection", "dismissed", "gauge", "gone", "later", "line", "link",
+        "lookups", "namespace", "publishes", "reading", "role", "services", "session", "throttled",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +49,8 @@ class Peer:
         self.connection = connection
         self.link = link
         self.session = 0
+        # It is to end, and nothing that it says is heard any more.
+        self.dismissed = False
         self.role = m.Role.CLIENT
         self.namespace = ""
         self.awaited: set[bytes] = set()

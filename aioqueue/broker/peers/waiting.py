@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def wait(peer: Peer, message: m.Wait) -> None:
-    peer.post(Query(lambda: _ends(peer, message.jobs)), _waiting, message)
+    peer.post(Query(lambda: _ends(peer, message.jobs), message.jobs), _waiting, message)
 
 
 def await_end(peer: Peer, job_id: bytes) -> None:
