@@ -1,4 +1,8 @@
-"""What the broker does right now, as one view, computed once a second for all who watch and not at all for nobody."""
+"""What the broker does right now for one namespace, computed once a second for all who watch it, not at all for nobody.
+
+Nothing of another namespace is in a view: no name, no error text and no count. What is told of the broker as a whole
+(its position, how full it is) concerns everybody. Called by `watching`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,6 @@ from aioqueue.broker.room import Room
 from aioqueue.clock import Now
 from aioqueue.core.effects import ArchiveJob, ArchiveRun, Effect
 from aioqueue.core.nouns import Job
-from aioqueue.core.queues import QueueState
 from aioqueue.core.state import State
 from aioqueue.limits import STATISTICS_BYTES_MAX
 from aioqueue.model.bodies import unpack_failure
@@ -39,10 +42,12 @@ WORKERS_SHOWN: Final = 1_000
 QUEUES_SHOWN: Final = 1_000
 QUEUES_A_WORKER_SHOWN: Final = 20
 TEXT_SHOWN: Final = 500
+# Anybody may invent a namespace; those that failed last are remembered, in some 3 MB at most.
+FAILURES_NAMESPACES_MAX: Final = 100
 
 
 class Statistician:
-    """Remembers recent failures, and draws the whole view when it is asked."""
+    """Remembers recent failures, by namespace, and draws the view of one when it is asked."""
 
     def __init__(
         self, state: State, beats: Beats, idleness: IdleWatch, now: Now, room: Room | None = None
@@ -52,7 +57,8 @@ class Statistician:
         self._beats = beats
         self._room = room
         self._started_ms = now.wall_ms
-        self._failures: deque[RecentFailure] = deque(maxlen=FAILURES_SHOWN)
+        # The namespace that failed last stands last.
+        self._failures: dict[str, deque[RecentFailure]] = {}
 
     def take(self, effects: Iterable[Effect]) -> None:
         """Remember what failed in a batch."""
@@ -62,46 +68,54 @@ class Statistician:
                 failed[effect.run.id] = effect.run
             elif isinstance(effect, ArchiveJob) and effect.finished.id in failed:
                 job = effect.finished
-                self._remember(failed.pop(job.id), job.task, job.queue, job.state is JobState.DEAD)
+                self._remember(failed.pop(job.id), job.namespace, job.task, job.queue, job.state is JobState.DEAD)
         for run in failed.values():
             living = self._state.jobs.get(run.id)
             if living is not None:
-                self._remember(run, living.spec.task, living.spec.queue, False)
+                self._remember(run, living.spec.namespace, living.spec.task, living.spec.queue, False)
 
-    def _remember(self, run: EndedRun, task: str, queue: str, dead: bool) -> None:
+    def _remember(self, run: EndedRun, namespace: str, task: str, queue: str, dead: bool) -> None:
         kind, text = "WorkerCrashed", f"the process of {run.worker} ended without a word"
         if run.body:
             failure = unpack_failure(run.body)
             kind, text = failure.type, failure.text[:TEXT_SHOWN]
-        self._failures.append(RecentFailure(run.id, task, queue, run.ended_ms, kind, text, dead))
+        failures = self._failures.pop(namespace, None)
+        if failures is None:
+            failures = deque(maxlen=FAILURES_SHOWN)
+            if len(self._failures) >= FAILURES_NAMESPACES_MAX:
+                del self._failures[next(iter(self._failures))]
+        self._failures[namespace] = failures
+        failures.append(RecentFailure(run.id, task, queue, run.ended_ms, kind, text, dead))
 
     def _blocked_by(self, job: Job, now: Now) -> Block | None:
         blocked = self._beats.blocked(job.session, now.mono_ms)
         return blocked if blocked is not None and blocked.job == job.id else None
 
-    def view(self, now: Now, position: int, log_bytes: int, steps_ns: Collection[int]) -> Statistics:
-        """The whole broker at this moment; `steps_ns` is what the engine's latest steps cost."""
+    def view(self, namespace: str, now: Now, position: int, log_bytes: int, steps_ns: Collection[int]) -> Statistics:
+        """This namespace at this moment; `steps_ns` is what the engine's latest steps cost."""
         state = self._state
-        workers = [session for session in state.sessions.values() if session.link.slots or session.leases]
+        sessions = [session for session in state.sessions.values() if session.namespace == namespace]
+        workers = [session for session in sessions if session.link.slots or session.leases]
         running = sorted(
             (job for session in workers for job in list(session.leases.values())[:RUNNING_SHOWN]),
             key=lambda job: job.started_ms,
         )[:RUNNING_SHOWN]
-        queues: Iterable[tuple[tuple[str, str], QueueState]] = state.queues.items()
-        if len(state.queues) > QUEUES_SHOWN:
-            queues = nlargest(QUEUES_SHOWN, queues, key=lambda entry: sum(entry[1].counts))
+        known = [(name, queue) for (owner, name), queue in state.queues.items() if owner == namespace]
+        queues = known
+        if len(known) > QUEUES_SHOWN:
+            queues = nlargest(QUEUES_SHOWN, known, key=lambda entry: sum(entry[1].counts))
         view = Statistics(
             at_ms=now.wall_ms,
             started_ms=self._started_ms,
             position=position,
-            sessions=len(state.sessions),
+            sessions=len(sessions),
             queues=[
                 QueueStatistics(
                     namespace, name, queue.counts[JobState.READY], queue.counts[JobState.SCHEDULED],
                     queue.counts[JobState.RUNNING] + queue.counts[JobState.STOPPING],
                     queue.submitted, queue.succeeded, queue.failed, queue.dead, queue.counts[JobState.STOPPING],
                 )
-                for (namespace, name), queue in sorted(queues, key=lambda entry: entry[0])
+                for name, queue in sorted(queues, key=lambda entry: entry[0])
             ],
             workers=[
                 WorkerStatistics(
@@ -120,10 +134,10 @@ class Statistician:
                 )
                 for job in running
             ],
-            failures=list(reversed(self._failures)),
+            failures=list(reversed(self._failures.get(namespace, ()))),
             idle_found=self._idleness.found,
             admission=self._admission(),
-            queues_left_out=max(0, len(state.queues) - QUEUES_SHOWN),
+            queues_left_out=max(0, len(known) - QUEUES_SHOWN),
             workers_left_out=max(0, len(workers) - WORKERS_SHOWN),
             base=state.base,
             log_bytes=log_bytes,

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from aioqueue.cli.options import Json, Url
+from aioqueue.cli.options import Json, Namespace, Url
 
 
 def top(
     once: Annotated[bool, typer.Option("--once", help="Print one picture and end, as without a terminal.")] = False,
     url: Url = "",
+    namespace: Namespace = "default",
     json: Json = False,
 ) -> None:
     """Watch a broker live. Shows queues with depth and rates, workers, running jobs and recent failures.
@@ -21,4 +22,4 @@ def top(
     from aioqueue.cli.running import queue_at, run_short
     from aioqueue.cli.watching import watch
 
-    run_short(watch(queue_at(url), once=once, json=json))
+    run_short(watch(queue_at(url, namespace), once=once, json=json))

@@ -288,7 +288,9 @@ class Queue(Connects):
                     yield friendly(info)
 
     async def statistics(self) -> AsyncGenerator[Statistics, None]:
-        """What the broker does, about once a second, as long as it is iterated. Outlives a restart of the broker.
+        """What the broker does in this namespace, about once a second, as long as it is iterated.
+
+        It outlives a restart of the broker.
 
         Example::
 

@@ -200,7 +200,7 @@ class RecentFailure(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Statistics(msgspec.Struct, frozen=True, array_like=True):
-    """The whole broker at one moment: what `aioqueue top` draws. Computed once for all who watch.
+    """A broker at one moment, as one namespace sees it: what `aioqueue top` draws. Made once for all who watch that.
 
     Where there are too many queues or workers to tell of all, the busiest queues are told of, and how many of both were
     left out. `idle_found` is how often a worker was found idle beside work that it might have had, since the broker's

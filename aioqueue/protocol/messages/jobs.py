@@ -118,7 +118,7 @@ class Requeued(Struct, array_like=True, tag=39, gc=False):
 
 
 class Watch(Struct, array_like=True, tag=40, gc=False):
-    """Send me statistics, `every_ms` or slower, until `stop`."""
+    """Send me the statistics of my namespace, once a second at most, until `stop`."""
 
     stop: bool = False
 
