@@ -23,9 +23,9 @@ AppUrl = Annotated[
     typer.Option(
         "--url",
         metavar="URL",
-        envvar=URL_VARIABLE,
         show_default=False,
-        help=f"The broker. [default: the module's own; for a task's name alone {DEFAULT_URL}]",
+        help=f"The broker. [default: the module's own, else {URL_VARIABLE}; for a task's name alone {DEFAULT_URL} if "
+        "that is not set]",
     ),
 ]
 Namespace = Annotated[str, typer.Option(metavar="NAME", help="The namespace that the jobs belong to.")]

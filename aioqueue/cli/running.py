@@ -13,7 +13,7 @@ from aioqueue.cli.options import DEFAULT_URL
 from aioqueue.client.job import Job
 from aioqueue.client.queue import Queue
 from aioqueue.errors import BadUrl, NotAJournal
-from aioqueue.transport.address import MemoryAddress, SqliteAddress, parse_address
+from aioqueue.transport.address import MemoryAddress, SqliteAddress
 
 R = TypeVar("R")
 
@@ -44,11 +44,13 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def queue_at(url: str, namespace: str = "default", *, create: bool = False) -> Queue:
-    """A queue without tasks or worker at `url`, else at the command line's default.
+    """A queue without tasks or worker at `url`, else where the environment says, else at the command line's default.
 
     With `create` a `sqlite:` journal may be made. Raises `BadUrl`, `BadName`, or `NotAJournal` where there is none.
     """
-    queue = Queue(url or DEFAULT_URL, namespace=namespace, worker=False, name="aioqueue-cli")
+    queue = Queue(namespace=namespace, worker=False, name="aioqueue-cli")
+    if url or not queue.url:
+        queue.url = url or DEFAULT_URL
     check_reachable(queue, create=create)
     return queue
 
@@ -66,7 +68,7 @@ class Named(NamedTuple):
 
 def check_reachable(queue: Queue, *, create: bool) -> None:
     """Raise for an address where another program's jobs cannot be."""
-    address = parse_address(queue.url)
+    address = queue.address
     if isinstance(address, MemoryAddress):
         reason = "the jobs of a memory: broker are only seen by its own program"
         raise BadUrl(

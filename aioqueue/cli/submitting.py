@@ -13,6 +13,7 @@ import typer
 from aioqueue.cli.loading import load_task
 from aioqueue.cli.outcome import DONE, JOB_FAILED, out, say
 from aioqueue.cli.running import check_reachable, queue_at
+from aioqueue.client.connecting import warning_of
 from aioqueue.client.documents import json_text
 from aioqueue.client.job import Job
 from aioqueue.client.named import NamedTask
@@ -65,6 +66,9 @@ async def submit_one(submission: Submission, *, wait: bool, timeout: str | None,
     if isinstance(task, Task):
         # Words of a shell are easily of the wrong type; the worker would find out, but nobody may be there to see it.
         task.signature.unpack(body)
+    if warning := warning_of(queue):
+        say(f"warning: {warning}")
+    check_reachable(queue, create=True)
     job: Job[Any]
     async with queue:
         try:
@@ -135,7 +139,6 @@ def _found(submission: Submission) -> tuple[Queue, Task[..., Any] | NamedTask]:
                 queue.url = submission.url
             # A worker of this short life would take jobs and drop them.
             queue.worker = False
-            check_reachable(queue, create=True)
         else:
             queue = queue_at(submission.url, submission.namespace or "default", create=True)
     else:

@@ -23,7 +23,7 @@ def worker(
     url: Annotated[
         str,
         typer.Option(
-            metavar="URL", envvar=URL_VARIABLE, show_default=False, help="The broker. [default: the queue's own URL]"
+            metavar="URL", show_default=False, help=f"The broker. [default: the queue's own URL, else {URL_VARIABLE}]"
         ),
     ] = "",
     queues: Annotated[

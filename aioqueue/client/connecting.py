@@ -8,7 +8,6 @@ the connection, is in `client.queue`.
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -19,6 +18,7 @@ from aioqueue.client.ids import JobIds
 from aioqueue.client.link import NOTHING_SEEN
 from aioqueue.client.options import TaskOptions
 from aioqueue.client.session import Session
+from aioqueue.client.sources import Sources
 from aioqueue.errors import BadOption, NotEntered
 from aioqueue.ground import Ground
 from aioqueue.limits import CONNECT_SECONDS, EMBEDDED_SLOTS, SLOTS_MAX
@@ -26,7 +26,6 @@ from aioqueue.model.names import check_name
 from aioqueue.transport.address import Address, TcpAddress, parse_address
 from aioqueue.transport.dialer import Dialer, Dials
 
-URL_VARIABLE: Final = "AIOQUEUE_URL"
 # By URL scheme: the module that runs a broker in this process.
 EMBEDDED: Final = {"memory": "aioqueue.embedded", "sqlite": "aioqueue.embedded"}
 _WORKER: Final = "aioqueue.worker"
@@ -57,7 +56,9 @@ class Connects(Declares):
         super().__init__(**(defaults or {}))
         self.namespace = check_name("namespace", namespace)
         self.name = check_name("client", name) if name else ""
-        self._address = parse_address(url or os.environ.get(URL_VARIABLE) or "memory:")
+        self._sources = Sources(url)
+        # Of a queue that is entered.
+        self._address: Address | None = None
         self._worker = _check_worker(worker)
         self._ground: Ground | None = None
         # Items can be made without a broker, and then by the machine's own clock.
@@ -68,18 +69,21 @@ class Connects(Declares):
         self._stack: AsyncExitStack | None = None
 
     def __repr__(self) -> str:
-        return f"<Queue {self._address} of namespace {self.namespace}>"
+        return f"<Queue {self.url or 'without a broker'} of namespace {self.namespace}>"
 
     @property
     def url(self) -> str:
-        """Where the broker is. May be set while the queue is not entered."""
-        return str(self._address)
+        """Where the broker is; empty as long as none is named anywhere. May be set while the queue is not entered, and
+        then goes before the argument and the environment.
+        """
+        address = self._address or self._sources.found()
+        return "" if address is None else str(address)
 
     @url.setter
     def url(self, url: str) -> None:
         if self._stack is not None:
             raise BadOption(option="url", value=url, reason="the queue is connected; leave `async with` first")
-        self._address = parse_address(url)
+        self._sources.flag = parse_address(url)
 
     @property
     def worker(self) -> int | None:
@@ -94,8 +98,8 @@ class Connects(Declares):
 
     @property
     def address(self) -> Address:
-        """The URL, taken apart."""
-        return self._address
+        """The URL, taken apart. Raises `BadUrl` where no broker is named."""
+        return self._address or self._sources.decided()
 
     @property
     def dialer(self) -> Dials:
@@ -112,8 +116,8 @@ class Connects(Declares):
     async def __aenter__(self) -> Self:
         """Connect, or start the broker that is embedded here.
 
-        Raises `BrokerUnavailable` when none answers within `CONNECT_SECONDS`, what a broker refuses the session
-        with, and for an embedded one the errors of its journal.
+        Raises `BadUrl` when no broker is named, `BrokerUnavailable` when none answers within `CONNECT_SECONDS`, what a
+        broker refuses the session with, and for an embedded one the errors of its journal.
         """
         if self._stack is not None:
             raise BadOption(option="queue", value=self, reason="it is entered already; use the one that is open")
@@ -134,7 +138,7 @@ class Connects(Declares):
         await self._leave()
 
     async def _enter(self, stack: AsyncExitStack) -> None:
-        address = self._address
+        self._address = address = self._sources.decided()
         slots = self._worker
         self._ground = ground = self.ground
         dialer: Dials
@@ -172,7 +176,7 @@ class Connects(Declares):
                 if stack is not None:
                     await stack.aclose()
             finally:
-                self._dialer = self._ground = None
+                self._dialer = self._ground = self._address = None
 
     def session(self) -> Session:
         """What is under way over the connection. Raises `NotEntered`, or what ended the session for good."""
@@ -186,6 +190,11 @@ class Connects(Declares):
     def queues(self) -> tuple[str, ...]:
         """The lanes of all tasks declared here, and `default`."""
         return tuple(sorted({"default", *(task.queue for task in self.tasks)}))
+
+
+def warning_of(queue: Connects) -> str:
+    """What is to be said of an environment that names another broker than the queue's code, for commands."""
+    return queue._sources.warning()
 
 
 def _check_worker(worker: Any) -> int | None:

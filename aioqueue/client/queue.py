@@ -44,7 +44,9 @@ _NO_TASK: Final = (
 
 
 class Queue(Connects):
-    """A handle on the broker at `url`: the argument, else the environment's `AIOQUEUE_URL`, else `memory:`.
+    """A handle on the broker at `url`: the argument, else the environment's `AIOQUEUE_URL`.
+
+    Where neither names one the queue can declare tasks, and is refused with `BadUrl` when it is entered.
 
     `namespace` keeps jobs apart that share a broker. `worker` runs jobs in this process too: None means yes for
     `memory:` and `sqlite:` and no for `tcp:`, a number is how many at once. `name` is how `aioqueue top` calls this

@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 
 from aioqueue import Context, Queue, Retry
 
-# AIOQUEUE_URL says where the broker is; without it, it runs in this process.
+# AIOQUEUE_URL, or the --url of a command, says where the broker is.
 queue = Queue()
 
 

@@ -98,6 +98,21 @@ def test_a_worker_whose_app_cannot_be_found_is_one_sentence(target: str, fragmen
     assert fragment in ended.refused()
 
 
+def test_a_worker_whose_app_names_no_broker_is_told_how_to_name_one(folder: Path) -> None:
+    assert run("worker", "shop:queue", cwd=folder).refused().startswith("no broker is named: write Queue(")
+
+
+def test_a_worker_goes_where_the_code_says_and_tells_that_the_environment_says_otherwise(
+    shop: Served, folder: Path
+) -> None:
+    (folder / "fixed.py").write_text("from aioqueue import Queue\nqueue = Queue('memory:')\n")
+    ended = run("worker", "fixed:queue", cwd=folder, AIOQUEUE_URL=shop.url)
+    assert ended.code == 1
+    warning, refusal = ended.err.splitlines()
+    assert "AIOQUEUE_URL is not used, because the code names another broker, memory:" in warning
+    assert refusal.startswith("aioqueue: 'memory:' cannot be used here")
+
+
 def test_the_worker_ends_with_0_when_it_is_told_to_stop(shop: Served) -> None:
     words = ["worker", "shop:queue", "--url", shop.url, "--queues", "spare", "--grace", "1s"]
     with subprocess.Popen([*COMMAND, *words], cwd=shop.cwd, env=environment(), stderr=subprocess.PIPE) as process:

@@ -142,9 +142,35 @@ def test_a_module_whose_import_fails_is_one_sentence_that_names_the_line(shell: 
 
 
 def test_a_module_with_a_queue_in_memory_is_told_where_jobs_can_go(shell: Shell, folder: Path) -> None:
-    (folder / "alone.py").write_text("from aioqueue import Queue\nqueue = Queue()\n@queue.task\nasync def f(): ...\n")
+    (folder / "alone.py").write_text(
+        "from aioqueue import Queue\nqueue = Queue('memory:')\n@queue.task\nasync def f(): ...\n"
+    )
 
     assert "the jobs of a memory: broker are only seen by its own program" in shell.run("submit", "alone:f").refused()
+
+
+def test_a_module_whose_queue_names_no_broker_is_told_how_to_name_one(shell: Shell) -> None:
+    assert shell.run("submit", "shop:add", "1").refused().startswith("no broker is named: write Queue('memory:')")
+
+
+def test_the_url_in_code_goes_before_the_environment_and_the_flag_before_both(
+    shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, named, flagged = (f"sqlite:{folder / name}" for name in ("own.db", "named.db", "flagged.db"))
+    (folder / "fixed.py").write_text(
+        f"from aioqueue import Queue\nqueue = Queue({own!r})\n@queue.task\nasync def f(): ...\n"
+    )
+    monkeypatch.setenv("AIOQUEUE_URL", named)
+
+    loser = shell.run("submit", "fixed:f")
+    winner = shell.run("submit", "fixed:f", "--url", flagged)
+
+    assert loser.code == 0
+    assert loser.err.startswith("aioqueue: warning: AIOQUEUE_URL is not used, because the code names another broker")
+    assert (winner.code, winner.err) == (0, "")
+    for url, job in ((own, loser), (flagged, winner)):
+        assert [info["id"] for info in shell.run("ls", "--json", "--url", url).json] == [job.out.strip()]
+    assert not (folder / "named.db").exists()
 
 
 def test_a_job_can_be_submitted_into_the_journal_of_a_stopped_broker(shell: Shell, folder: Path) -> None:

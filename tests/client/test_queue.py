@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aioqueue import Job, Queue
-from aioqueue.client.connecting import URL_VARIABLE
+from aioqueue.client.sources import URL_VARIABLE
 from aioqueue.errors import (
     BadArguments,
     BadName,
@@ -62,12 +62,36 @@ async def do_all(peer: FakePeer, jobs: int) -> list[m.SubmitItem]:
 # --- declaring and connecting ---
 
 
-def test_the_url_is_the_argument_then_the_environment_then_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_url_is_what_was_set_then_the_argument_then_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(URL_VARIABLE, raising=False)
-    assert Queue().url == "memory:"
+    queue, other = Queue(), Queue("sqlite:jobs.db")
+    assert queue.url == ""
     monkeypatch.setenv(URL_VARIABLE, "tcp://broker")
-    assert Queue().url == "tcp://broker:7411"
-    assert Queue("sqlite:jobs.db").url == "sqlite:jobs.db"
+    assert (queue.url, other.url) == ("tcp://broker:7411", "sqlite:jobs.db")
+    queue.url = other.url = "memory:"
+    assert (queue.url, other.url) == ("memory:", "memory:")
+
+
+async def test_a_queue_without_a_broker_declares_tasks_and_is_refused_when_it_is_entered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(URL_VARIABLE, raising=False)
+    queue = Queue()
+    queue.task(double)
+    assert repr(queue) == "<Queue without a broker of namespace default>"
+    with pytest.raises(BadUrl, match=r"no broker is named: write Queue\('memory:'\).* set AIOQUEUE_URL"):
+        await queue.__aenter__()
+    queue.url = "memory:"
+    async with queue:
+        assert await queue.run(queue.tasks.get(double.__module__ + ".double"), 2) == 4
+
+
+async def test_an_entered_queue_keeps_its_broker_when_the_environment_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(URL_VARIABLE, "memory:")
+    async with Queue() as queue:
+        monkeypatch.setenv(URL_VARIABLE, "tcp://broker")
+        assert queue.url == "memory:"
+    assert queue.url == "tcp://broker:7411"
 
 
 def test_what_cannot_be_is_refused_where_it_is_written() -> None:

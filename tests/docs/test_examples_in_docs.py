@@ -17,6 +17,7 @@ from tests.docs.conftest import PAGES, Block, blocks, name_of
 from tests.support.commands import ROOT
 
 WITH_PYTHON = [page for page in (ROOT / "docs").rglob("*.md") if blocks(page, "python")]
+UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
 WITH_COMMANDS = [page for page in PAGES if any("aioqueue " in block.text for block in blocks(page, "sh"))]
 
 
@@ -67,6 +68,17 @@ def test_every_command_of_a_page_is_one_and_knows_its_options(page: Path) -> Non
         assert {word for word in words if word.startswith("--")} <= known
 
 
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_systemd_unit_runs_a_command_that_the_app_cannot_lead_elsewhere(unit: Path) -> None:
+    [words] = re.findall(r"^ExecStart=\S+/aioqueue (.*)$", unit.read_text(), re.MULTILINE)
+    name, *options = words.split()
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    parameters = command.make_context(name, options).params
+    assert name == "serve" or parameters["url"].startswith("tcp://")
+    assert "AIOQUEUE_URL=" not in unit.read_text()
+
+
 def test_pages_with_examples_were_found() -> None:
     assert len(WITH_PYTHON) >= 8
     assert ROOT / "README.md" in WITH_COMMANDS
+    assert {unit.stem for unit in UNITS} == {"aioqueue-broker", "aioqueue-worker"}

@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 90
 SHOP = """
 from aioqueue import Context, Queue
 
-queue = Queue("tcp://127.0.0.1:1")
+queue = Queue()
 
 
 @queue.task
