@@ -36,6 +36,11 @@ LEVELS: Final[Mapping[int, Mapping[type, int]]] = {
         # Rows of the archive, which hold `Terms` too; of these an older version passes over what was appended.
         FinishedJob: 23, EndedRun: 8,
     },
+    2: {
+        e.JobMisfit: 2,
+        # Labels.
+        Spec: 8,
+    },
 }  # fmt: skip
 
 # What is packed within an event, by the name of its field.
@@ -74,18 +79,31 @@ class Levels:
         self._cut_for = self._reasons(longer, packed=False)
         self._more_for = self._reasons(self._later, packed=True)
         self._cut_only = _only(self._cut_for, longer)
-        self._more_only = _only(self._more_for, self._later)
         self.grown, self.above = frozenset(self._cut_for), frozenset(self._more_for)
         self._packed_needs = lru_cache(maxsize=_PACKED_LOOKED_AT)(self._needed_packed)
+        # What is packed and was seen to need the first level only, by the name of its field.
+        self._plain: dict[str, set[bytes]] = {name: set() for name in PACKED}
+        self._looks: dict[type, tuple[tuple[str, set[bytes] | None], ...]] = {
+            kind: tuple((name, self._plain.get(name)) for name in names) for kind, names in self._more_for.items()
+        }
 
     def check(self, events: Iterable[tuple[e.Event, bytes | None]], stated: int) -> None:
         """`NeedsLevel` if any of a command's events needs more than the level that is stated."""
-        above, only, needed = self.above, self._more_only, LEVEL_FIRST
-        # By hand, as in `cut`: most events come through here to be passed over, at some 25 ns each.
+        looks, later, needed = self._looks, self._later, LEVEL_FIRST
+        # By hand, as in `cut`: most events come through here to be passed over, at some 25 ns each, and a submit by
+        # what its spec was seen to be, at 100 ns.
         for event, _ in events:
             kind = type(event)
-            if kind in above and ((name := only.get(kind)) is None or getattr(event, name) is not None):
-                needed = max(needed, self.needed(event))
+            if (names := looks.get(kind)) is None:
+                continue
+            if kind not in later:
+                for name, plain in names:
+                    inner = getattr(event, name)
+                    if inner is not None and (plain is None or inner not in plain):
+                        break
+                else:
+                    continue
+            needed = max(needed, self.needed(event))
         if needed > stated:
             raise NeedsLevel(needed)
 
@@ -98,7 +116,16 @@ class Levels:
             if isinstance(inner, msgspec.Struct):
                 level = max(level, self.needed(inner))
             elif inner is not None:
-                level = max(level, self._packed_needs(inner, PACKED[name]))
+                level = max(level, self._packed_level(name, inner))
+        return level
+
+    def _packed_level(self, name: str, packed: bytes) -> int:
+        level = self._packed_needs(packed, PACKED[name])
+        if level == LEVEL_FIRST:
+            plain = self._plain[name]
+            if len(plain) >= _PACKED_LOOKED_AT:
+                plain.clear()
+            plain.add(packed)
         return level
 
     def _own(self, kind: type, fields: int) -> int:

@@ -28,6 +28,7 @@ NEXT_STATE: Final[dict[tuple[JobState | None, type[events.JobEvent | events.Bulk
     (_S.RUNNING, events.JobSucceeded): frozenset({_S.SUCCEEDED}),
     (_S.RUNNING, events.JobFailed): frozenset({_S.SCHEDULED, _S.DEAD}),
     (_S.RUNNING, events.JobReleased): frozenset({_S.READY}),
+    (_S.RUNNING, events.JobMisfit): frozenset({_S.READY}),
     (_S.RUNNING, events.JobCrashed): frozenset({_S.READY, _S.DEAD}),
     (_S.RUNNING, events.JobStopping): frozenset({_S.STOPPING}),
     (_S.STOPPING, events.JobSucceeded): frozenset({_S.SUCCEEDED}),

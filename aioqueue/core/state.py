@@ -12,7 +12,7 @@ from msgspec import structs
 
 from aioqueue.core.admission import USUAL_LIMITS, Admission, BacklogLimits
 from aioqueue.core.homes import Homes
-from aioqueue.core.nouns import Bulk, Job, Offer, Session, SharedSpec
+from aioqueue.core.nouns import Bulk, Fit, Job, Offer, Session, SharedSpec
 from aioqueue.core.queues import Pool, QueueState
 from aioqueue.core.timers import Entry, Timers
 from aioqueue.limits import ITEM_BYTES, QUEUES_IDLE_MAX, SPEC_BYTES_USUAL
@@ -61,6 +61,7 @@ class State:
         self.base = 1
         self.partial = False
         self._specs: dict[bytes, SharedSpec] = {}
+        self._fits: dict[Fit, Fit] = {}
 
     def _is_scheduled(self, entry: Entry) -> bool:
         job = self.jobs.get(entry[2])
@@ -85,9 +86,12 @@ class State:
         if spec is None:
             if len(self._specs) >= _SPECS_INTERNED_MAX:
                 self._specs.clear()
+                self._fits.clear()
             plain = unpack_spec(packed)
             key = (plain.namespace, plain.queue)
-            spec = self._specs[packed] = SharedSpec(**structs.asdict(plain), packed=packed, key=key)
+            fit = Fit(plain.task, plain.labels)
+            fit = self._fits.setdefault(fit, fit)
+            spec = self._specs[packed] = SharedSpec(**structs.asdict(plain), packed=packed, key=key, fit=fit)
         return spec
 
     def busy_queue(self, key: tuple[str, str]) -> QueueState:

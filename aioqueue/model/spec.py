@@ -7,13 +7,21 @@ with more fields than are known here was packed by a newer aioqueue, and is refu
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 
 from aioqueue.errors import BadOption, MalformedFrame, PayloadTooLarge, Unsupported
-from aioqueue.limits import ATTEMPTS_MAX, DURATION_MS_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, SPEC_BYTES_MAX
+from aioqueue.limits import (
+    ATTEMPTS_MAX,
+    DURATION_MS_MAX,
+    LABELS_MAX,
+    PRIORITY_DEFAULT,
+    PRIORITY_MAX,
+    SPEC_BYTES_MAX,
+)
 from aioqueue.model.growth import Shapes, shortened
 from aioqueue.model.names import check_name
 
@@ -35,6 +43,7 @@ class Spec(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknow
     """The options that a job shares with others of its task.
 
     `timeout_ms` bounds one attempt, 0 means none. `keep_ms` is how long its end is kept, -1 means the broker's rule.
+    Only a worker that has all of the `labels` gets the job.
     """
 
     namespace: str
@@ -44,6 +53,7 @@ class Spec(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknow
     timeout_ms: int = 0
     keep_ms: int = -1
     retry: RetryPolicy = RetryPolicy()
+    labels: tuple[str, ...] = ()
 
 
 # How many fields were there at first: those are always written.
@@ -111,3 +121,13 @@ def check_spec(spec: Spec) -> None:
         )
     if not 1.0 <= retry.factor <= 1_000.0:
         raise BadOption(option="retry", value=retry.factor, reason="factor must be 1 to 1000")
+    if spec.labels:
+        check_labels(spec.labels)
+
+
+def check_labels(labels: Collection[str]) -> None:
+    """Raise `BadName` or `BadOption` for labels that no task and no worker may have."""
+    if len(labels) > LABELS_MAX:
+        raise BadOption(option="labels", value=len(labels), reason=f"at most {LABELS_MAX} are allowed")
+    for label in labels:
+        check_name("label", label)

@@ -38,11 +38,14 @@ class Cause(IntEnum):
 
 
 class RunEnd(IntEnum):
-    """How a run ended, as its worker tells."""
+    """How a run ended, as its worker tells. `MISFIT`: the worker knows the task, and cannot call it with these
+    arguments, for its code is of another release. 4 is spoken for.
+    """
 
     SUCCEEDED = 1
     FAILED = 2
     RELEASED = 3
+    MISFIT = 5
 
 
 class SessionEnd(IntEnum):

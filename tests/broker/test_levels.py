@@ -1,6 +1,6 @@
 """The log states its format level before the first batch that needs it, and a level that is not known is refused.
 
-Nothing of level 2 exists yet: `tests.support.later` makes this program a release that has an event of it.
+`tests.support.later` makes this program the release after it, which has an event of a level of its own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from aioqueue.journal.epoch import epoch_payload, stated_level
 from aioqueue.journal.memory import Faults, Loss, MemoryJournal, MemoryStore
 from aioqueue.journal.sqlite import SqliteJournal
 from tests.support.churn import churn
-from tests.support.later import Mark, Marked, later
+from tests.support.later import LATER, TODAY, Mark, Marked, later
 
 
 class House:
@@ -97,7 +97,7 @@ async def test_the_first_use_of_a_level_is_stated_before_its_batch(
         assert await mark(broker, "a", "b") == [3, 3]
         assert broker.engine.epoch == epoch + 1
         assert await mark(broker, "c") == [4]
-    assert await storage.told() == [1, 2, ["a", "b"], ["c"]]
+    assert await storage.told() == [1, LATER, ["a", "b"], ["c"]]
     assert marks == ["a", "b", "c"]
     assert all(not batch.bodies or batch.bodies.count(b"beside it") for batch in await storage.batches())
 
@@ -105,12 +105,12 @@ async def test_the_first_use_of_a_level_is_stated_before_its_batch(
 async def test_who_leads_later_states_the_level_that_the_log_needs(
     storage: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    marks = later(monkeypatch, highest=3)
+    marks = later(monkeypatch, highest=LATER + 1)
     for texts in ((), ("a",), (), ("b",)):
         async with storage.broker() as broker:
             if texts:
                 await mark(broker, *texts)
-    assert await storage.told() == [1, 1, 2, ["a"], 2, 2, ["b"]]
+    assert await storage.told() == [1, 1, LATER, ["a"], LATER, LATER, ["b"]]
     assert marks == ["a", "a", "a", "b"]
 
 
@@ -147,11 +147,11 @@ async def test_a_crash_between_the_record_and_the_batch_loses_neither(
     with pytest.raises(AppendUnknown):
         await crash()
     batch = [["a"]] if lost is Loss.WRITTEN else []
-    assert await storage.told() == [1, 2, *batch]
+    assert await storage.told() == [1, LATER, *batch]
     marks.clear()
     async with storage.broker() as broker:
         await mark(broker, "b")
-    assert await storage.told() == [1, 2, *batch, 2, ["b"]]
+    assert await storage.told() == [1, LATER, *batch, LATER, ["b"]]
     assert marks == [*(["a"] if batch else []), "b"]
 
 
@@ -161,12 +161,12 @@ async def test_a_kill_between_the_record_and_the_batch_leaves_a_file_that_is_led
     storage, marks = House(tmp_path / "jobs.db"), later(monkeypatch)
     journal = await storage.journal()
     leadership = await journal.lead("killed", 7)
-    await journal.append(leadership.chain.renew(8, epoch_payload("killed", 2)), 1)
+    await journal.append(leadership.chain.renew(8, epoch_payload("killed", LATER)), 1)
     await journal.aclose()
     async with storage.broker() as broker:
-        assert broker.engine.partition.level == 2
+        assert broker.engine.partition.level == LATER
         assert await mark(broker, "a") == [4]
-    assert (await storage.told(), marks) == ([1, 2, 2, ["a"]], ["a"])
+    assert (await storage.told(), marks) == ([1, LATER, LATER, ["a"]], ["a"])
 
 
 async def test_a_level_that_is_not_known_is_refused_by_its_name_before_anything_is_written(
@@ -180,7 +180,7 @@ async def test_a_level_that_is_not_known_is_refused_by_its_name_before_anything_
     with pytest.raises(JournalNewer) as refused:
         async with storage.broker():
             pass
-    assert (refused.value.found, refused.value.known) == ("level 2", "level 1")
+    assert (refused.value.found, refused.value.known) == (f"level {LATER}", f"level {TODAY}")
     assert await storage.batches() == before
 
 
@@ -195,13 +195,13 @@ async def test_a_log_that_was_cut_behind_its_record_names_the_level_all_the_same
             await mark(broker, "b")
     assert [batch.epoch for batch in await storage.batches()] == [1, 2, 2, 3, 3]
     journal = await storage.journal()
-    await journal.lead("cutter", 7, 2)
+    await journal.lead("cutter", 7, LATER)
     await journal.trim(3)
     await journal.aclose()
     with pytest.raises(JournalNewer) as refused:
         async with storage.broker():
             pass
-    assert (refused.value.found, refused.value.known) == ("level 2", "level 1")
+    assert (refused.value.found, refused.value.known) == (f"level {LATER}", f"level {TODAY}")
 
 
 async def test_a_log_that_is_cut_still_states_its_level(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,10 +214,10 @@ async def test_a_log_that_is_cut_still_states_its_level(monkeypatch: pytest.Monk
             await churn(broker, range(number, number + 20))
             number += 20
     told = await storage.told()
-    assert 2 in told
+    assert LATER in told
     assert "a" not in [text for marks in told if isinstance(marks, list) for text in marks]
     async with storage.broker() as broker:
-        assert broker.engine.partition.level == 2
+        assert broker.engine.partition.level == LATER
 
 
 async def test_the_level_of_a_log_is_known_from_its_batches_where_no_record_states_it(
@@ -229,4 +229,4 @@ async def test_the_level_of_a_log_is_known_from_its_batches_where_no_record_stat
     await journal.append(leadership.chain.encode(8, encode_events([Marked("a")])), 1)  # type: ignore[list-item]
     await journal.aclose()
     async with storage.broker() as broker:
-        assert broker.engine.partition.level == 2
+        assert broker.engine.partition.level == LATER

@@ -20,15 +20,15 @@ from aioqueue.journal.salvage import Gap, remains
 from aioqueue.transport.address import SqliteAddress
 from tests.support.churn import ask, churn
 from tests.support.commands import run
-from tests.support.later import Mark, later
+from tests.support.later import LATER, TODAY, Mark, later
 from tests.support.shell import Shell
 
-REFUSED = "was written by a newer aioqueue (level 2); this one reads up to level 1; it was left untouched"
+REFUSED = f"was written by a newer aioqueue (level {LATER}); this one reads up to level {TODAY}; it was left untouched"
 
 
 @pytest.fixture
 async def newer(folder: Path) -> Path:
-    """A journal of level 2 with two living jobs, one of them from before its level was raised."""
+    """A journal of a later level with two living jobs, one of them from before its level was raised."""
     path = folder / "newer.db"
     with pytest.MonkeyPatch.context() as patched:
         later(patched)
@@ -91,15 +91,15 @@ def test_a_broker_refuses_a_later_level_by_its_name_and_writes_nothing(newer: Pa
 
 def test_check_tells_the_level(newer: Path, shell: Shell) -> None:
     with release(2):
-        assert "format 1, level 2, epoch 2" in shell.run("check", "newer.db").out
-        assert shell.run("check", "newer.db", "--json").json["level"] == 2
+        assert f"format 1, level {LATER}, epoch 2" in shell.run("check", "newer.db").out
+        assert shell.run("check", "newer.db", "--json").json["level"] == LATER
 
 
 def test_a_backup_states_the_level(newer: Path, shell: Shell) -> None:
     with release(2):
         assert shell.run("backup", "--url", "sqlite:newer.db", "copy.db").code == 0
     # The journal's own, its owner's that the backup was read from, the backup's, and of the broker that verified it.
-    assert levels_of(newer.with_name("copy.db")) == [1, 2, 2, 2, 2]
+    assert levels_of(newer.with_name("copy.db")) == [1, LATER, LATER, LATER, LATER]
     assert REFUSED in shell.run("check", "copy.db").err
 
 
@@ -113,4 +113,4 @@ async def test_salvage_states_the_level_wherever_the_gap_is(newer: Path, lost: i
         report = await salvage(str(newer), str(newer.with_name("copy.db")), ManualClock())
     assert len(report.lost) == 1
     # What salvage appends, and the broker that proves it: the last two state what stands before or behind the gap.
-    assert levels_of(newer.with_name("copy.db"))[-2:] == [2, 2]
+    assert levels_of(newer.with_name("copy.db"))[-2:] == [LATER, LATER]

@@ -6,6 +6,7 @@ import pytest
 
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
+from aioqueue.core.nouns import Offer
 from aioqueue.core.partition import Step
 from aioqueue.limits import LEASED_BYTES_TARGET, MIB
 from tests.support.scene import NAMESPACE, Scene, job_id, new_job
@@ -58,7 +59,7 @@ def test_the_queues_of_a_worker_act_as_one(scene: Scene) -> None:
 def test_workers_that_name_the_same_queues_share_a_pool(scene: Scene) -> None:
     scene.worker("w1", slots=1, queues=("a", "b"))
     scene.worker("w2", slots=1, queues=("b", "a", "b"))
-    assert list(scene.partition.state.pools) == [(NAMESPACE, ("a", "b"))]
+    assert list(scene.partition.state.pools) == [Offer(NAMESPACE, ("a", "b"))]
 
 
 def test_a_requeued_job_keeps_its_priority(scene: Scene) -> None:

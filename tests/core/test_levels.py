@@ -19,9 +19,9 @@ from aioqueue.core.records import decode_events, encode_events
 from aioqueue.errors import JournalNewer
 from aioqueue.model.growth import Shapes, inner_records
 from aioqueue.model.records import JobExtra, Terms
-from aioqueue.model.spec import RetryPolicy, Spec
+from aioqueue.model.spec import RetryPolicy, Spec, pack_spec
 from aioqueue.model.states import JobState
-from tests.support.later import Mark, Marked, at_level, later
+from tests.support.later import LATER, TODAY, Mark, Marked, at_level, later
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "records-v1"
 KINDS = e.JournaledEvent.__args__
@@ -56,8 +56,23 @@ def test_no_journaled_record_passes_over_a_field_it_does_not_know(kind: type) ->
         assert each in KNOWN.first
 
 
-def test_nothing_needs_more_than_the_first_level_today() -> None:
-    assert (KNOWN.highest, KNOWN.grown, KNOWN.above) == (1, frozenset(), frozenset())
+@pytest.mark.parametrize(
+    ("event", "level"),
+    [
+        (e.JobMisfit(JOB, 7), 2),
+        (e.JobReleased(JOB, 7), 1),
+        (e.JobSubmitted(JOB, pack_spec(Spec("n", "q", "t")), 1, JobState.READY, 0, 0, 0, 0), 1),
+        (e.JobSubmitted(JOB, pack_spec(Spec("n", "q", "t", labels=("gpu",))), 1, JobState.READY, 0, 0, 0, 0), 2),
+    ],
+)
+def test_what_an_older_release_would_not_heed_needs_its_level(event: Any, level: int) -> None:
+    assert KNOWN.needed(event) == level
+    for _ in range(2):
+        if level > 1:
+            with pytest.raises(NeedsLevel):
+                KNOWN.check([(event, None)], 1)
+        else:
+            KNOWN.check([(event, None)], 1)
 
 
 # --- what grew ----------------------------------------------------------------------------------------------------
@@ -134,10 +149,10 @@ def test_a_field_appended_within_a_field_is_newer_and_no_damage(monkeypatch: pyt
         decode_events(msgpack.packb([record]), "j")
 
 
-@pytest.mark.parametrize(("grown", "fields"), [(Spec, 8), (RetryPolicy, 7), (JobExtra, 4)], ids=str)
+@pytest.mark.parametrize(("grown", "fields"), [(Spec, 9), (RetryPolicy, 7), (JobExtra, 4)], ids=str)
 def test_a_field_of_what_is_packed_within_an_event_needs_its_level(grown: type, fields: int) -> None:
-    table = Levels({1: LEVELS[1], 2: {grown: fields}})
-    spec: list[Any] = ["n", "q", "t", 5, 0, -1, [5, "constant", 1, 2.0, 3, True]]
+    table = Levels({1: {**LEVELS[1], Spec: 8}, 2: {grown: fields}})
+    spec: list[Any] = ["n", "q", "t", 5, 0, -1, [5, "constant", 1, 2.0, 3, True], []]
     extra: list[Any] = [b"", "own", {}]
     plain = e.JobSubmitted(JOB, msgpack.packb(spec), 1, JobState.READY, 0, 0, 0, 0, 0, msgpack.packb(extra))
     assert table.needed(plain) == 1
@@ -160,21 +175,22 @@ def test_a_batch_ends_before_the_command_that_needs_a_level(monkeypatch: pytest.
     partition = Partition()
     step = partition.step([Mark("a"), Mark("b")], NOW, 1)  # type: ignore[list-item]
     assert (step.taken, step.replies, step.events, step.bodies, step.more) == (0, [], [], [], True)
-    assert (partition.level_needed, marks) == (2, [])
-    partition.level = 2
+    assert (partition.level_needed, marks) == (LATER, [])
+    partition.level = LATER
     step = partition.step([Mark("a"), Mark("b")], NOW, 1)  # type: ignore[list-item]
     assert (step.taken, step.events, step.more, marks) == (2, [Marked("a"), Marked("b")], False, ["a", "b"])
 
 
 def test_a_level_above_those_that_are_known_is_refused_by_its_name() -> None:
-    assert refuse_newer(1, "jobs.db") == 1
+    assert refuse_newer(TODAY, "jobs.db") == TODAY
     with pytest.raises(JournalNewer) as refused:
-        refuse_newer(2, "jobs.db")
+        refuse_newer(LATER, "jobs.db")
     assert str(refused.value) == (
-        "jobs.db was written by a newer aioqueue (level 2); this one reads up to level 1; it was left untouched"
+        f"jobs.db was written by a newer aioqueue (level {LATER}); this one reads up to level {TODAY}; "
+        "it was left untouched"
     )
 
 
 def test_a_later_table_reads_all_of_this_one() -> None:
-    assert at_level(3).highest == 3
-    assert at_level(3).first.items() >= KNOWN.first.items()
+    assert at_level(LATER + 1).highest == LATER + 1
+    assert at_level(LATER).first.items() >= KNOWN.first.items()

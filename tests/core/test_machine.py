@@ -30,6 +30,8 @@ FIXED = {
 
 def afters(before: JobState | None, kind: type[e.JobEvent]) -> list[JobState]:
     """What the event may make of a job in that state, as far as its fields go."""
+    if kind is e.JobMisfit:
+        return [JobState.READY]
     if kind is e.JobReleased:
         return [JobState.CANCELLED if before is JobState.STOPPING else JobState.READY]
     return [FIXED[kind]] if kind in FIXED else list(JobState)
@@ -50,6 +52,7 @@ def event_of(kind: type[e.JobEvent], after: JobState, scene: Scene) -> Any:
         e.JobSucceeded: e.JobSucceeded(job_id(1), fence, 0, 0, 0),
         e.JobFailed: e.JobFailed(job_id(1), fence, after, 5, 0, 0, 0),
         e.JobReleased: e.JobReleased(job_id(1), fence),
+        e.JobMisfit: e.JobMisfit(job_id(1), fence),
         e.JobCrashed: e.JobCrashed(job_id(1), fence, after, 3),
         e.JobCancelled: e.JobCancelled(job_id(1)),
         e.JobStopping: e.JobStopping(job_id(1), fence),
@@ -99,10 +102,10 @@ def test_an_event_changes_a_job_as_the_table_says_or_not_at_all(
         assert at.effects == []
 
 
-@pytest.mark.parametrize("kind", [e.JobSucceeded, e.JobFailed, e.JobReleased, e.JobCrashed, e.JobStopping])
+@pytest.mark.parametrize("kind", [e.JobSucceeded, e.JobFailed, e.JobReleased, e.JobMisfit, e.JobCrashed, e.JobStopping])
 def test_an_end_under_another_fence_is_illegal(kind: type[e.JobEvent]) -> None:
     scene = scene_with(JobState.RUNNING)
-    after = FIXED.get(kind, JobState.READY if kind is e.JobReleased else JobState.DEAD)
+    after = FIXED.get(kind, JobState.READY if kind in (e.JobReleased, e.JobMisfit) else JobState.DEAD)
     event = event_of(kind, after, scene)
     event.fence += 1
     was = scene.partition.state.journaled_part()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from aioqueue.core import events as e
 from aioqueue.core.commands import SessionEnd
+from aioqueue.core.levels import KNOWN
 from aioqueue.core.records import decode_events, encode_events
 from aioqueue.errors import JournalDamaged, JournalNewer
 from aioqueue.model.records import Terms
@@ -26,7 +27,7 @@ KINDS = e.JournaledEvent.__args__
 JOB = bytes(range(16))
 TERMS = Terms(1_700_000_002_000, 1_700_000_003_000, bytes(range(16, 32)), True)
 HASH = bytes(range(32, 64))
-SPEC: list[Any] = ["shop", "mail", "shop.mail.send", 8, 0, -1, [5, "exponential", 1_000, 2.0, 300_000, True]]
+SPEC: list[Any] = ["shop", "mail", "shop.mail.send", 8, 0, -1, [5, "exponential", 1_000, 2.0, 300_000, True], ["gpu"]]
 
 # One event of each kind, with every field away from its default.
 EXAMPLES: tuple[Any, ...] = (
@@ -42,6 +43,7 @@ EXAMPLES: tuple[Any, ...] = (
     e.JobCancelled(JOB, "not needed"),
     e.JobStopping(JOB, 65_536, Cause.DEADLINE, "too läte"),
     e.JobExpired(JOB, Cause.EXPIRES),
+    e.JobMisfit(JOB, 2**40),
     e.BulkStaged(HASH[:16], "default", 8, JOB * 2, 7_000),
     e.BulkCommitted(HASH[:16]),
     e.BulkFreed(HASH[:16], 300, 70_000, JOB * 2, JOB, JOB * 3),
@@ -112,14 +114,14 @@ def test_terms_with_one_field_more_are_newer() -> None:
         decode_events(msgpack.packb([record]), "journal")
 
 
-@pytest.mark.parametrize("spec", [[*SPEC, 0], [*SPEC[:-1], [*SPEC[-1], 0]]], ids=["spec", "retry policy"])
-@pytest.mark.parametrize("event", [EXAMPLES[0], EXAMPLES[17]], ids=lambda event: type(event).__name__)
+@pytest.mark.parametrize("spec", [[*SPEC, 0], [*SPEC[:6], [*SPEC[6], 0], SPEC[7]]], ids=["spec", "retry policy"])
+@pytest.mark.parametrize("event", [EXAMPLES[0], EXAMPLES[18]], ids=lambda event: type(event).__name__)
 def test_a_spec_with_one_field_more_is_newer(event: Any, spec: list[Any]) -> None:
     [record] = msgpack.unpackb(encode_events([event]))
     record[2] = msgpack.packb(spec)
     with pytest.raises(JournalNewer, match="in a job's spec") as refused:
         decode_events(msgpack.packb([record]), "journal")
-    assert refused.value.known == "level 1"
+    assert refused.value.known == f"level {KNOWN.highest}"
 
 
 def test_what_goes_with_a_job_with_one_field_more_is_newer() -> None:

@@ -19,6 +19,7 @@ _SETTLES: dict[type, RunEnd | None] = {
     e.JobSucceeded: RunEnd.SUCCEEDED,
     e.JobFailed: RunEnd.FAILED,
     e.JobReleased: RunEnd.RELEASED,
+    e.JobMisfit: RunEnd.MISFIT,
     e.JobCrashed: None,
 }
 
@@ -64,7 +65,7 @@ class Checker:
             raise Violation(broken[0])
         lives = self.history.lives
         for event in events:
-            if isinstance(event, e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed):
+            if isinstance(event, e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobMisfit | e.JobCrashed):
                 self._lease_ends[event.fence] = _SETTLES[type(event)]
             if isinstance(event, e.JobFailed) and self._tells_of_cap(event):
                 self._goes_on[event.fence] = event.state is JobState.SCHEDULED

@@ -1,8 +1,8 @@
-"""What a later release might journal: an event and a field of level 2, for tests of what this one does about levels."""
+"""What the next release might journal: an event of its level, for tests of what this one does about levels."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -16,10 +16,13 @@ from aioqueue.core.unheard import PASSED_OVER
 from aioqueue.model.growth import Shapes
 
 KIND = 49
+# This release reads up to `TODAY`.
+TODAY: Final = levels.KNOWN.highest
+LATER: Final = TODAY + 1
 
 
 class Marked(msgspec.Struct, array_like=True, tag=KIND, gc=False, forbid_unknown_fields=True):
-    """An event that is first read at level 2."""
+    """An event that is first read at level `LATER`."""
 
     text: str
 
@@ -31,13 +34,13 @@ class Mark(msgspec.Struct, gc=False):
 
 
 def at_level(highest: int) -> levels.Levels:
-    """The table of a release that reads up to so high a level, and journals `Marked` from level 2 on."""
-    table = {1: dict(levels.LEVELS[1]), **{level: {} for level in range(2, highest + 1)}}
-    table[2][Marked] = 1
+    """The table of a release that reads up to so high a level, and journals `Marked` from level `LATER` on."""
+    table = {level: dict(levels.LEVELS.get(level, {})) for level in range(1, highest + 1)}
+    table[LATER][Marked] = 1
     return levels.Levels(table)
 
 
-def later(monkeypatch: pytest.MonkeyPatch, highest: int = 2) -> list[str]:
+def later(monkeypatch: pytest.MonkeyPatch, highest: int = LATER) -> list[str]:
     """From here on this program is that later release; what is applied is listed."""
     marks: list[str] = []
 

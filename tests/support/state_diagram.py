@@ -14,6 +14,7 @@ WORDS: dict[type[e.JobEvent | e.BulkFreed], str] = {
     e.JobSucceeded: "success",
     e.JobFailed: "failure",
     e.JobReleased: "given back",
+    e.JobMisfit: "misfit",
     e.JobCrashed: "crash",
     e.JobCancelled: "cancel",
     e.JobStopping: "cancel, deadline",

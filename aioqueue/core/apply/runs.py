@@ -1,4 +1,4 @@
-"""Runs: a job is leased, and its run ends in one of five ways, or is told to stop.
+"""Runs: a job is leased, and its run ends in one of six ways, or is told to stop.
 
 The fence of an event must be that of the lease: what a worker says of an older one was refused by `decide`.
 """
@@ -13,7 +13,7 @@ from aioqueue.core import events as e
 from aioqueue.core.apply.bounds import PARENT_CANCELLED, PARENT_EXPIRED, begin_run, doom, unbind
 from aioqueue.core.apply.ends import finish, living
 from aioqueue.core.apply.moment import Moment, Rows
-from aioqueue.core.apply.sessions import rest
+from aioqueue.core.apply.sessions import rest, shut_task
 from aioqueue.core.apply.suspects import hold_suspect, suspect_ready
 from aioqueue.core.effects import ArchiveRun, DeliverJob, StopRun
 from aioqueue.core.machine import IllegalChange
@@ -29,7 +29,7 @@ _READY, _SCHEDULED, _RUNNING = JobState.READY, JobState.SCHEDULED, JobState.RUNN
 _STOPPING, _SUCCEEDED, _DEAD = JobState.STOPPING, JobState.SUCCEEDED, JobState.DEAD
 # Of a job that has nothing rare about it.
 _PLAIN = Rare()
-_Run = e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed | e.JobStopping
+_Run = e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobMisfit | e.JobCrashed | e.JobStopping
 
 
 def leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) -> None:
@@ -108,6 +108,15 @@ def released(state: State, event: e.JobReleased, body: bytes | None, at: Moment)
     _back_in_place(state, job)
 
 
+def misfit(state: State, event: e.JobMisfit, body: bytes | None, at: Moment) -> None:
+    job = _run(state, event, _READY)
+    session = state.sessions[job.session]
+    _unlease(state, job)
+    # No row for the history: in a deploy every job of a task may be given back so, to every worker of a release.
+    _back_in_place(state, job)
+    shut_task(state, session, job.spec.task)
+
+
 def stopping(state: State, event: e.JobStopping, body: bytes | None, at: Moment) -> None:
     job = _run(state, event, _STOPPING)
     counts = state.queues[job.spec.key].counts
@@ -177,6 +186,7 @@ ROWS: Final[Rows] = {
     e.JobSucceeded: succeeded,
     e.JobFailed: failed,
     e.JobReleased: released,
+    e.JobMisfit: misfit,
     e.JobCrashed: crashed,
     e.JobStopping: stopping,
 }

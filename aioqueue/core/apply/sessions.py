@@ -11,7 +11,7 @@ from aioqueue.core import events as e
 from aioqueue.core.apply.moment import Moment, Rows
 from aioqueue.core.effects import CloseSession
 from aioqueue.core.machine import IllegalChange
-from aioqueue.core.nouns import Offer, Session
+from aioqueue.core.nouns import Offer, Session, task_offer
 from aioqueue.core.state import State
 
 
@@ -78,11 +78,37 @@ def link_changed(state: State, event: e.LinkChanged, body: bytes | None, at: Mom
     link.connected = event.connected
     link.number = event.link
     link.slots = event.slots
-    link.offer = Offer(session.namespace, event.queues)
+    link.process_slots = event.process_slots
     link.heard_ms = event.heard_ms
     link.since_fence = event.since_fence or link.since_fence
-    if event.since_fence:
+    if event.since_fence or event.opened is not None:
         link.throttled = False
+        link.offer = Offer(session.namespace)
+        link.about = event.about
+    link.offer = link.offer._replace(queues=event.queues)
+    _join_pool(state, session)
+
+
+def link_declared(state: State, event: e.LinkDeclared, body: bytes | None, at: Moment) -> None:
+    session = state.sessions[event.number]
+    link = session.link
+    _leave_pool(state, session)
+    # What was shut stays so: a resume that told of a misfit came before.
+    tasks = None if event.tasks is None else task_offer(event.tasks)
+    link.offer = link.offer._replace(tasks=tasks, labels=event.labels, all_queues=event.all_queues)
+    _join_pool(state, session)
+
+
+def shut_task(state: State, session: Session, task: str) -> None:
+    """Nothing of this task goes to the session any more, for as long as its connection lasts."""
+    _leave_pool(state, session)
+    offer = session.link.offer
+    session.link.offer = offer._replace(shut=offer.shut | {task})
+    _join_pool(state, session)
+
+
+def _join_pool(state: State, session: Session) -> None:
+    link = session.link
     if link.slots:
         pool = state.pool(link.offer)
         pool.members.add(session.number)
@@ -107,6 +133,7 @@ ROWS: Final[Rows] = {
     e.SessionOpened: session_opened,
     e.SessionEnded: session_ended,
     e.LinkChanged: link_changed,
+    e.LinkDeclared: link_declared,
     e.LinkThrottled: link_throttled,
     e.SessionHeard: session_heard,
     e.SessionForgotten: session_forgotten,

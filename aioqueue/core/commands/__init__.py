@@ -26,7 +26,7 @@ from aioqueue.core.commands.journal import (
     MoveBase,
     SkipTime,
 )
-from aioqueue.core.commands.link import HearSession, LoseLink, OfferCapacity, ThrottleLink
+from aioqueue.core.commands.link import DeclareOffer, HearSession, LoseLink, OfferCapacity, ThrottleLink
 from aioqueue.core.commands.sessions import EndSession, HeldRun, OpenSession, ResumeSession, RunVerdict
 from aioqueue.model.states import RunEnd, SessionEnd
 
@@ -39,6 +39,7 @@ __all__ = [
     "CarryItems",
     "Command",
     "CommitBulk",
+    "DeclareOffer",
     "DropBulk",
     "EndRun",
     "EndSession",
@@ -68,7 +69,7 @@ __all__ = [
 ]
 
 Command = (
-    SubmitJobs | SettleRuns | CancelJob | RequeueJob | InspectJob | OpenSession | ResumeSession | OfferCapacity
-    | LoseLink | ThrottleLink | HearSession | EndSession | CarryItems | MoveBase | SkipTime | LimitAdmission | StageBulk
+    SubmitJobs | SettleRuns | CancelJob | RequeueJob | InspectJob | OpenSession | ResumeSession | DeclareOffer
+    | OfferCapacity | LoseLink | ThrottleLink | HearSession | EndSession | CarryItems | MoveBase | SkipTime | LimitAdmission | StageBulk
     | CommitBulk | DropBulk
 )  # fmt: skip

@@ -81,7 +81,10 @@ class SubmitOutcome(IntEnum):
 
 
 class EndRun(Struct, gc=False):
-    """One settle. `found_fence` is that of a finished job's last settle, 0 for none, -1 where nobody looked."""
+    """One settle. `found_fence` is that of a finished job's last settle, 0 for none, -1 where nobody looked.
+
+    The `body` of a misfit is the failure that it would have been: what the worker has to say of these arguments.
+    """
 
     id: bytes
     fence: int

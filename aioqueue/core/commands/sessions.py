@@ -15,6 +15,7 @@ class OpenSession(Struct, gc=False):
 
     `attach` is a heartbeat connection: it opens the session if need be and leaves its capacity alone. `link` is the
     connection's number; the latest speaks for the session, and what an older one said is passed over when it comes.
+    `about` is what the process says of itself, such as its version, for people.
     """
 
     secret_hash: bytes
@@ -22,6 +23,7 @@ class OpenSession(Struct, gc=False):
     name: str
     attach: bool = False
     link: int = 0
+    about: str = ""
 
 
 class HeldRun(Struct, gc=False):

@@ -17,6 +17,7 @@ from aioqueue.core.decide.ends import cancel_job, inspect_job, requeue_job
 from aioqueue.core.decide.journal import carry_items, limit_admission, move_base, skip_time
 from aioqueue.core.decide.runs import settle
 from aioqueue.core.decide.sessions import (
+    declare_offer,
     end_session,
     hear_session,
     lose_link,
@@ -46,6 +47,7 @@ _DECIDE: dict[type[c.Command], Callable[[State, Any, Now, BodyArea], Decision]] 
     c.InspectJob: inspect_job,
     c.OpenSession: open_session,
     c.ResumeSession: resume_session,
+    c.DeclareOffer: declare_offer,
     c.OfferCapacity: offer_capacity,
     c.LoseLink: lose_link,
     c.ThrottleLink: throttle_link,

@@ -10,6 +10,7 @@ from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.backoff import backoff_ms
+from aioqueue.core.decide.misfits import end_of_misfit
 from aioqueue.core.decision import BodyArea, Decision
 from aioqueue.core.nouns import Job
 from aioqueue.core.state import State
@@ -20,6 +21,7 @@ _SCHEDULED, _RUNNING = JobState.SCHEDULED, JobState.RUNNING
 _STOPPING, _DEAD = JobState.STOPPING, JobState.DEAD
 # As in `submit`: these are asked for every settle.
 _OK, _SUCCEEDED, _RELEASED = c.SettleOutcome.OK, RunEnd.SUCCEEDED, RunEnd.RELEASED
+_MISFIT = RunEnd.MISFIT
 
 
 def settle(state: State, command: c.SettleRuns, now: Now, bodies: BodyArea) -> Decision:
@@ -57,17 +59,20 @@ def settle_runs(
             outcomes.append(c.SettleOutcome.ALREADY)
         else:
             settled.add(item.id)
-            events.append(_end_of_run(job, item, now, bodies))
+            events.append(_end_of_run(state, job, item, now, bodies))
             outcomes.append(_OK)
     return outcomes
 
 
-def _end_of_run(job: Job, item: c.EndRun, now: Now, bodies: BodyArea) -> tuple[e.Event, bytes | None]:
+def _end_of_run(state: State, job: Job, item: c.EndRun, now: Now, bodies: BodyArea) -> tuple[e.Event, bytes | None]:
+    if item.end is _SUCCEEDED:
+        offset, length, crc = bodies.add(item.body)
+        return e.JobSucceeded(job.id, item.fence, offset, length, crc), item.body
     if item.end is _RELEASED:
         return e.JobReleased(job.id, item.fence), None
+    if item.end is _MISFIT:
+        return end_of_misfit(state, job, item, bodies)
     offset, length, crc = bodies.add(item.body)
-    if item.end is _SUCCEEDED:
-        return e.JobSucceeded(job.id, item.fence, offset, length, crc), item.body
     if job.state is _STOPPING:
         return e.JobFailed(job.id, item.fence, end_when_stopped(job), 0, offset, length, crc), item.body
     policy = job.spec.retry

@@ -19,6 +19,7 @@ from aioqueue.limits import SESSIONS_MAX
 from aioqueue.model.states import JobState
 
 _STOPPING = JobState.STOPPING
+_SETTLED = (e.JobSucceeded, e.JobFailed, e.JobReleased, e.JobMisfit)
 
 
 def open_session(state: State, command: c.OpenSession, now: Now, bodies: BodyArea) -> Decision:
@@ -30,13 +31,16 @@ def open_session(state: State, command: c.OpenSession, now: Now, bodies: BodyAre
         if command.attach:
             return Decision([(e.SessionHeard(number, now.mono_ms), None)], (number, False))
         # Nothing is leased to it before it says what it still holds and offers its capacity again.
-        changed = e.LinkChanged(number, True, 0, (), now.mono_ms, since_fence=state.next_fence, link=command.link)
+        changed = e.LinkChanged(
+            number, True, 0, (), now.mono_ms, since_fence=state.next_fence, link=command.link, about=command.about
+        )
         return Decision([(changed, None)], (number, False))
     if len(state.sessions) >= SESSIONS_MAX:
         raise TooManySessions(sessions=len(state.sessions), limit=SESSIONS_MAX)
     number = state.next_session
     opened = e.SessionOpened(number, command.secret_hash, command.namespace, command.name)
-    changed = e.LinkChanged(number, not command.attach, 0, (), now.mono_ms, opened, link=command.link)
+    about = "" if command.attach else command.about
+    changed = e.LinkChanged(number, not command.attach, 0, (), now.mono_ms, opened, link=command.link, about=about)
     return Decision([(changed, None)], (number, True))
 
 
@@ -48,7 +52,7 @@ def resume_session(state: State, command: c.ResumeSession, now: Now, bodies: Bod
     session = _session(state, command.session)
     events: list[tuple[e.Event, bytes | None]] = []
     answers = settle_runs(state, command.session, command.settles, now, bodies, events)
-    accounted = {event.id for event, _ in events if isinstance(event, e.JobSucceeded | e.JobFailed | e.JobReleased)}
+    accounted = {event.id for event, _ in events if isinstance(event, _SETTLED)}
     verdicts: list[c.RunVerdict] = []
     for run in command.held:
         job = session.leases.get(run.id)
@@ -63,6 +67,14 @@ def resume_session(state: State, command: c.ResumeSession, now: Now, bodies: Bod
     return Decision(events, (verdicts, answers))
 
 
+def declare_offer(state: State, command: c.DeclareOffer, now: Now, bodies: BodyArea) -> Decision:
+    session = _session(state, command.session)
+    if command.link != session.link.number:
+        return Decision([], None)
+    declared = e.LinkDeclared(session.number, command.tasks, frozenset(command.labels), command.all_queues)
+    return Decision([(declared, None)], None)
+
+
 def offer_capacity(state: State, command: c.OfferCapacity, now: Now, bodies: BodyArea) -> Decision:
     session = _session(state, command.session)
     if command.link != session.link.number:
@@ -70,7 +82,9 @@ def offer_capacity(state: State, command: c.OfferCapacity, now: Now, bodies: Bod
         return Decision([], None)
     # The queues of a worker act as one, so workers that name the same ones in another order share one pool.
     queues = tuple(sorted(set(command.queues)))
-    changed = e.LinkChanged(session.number, True, command.slots, queues, now.mono_ms, link=command.link)
+    changed = e.LinkChanged(
+        session.number, True, command.slots, queues, now.mono_ms, link=command.link, process_slots=command.process_slots
+    )
     return Decision([(changed, None)], None)
 
 

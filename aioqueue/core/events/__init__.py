@@ -19,6 +19,7 @@ from aioqueue.core.events.jobs import (
     JobExpired,
     JobFailed,
     JobLeased,
+    JobMisfit,
     JobReleased,
     JobStopping,
     JobSubmitted,
@@ -29,6 +30,7 @@ from aioqueue.core.events.link import (
     AdmissionChanged,
     BulkHeard,
     LinkChanged,
+    LinkDeclared,
     LinkThrottled,
     SessionForgotten,
     SessionHeard,
@@ -60,12 +62,14 @@ __all__ = [
     "JobExpired",
     "JobFailed",
     "JobLeased",
+    "JobMisfit",
     "JobReleased",
     "JobStopping",
     "JobSubmitted",
     "JobSucceeded",
     "JournaledEvent",
     "LinkChanged",
+    "LinkDeclared",
     "LinkThrottled",
     "Rules",
     "SessionCarried",
@@ -78,19 +82,22 @@ __all__ = [
 
 JournaledEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
-    | JobStopping | JobExpired | BulkStaged | BulkCommitted | BulkFreed | BulkCarried | SessionOpened | SessionEnded
-    | SessionCarried | JobCarried | BaseMoved
+    | JobStopping | JobExpired | JobMisfit | BulkStaged | BulkCommitted | BulkFreed | BulkCarried | SessionOpened
+    | SessionEnded | SessionCarried | JobCarried | BaseMoved
 )  # fmt: skip
-Event = JournaledEvent | LinkChanged | LinkThrottled | SessionHeard | SessionForgotten | AdmissionChanged | BulkHeard
+Event = (
+    JournaledEvent | LinkChanged | LinkDeclared | LinkThrottled | SessionHeard | SessionForgotten | AdmissionChanged
+    | BulkHeard
+)  # fmt: skip
 JobEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
-    | JobStopping | JobExpired
+    | JobStopping | JobExpired | JobMisfit
 )  # fmt: skip
 
 # Their records refer to a body.
 WITH_BODY: Final = (JobSubmitted, JobSucceeded, JobFailed, JobCarried)
 NOT_JOURNALED: Final = frozenset(
-    {LinkChanged, LinkThrottled, SessionHeard, SessionForgotten, AdmissionChanged, BulkHeard}
+    {LinkChanged, LinkDeclared, LinkThrottled, SessionHeard, SessionForgotten, AdmissionChanged, BulkHeard}
 )
 
 # A row for each: whoever adds an event says here what others make of it that did not write it.
@@ -101,6 +108,7 @@ RULES: Final[dict[type[JournaledEvent], Rules]] = {
     JobSucceeded: Rules(Unknown.JOB, Behind.END, None),
     JobFailed: Rules(Unknown.JOB, Behind.END, JobCarried),
     JobReleased: Rules(Unknown.JOB, Behind.SIGN, JobCarried),
+    JobMisfit: Rules(Unknown.JOB, Behind.SIGN, JobCarried),
     JobCrashed: Rules(Unknown.JOB, Behind.END, JobCarried),
     JobCancelled: Rules(Unknown.JOB, Behind.END, None),
     JobStopping: Rules(Unknown.JOB, Behind.SIGN, JobCarried),

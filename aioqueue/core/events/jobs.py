@@ -76,6 +76,17 @@ class JobReleased(Struct, array_like=True, tag=6, gc=False, forbid_unknown_field
     fence: int
 
 
+class JobMisfit(Struct, array_like=True, tag=11, gc=False, forbid_unknown_fields=True):
+    """The worker knows the task and could not call it with these arguments, for its code is of another release.
+
+    The job is ready in its old place, no attempt was spent and no run is kept. For as long as its connection lasts,
+    nothing of that task goes to the session any more.
+    """
+
+    id: bytes
+    fence: int
+
+
 class JobCrashed(Struct, array_like=True, tag=7, gc=False, forbid_unknown_fields=True):
     """The process that ran the job ended unannounced; `crashes` is the new count.
 

@@ -11,7 +11,8 @@ from aioqueue.errors import Refused
 class LinkChanged(Struct, gc=False):
     """Not journaled: a session's connection and capacity. `opened` is there when the session is new.
 
-    `since_fence` is the next fence where a connection begins, 0 where it only changes.
+    `since_fence` is the next fence where a connection begins, 0 where it only changes. One that begins has declared
+    nothing yet; `about` is what its process says of itself.
     """
 
     number: int
@@ -22,6 +23,17 @@ class LinkChanged(Struct, gc=False):
     opened: SessionOpened | None = None
     since_fence: int = 0
     link: int = 0
+    process_slots: int = 0
+    about: str = ""
+
+
+class LinkDeclared(Struct, gc=False):
+    """Not journaled: what the session takes for as long as this connection lasts."""
+
+    number: int
+    tasks: tuple[tuple[str, int], ...] | None
+    labels: frozenset[str]
+    all_queues: bool
 
 
 class LinkThrottled(Struct, gc=False):

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 # Without a name: kept free beside what they stand among.
-_UNNAMED: Final = (11, 19, 27, 28, 29, *range(53, 60))
+_UNNAMED: Final = (19, 27, 28, 29, *range(53, 60))
 
 SPOKEN_FOR: Final[dict[int, str]] = dict.fromkeys(_UNNAMED, "") | {
+    # A run by code of another release.
+    11: "JobMisfit",
     # Jobs that wait for others, sleep, are put off, replaced or moved; results that are kept for other jobs.
     12: "JobsFreed",
     13: "JobSuspended",

@@ -157,6 +157,15 @@ class History:
             life.state = JobState.READY
             self.turns.stand(event.id, life)
 
+    def misfit(self, event: e.JobMisfit, wall_ms: int) -> None:
+        life = self._run_over(event)
+        if life is None:
+            return
+        if life.state is JobState.STOPPING:
+            self._say(f"I6: job {event.id.hex()} was told to stop, and was given back as a misfit")
+        life.state = JobState.READY
+        self.turns.stand(event.id, life)
+
     def crashed(self, event: e.JobCrashed, wall_ms: int) -> None:
         session = self.lives[event.id].session if event.id in self.lives else 0
         life = self._run_over(event)
@@ -278,7 +287,7 @@ class History:
             return life
         return None
 
-    def _run_over(self, event: e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed) -> Life | None:
+    def _run_over(self, event: e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobMisfit | e.JobCrashed) -> Life | None:
         life = self.lives.get(event.id)
         what = f"{type(event).__name__} of job {event.id.hex()} with fence {event.fence}"
         if life is None:
@@ -316,6 +325,7 @@ _JUDGE: dict[type[e.Event], Callable[[History, Any, int], None]] = {
     e.JobSucceeded: History.succeeded,
     e.JobFailed: History.failed,
     e.JobReleased: History.released,
+    e.JobMisfit: History.misfit,
     e.JobCrashed: History.crashed,
     e.JobCancelled: History.cancelled,
     e.JobStopping: History.stopping,

@@ -6,12 +6,14 @@ They know nothing of queues, of each other's order or of time; `State` holds the
 from __future__ import annotations
 
 from aioqueue.core.nouns.bulk import Bulk, Part
-from aioqueue.core.nouns.job import Job, Rare, SharedSpec, admitted_bytes, copy_job, rare_of
-from aioqueue.core.nouns.session import NO_OFFER, Link, Offer, Session
+from aioqueue.core.nouns.job import Fit, Job, Rare, SharedSpec, admitted_bytes, copy_job, rare_of
+from aioqueue.core.nouns.offer import NO_OFFER, Offer, SlotClass, TaskOffer, task_offer
+from aioqueue.core.nouns.session import Link, Session
 
 __all__ = [
     "NO_OFFER",
     "Bulk",
+    "Fit",
     "Job",
     "Link",
     "Offer",
@@ -19,7 +21,10 @@ __all__ = [
     "Rare",
     "Session",
     "SharedSpec",
+    "SlotClass",
+    "TaskOffer",
     "admitted_bytes",
     "copy_job",
     "rare_of",
+    "task_offer",
 ]

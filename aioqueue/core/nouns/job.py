@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from msgspec import Struct
 
 from aioqueue.core.places import LENGTH_MASK, length_in
@@ -10,11 +12,23 @@ from aioqueue.model.spec import Spec
 from aioqueue.model.states import Cause, JobState
 
 
+class Fit(NamedTuple):
+    """What decides who may take a job: its task, and the labels that its worker must have. Whether the task runs as a
+    coroutine, in a thread or in a process is for its worker to say (see `TaskOffer`), so it is no part of this.
+    """
+
+    task: str
+    labels: tuple[str, ...]
+
+
 class SharedSpec(Spec, frozen=True, array_like=True, gc=False):
-    """A `Spec` as all its jobs share it: with its packed bytes, and its queue's key in `State.queues`."""
+    """A `Spec` as all its jobs share it: with its packed bytes, its queue's key in `State.queues`, and its fit, which
+    is one object for all specs that have the same.
+    """
 
     packed: bytes = b""
     key: tuple[str, str] = ("", "")
+    fit: Fit = Fit("", ())
 
 
 class Rare(Struct, frozen=True, gc=False):

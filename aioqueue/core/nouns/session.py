@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
-
 from aioqueue.core.nouns.job import Job
+from aioqueue.core.nouns.offer import NO_OFFER
 from aioqueue.limits import CRASHES_ALONE
-
-
-class Offer(NamedTuple):
-    """What a session offers to run, however many slots it has: jobs of these queues of its namespace. Sessions that
-    offer the same share a `Pool`.
-    """
-
-    namespace: str
-    queues: tuple[str, ...]
-
-    @property
-    def keys(self) -> list[tuple[str, str]]:
-        """Its queues, as they are kept in `State.queues`."""
-        return [(self.namespace, name) for name in self.queues]
-
-    def covers(self, job: Job) -> bool:
-        """Whether the job is one of those."""
-        spec = job.spec
-        return spec.namespace == self.namespace and spec.queue in self.queues
-
-
-# Of a session that has said nothing yet.
-NO_OFFER: Final = Offer("", ())
 
 
 class Link:
     """The part of a session that lives in this process only: its connection, capacity and when it was last heard."""
 
-    __slots__ = ("connected", "heard_ms", "number", "offer", "since_fence", "slots", "throttled")
+    __slots__ = (
+        "about", "connected", "heard_ms", "number", "offer", "process_slots", "since_fence", "slots", "throttled",
+    )  # fmt: skip
 
     def __init__(self, heard_ms: int) -> None:
         self.connected = False
         self.number = 0
         # Leases below this fence are older than the connection: its worker knows of them only what it resumes.
         self.since_fence = 0
+        # What its process says of itself, such as its version; for people.
+        self.about = ""
+        # How many runs it will hold: those of coroutines and threads, and those of processes.
         self.slots = 0
+        self.process_slots = 0
         # Its connection holds as much as it may of what was not sent yet.
         self.throttled = False
         self.offer = NO_OFFER

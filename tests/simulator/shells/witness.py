@@ -140,7 +140,7 @@ class Witness(Checker):
         if any(isinstance(event, _PROGRESS) for event in events):
             self.progress_ms = self._now_ms()
         for event in events:
-            if isinstance(event, e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobCrashed):
+            if isinstance(event, e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobMisfit | e.JobCrashed):
                 self._ended_at[event.fence] = batch.position
                 self.ended_ms[event.fence] = self._now_ms()
             if isinstance(event, e.JobReleased) and event.fence in self._done:
