@@ -16,8 +16,6 @@ GIB: Final = 1024 * 1024 * 1024
 
 # Namespaces, queues and tasks appear in every log line and key; 128 holds any dotted path a person writes.
 NAME_CHARACTERS_MAX: Final = 128
-# What a worker must have for a job (a GPU, a region): more than a few words say that a queue of its own is meant.
-LABELS_MAX: Final = 16
 JOB_ID_BYTES: Final = 16
 # A caller's own id is hashed; it is kept for display only.
 OWN_ID_CHARACTERS_MAX: Final = 256

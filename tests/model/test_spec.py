@@ -59,6 +59,7 @@ def test_equal_specs_are_equal_keys() -> None:
         ({"retry": RetryPolicy(factor=1_000.5)}, "retry"),
         ({"retry": RetryPolicy(factor=float("nan"))}, "retry"),
         ({"retry": RetryPolicy(factor=float("inf"))}, "retry"),
+        ({"labels": tuple(f"label-{number}" for number in range(17))}, "labels"),
     ],
 )
 def test_an_option_out_of_its_range_is_refused_by_name(change: dict[str, Any], option: str) -> None:
@@ -131,13 +132,21 @@ def test_a_spec_of_the_longest_names_is_within_its_limit() -> None:
     assert unpack_spec(pack_spec(spec)) == spec
 
 
-@pytest.mark.parametrize("place", [7, 6])
+@pytest.mark.parametrize("place", [8, 6])
 def test_a_spec_of_a_newer_version_is_unsupported_and_not_read_without_what_is_not_known(place: int) -> None:
-    packed = msgpack.unpackb(pack_spec(SPEC))
-    (packed if place == 7 else packed[place]).append("gpu")
+    packed = msgpack.unpackb(pack_spec(msgspec.structs.replace(SPEC, labels=("gpu",))))
+    (packed if place == 8 else packed[place]).append("gpu")
     with pytest.raises(Unsupported, match="all options in a job's spec"):
         unpack_spec(msgpack.packb(packed))
     assert newer_spec(msgpack.packb(packed))
+
+
+def test_labels_come_back_and_without_any_a_spec_has_its_old_bytes() -> None:
+    labelled = msgspec.structs.replace(SPEC, labels=("gpu", "eu-west"))
+    assert unpack_spec(pack_spec(labelled)) == labelled
+    assert len(msgpack.unpackb(pack_spec(SPEC))) == 7
+    with pytest.raises(BadName, match="label"):
+        check_spec(msgspec.structs.replace(SPEC, labels=("a b",)))
 
 
 def test_a_spec_that_is_damaged_is_not_newer() -> None:

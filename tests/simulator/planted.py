@@ -160,9 +160,7 @@ def the_cap_of_crashes_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
 def the_cap_of_failures_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
     real = runs._end_of_run
 
-    def end(
-        state: State, job: Job, item: c.EndRun, now: Now, bodies: decide.BodyArea
-    ) -> tuple[e.Event, bytes | None]:
+    def end(state: State, job: Job, item: c.EndRun, now: Now, bodies: decide.BodyArea) -> tuple[e.Event, bytes | None]:
         event, body = real(state, job, item, now, bodies)
         if isinstance(event, e.JobFailed) and item.retry and job.failures < job.spec.retry.attempts:
             event = replace(event, state=JobState.SCHEDULED, due_ms=event.due_ms or now.wall_ms + 100)

@@ -29,6 +29,8 @@ def type_text(kind: inspect.Type) -> str:
             return cls.__name__
         case inspect.ListType(item_type=item, max_length=most):
             return f"list ≤ {most} of {type_text(item)}"
+        case inspect.VarTupleType(item_type=item):
+            return f"list of {type_text(item)}"
         case inspect.DictType(key_type=key, value_type=value, max_length=most):
             bound = "" if most is None else f" ≤ {most}"
             return f"map{bound} of {type_text(key)} to {type_text(value)}"
@@ -53,7 +55,7 @@ def default_text(field: inspect.Field) -> str:
 def _literal(value: Any) -> str:
     if isinstance(value, msgspec.Struct):
         return "its defaults"
-    return "empty" if value in ("", b"") else f'"{value}"' if isinstance(value, str) else str(value)
+    return "empty" if value in ("", b"", ()) else f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def rows_of(cls: type[Any]) -> list[tuple[str, str, str, str]]:

@@ -14,6 +14,7 @@ from aioqueue.broker.lookup import tell
 from aioqueue.clock import ManualClock
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
+from aioqueue.core import levels
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.effects import ArchiveJob, DeliverJob, ReviveJob
 from aioqueue.core.invariants import History, check_state
@@ -89,6 +90,8 @@ class Scene:
         self.clock = ManualClock()
         self.limits = limits
         self.partition = Partition(ttl_ms, limits)
+        # What a shell states when a command needs it is nobody's matter here.
+        self.partition.level = levels.KNOWN.highest
         self.position = 0
         self.batches: list[Written] = []
         self.archive: dict[bytes, FinishedJob] = {}
@@ -196,6 +199,7 @@ class Scene:
     def replayed(self, base: int = 1) -> Partition:
         """The partition that the journal gives, from a base on."""
         twin = Partition(self.partition.session_ttl_ms, self.limits)
+        twin.level = levels.KNOWN.highest
         twin.start_at(base)
         for batch in self.batches[base - 1 :]:
             twin.replay(decode_events(batch.events, "scene"), batch.bodies, batch.position, batch.wall_ms)

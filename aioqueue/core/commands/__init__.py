@@ -70,6 +70,6 @@ __all__ = [
 
 Command = (
     SubmitJobs | SettleRuns | CancelJob | RequeueJob | InspectJob | OpenSession | ResumeSession | DeclareOffer
-    | OfferCapacity | LoseLink | ThrottleLink | HearSession | EndSession | CarryItems | MoveBase | SkipTime | LimitAdmission | StageBulk
-    | CommitBulk | DropBulk
+    | OfferCapacity | LoseLink | ThrottleLink | HearSession | EndSession | CarryItems | MoveBase | SkipTime
+    | LimitAdmission | StageBulk | CommitBulk | DropBulk
 )  # fmt: skip

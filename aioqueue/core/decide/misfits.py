@@ -48,6 +48,6 @@ def _failure(state: State, job: Job, told: bytes) -> bytes:
     names = sorted({session.link.about or session.name for session in refused})
     more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
     said = unpack_failure(told) if told else Failure("BadArguments", "the worker does not say why", "", False)
-    reason = f"{said.text[:FAILURE_TEXT_BYTES_MAX // 2]} (refused by {', '.join(names[:_NAMED_MAX])}{more})"
+    reason = f"{said.text[: FAILURE_TEXT_BYTES_MAX // 2]} (refused by {', '.join(names[:_NAMED_MAX])}{more})"
     text = str(BadArguments(task=job.spec.task, reason=reason))
     return pack_failure(Failure("BadArguments", text, said.traceback, False))

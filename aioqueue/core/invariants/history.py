@@ -287,7 +287,9 @@ class History:
             return life
         return None
 
-    def _run_over(self, event: e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobMisfit | e.JobCrashed) -> Life | None:
+    def _run_over(
+        self, event: e.JobSucceeded | e.JobFailed | e.JobReleased | e.JobMisfit | e.JobCrashed
+    ) -> Life | None:
         life = self.lives.get(event.id)
         what = f"{type(event).__name__} of job {event.id.hex()} with fence {event.fence}"
         if life is None:

@@ -1,8 +1,8 @@
 """What a session offers to run: of which queues, which tasks, with which labels; and which of its slots a job takes.
 
 All of it is of the session's connection and of this process only. A worker says what it knows before it says how many
-runs it will hold (`DeclareOffer` before the first `OfferCapacity`); one that says nothing, as older ones do, takes every
-task, and its slots are one class.
+runs it will hold (`DeclareOffer` before the first `OfferCapacity`); one that says nothing, as older ones do, takes
+every task, and its slots are one class.
 """
 
 from __future__ import annotations
