@@ -23,6 +23,7 @@ from aioqueue.errors import (
     JobNotFound,
     ResultExpired,
     from_wire,
+    tells_an_end,
 )
 from aioqueue.model.bodies import unpack_failure
 from aioqueue.model.durations import Duration, to_ms
@@ -30,6 +31,8 @@ from aioqueue.model.ids import id_text
 from aioqueue.model.states import JobState
 from aioqueue.model.views import Run
 from aioqueue.protocol.messages import EndedItem
+
+__tracebackhide__ = tells_an_end
 
 R = TypeVar("R")
 
@@ -49,7 +52,10 @@ def result_of(item: EndedItem, results: Results) -> Any:
     """The result that an end carries; raises `BadResult` for one that cannot be read, or how else the job ended."""
     if item.state == _SUCCEEDED:
         return results.unpack_result(item.body)
-    raise _how_it_ended(item, id_text(item.job), results.task)
+    error = _how_it_ended(item, id_text(item.job), results.task)
+    # Whatever shows the variables of frames would show the bytes of a message.
+    del item, results
+    raise error
 
 
 def _how_it_ended(item: EndedItem, job: str, task: str) -> AioqueueError:

@@ -25,11 +25,13 @@ from aioqueue.client.signature import pack_arguments
 from aioqueue.client.submitting import Acceptance
 from aioqueue.client.task import Call, Task
 from aioqueue.client.waiting import Ending
-from aioqueue.errors import BadOption
+from aioqueue.errors import BadOption, tells_an_end
 from aioqueue.model.ids import id_bytes, own_id
 from aioqueue.model.names import check_name
 from aioqueue.model.views import Statistics
 from aioqueue.protocol.messages import SubmitFlag, SubmitItem
+
+__tracebackhide__ = tells_an_end
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -70,6 +70,7 @@ from aioqueue.errors.jobs import (
     JobExpired,
     JobFailed,
     ProcessDied,
+    tells_an_end,
 )
 from aioqueue.errors.journal import (
     AppendUnknown,
@@ -160,6 +161,7 @@ __all__ = [
     "Unsupported",
     "WrongNamespace",
     "from_wire",
+    "tells_an_end",
 ]
 
 

@@ -6,12 +6,15 @@ groups of groups, endless recursion. Nothing here raises, and nothing is ever pi
 
 from __future__ import annotations
 
+import os
 import signal
 import traceback
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Final
 
+from aioqueue import errors
+from aioqueue.errors import AioqueueError
 from aioqueue.limits import ERROR_BYTES_MAX, FAILURE_TEXT_BYTES_MAX
 from aioqueue.model.bodies import pack_failure
 from aioqueue.model.views import Failure
@@ -22,6 +25,7 @@ _LINE_BYTES_MAX: Final = 500
 _TRACEBACK_BYTES_MAX: Final = ERROR_BYTES_MAX - FAILURE_TEXT_BYTES_MAX - _TYPE_BYTES_MAX - 64
 # The frames of a traceback that are formatted; recursion of one function is folded before.
 _FRAMES_MAX: Final = 100
+_PACKAGE: Final = os.path.join(os.path.dirname(os.path.dirname(errors.__file__)), "")
 _OWN_FILES: Final = tuple(
     f"aioqueue/worker/{name}.py" for name in ("runners", "calls", "threads", "processes", "process_child")
 )
@@ -104,6 +108,11 @@ def _traceback_of(error: BaseException) -> str:
         told = traceback.TracebackException(
             type(error), error, _from_the_task_on(error.__traceback__), limit=-_FRAMES_MAX, max_group_width=5
         )
+        if isinstance(error, AioqueueError):
+            # An error of this package is about the call, such as a child that failed: where it was raised is no news.
+            own = [frame for frame in told.stack if frame.filename.startswith(_PACKAGE)]
+            if len(own) < len(told.stack):
+                told.stack[:] = [frame for frame in told.stack if frame not in own]
         return "".join(told.format())
     except BaseException as trouble:
         return f"<its traceback cannot be written: {type(trouble).__name__}>"

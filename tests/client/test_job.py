@@ -1,6 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
+import subprocess
+import sys
+import traceback
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +28,7 @@ from aioqueue.model.ids import id_text
 from aioqueue.model.states import JobState
 from aioqueue.model.views import Failure
 from aioqueue.protocol import messages as m
+from tests.support.commands import PATIENCE_SECONDS, environment
 from tests.support.examples import INFO
 from tests.support.fake_broker import FakeBroker, FakePeer
 
@@ -155,3 +162,80 @@ def test_every_other_end_is_an_error_that_names_the_job(item: m.EndedItem, kind:
     with pytest.raises(kind) as caught:
         result_of(item, NamedTask("shop.count"))
     assert ID in str(caught.value) or kind is BadResult
+
+
+def test_a_failed_job_that_nobody_catches_shows_the_traceback_of_its_task_wherever_it_went() -> None:
+    with pytest.raises(JobFailed) as caught:
+        result_of(DEAD, NamedTask("shop.count"))
+    for error in (caught.value, copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):
+        shown = "".join(traceback.format_exception(error))
+        assert shown.endswith("no apples\n\nThe task's own traceback, from its worker:\n\nTraceback: …\n\n")
+    nothing = JobFailed(job=ID, task="shop.count", type="ProcessDied", text="", traceback="")
+    assert not hasattr(nothing, "__notes__")
+
+
+FAILING = """
+import asyncio
+from aioqueue import Context, Queue
+
+queue = Queue("memory:")
+
+@queue.task(retry=1)
+async def charge(rate: dict) -> int:
+    return 100 * rate["usd"]
+
+@queue.task(retry=1)
+async def order(context: Context) -> int:
+    return await (await context.submit(charge, {}))
+
+async def main(name):
+    async with queue:
+        if name == "map":
+            return [each async for each in queue.map(charge, [{}])]
+        if name == "submit":
+            return await (await queue.submit(charge, {}))
+        if name == "result":
+            return await (await queue.submit(charge, {})).result(60)
+        return await (queue.run(order) if name == "order" else queue.run(charge, {}))
+"""
+
+
+def shown_by(folder: Path, *command: str) -> str:
+    ended = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment(), capture_output=True, text=True, check=False,
+        timeout=PATIENCE_SECONDS,
+    )  # fmt: skip
+    assert ended.returncode == 1, ended
+    return ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("how", ["run", "submit", "map", "result", "order"])
+def test_a_script_that_catches_no_failed_job_ends_with_the_line_of_the_task(tmp_path: Path, how: str) -> None:
+    (tmp_path / "script.py").write_text(f"{FAILING}\nasyncio.run(main({how!r}))\n")
+
+    told, _, own = shown_by(tmp_path, "script.py").partition("The task's own traceback, from its worker:")
+
+    assert "errors.JobFailed: job " in told
+    assert 'return 100 * rate["usd"]' in own
+    assert own.rstrip().endswith("KeyError: 'usd'")
+    assert "aioqueue/" not in own
+    assert "EndedItem" not in told
+
+
+def test_a_test_that_catches_no_failed_job_shows_no_frame_and_no_message_of_this_package(tmp_path: Path) -> None:
+    tests = "".join(
+        f"def test_{how}() -> None:\n    asyncio.run(main({how!r}))\n\n"
+        for how in ("run", "submit", "map", "result", "order")
+    )
+    (tmp_path / "test_shop.py").write_text(f"{FAILING}\n{tests}")
+    # An empty configuration, or pytest would look for one in the folders above.
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+
+    report = shown_by(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:logging", "--showlocals")
+
+    assert "5 failed" in report
+    assert report.count('return 100 * rate["usd"]') >= 5
+    frames = [line for line in report.splitlines() if "aioqueue/" in line and "Error" not in line]
+    assert frames == []
+    for part in ("EndedItem", "b'\\x01", "result_of"):
+        assert part not in report
