@@ -193,6 +193,9 @@ GET_EXTENTS_MAX: Final = 64
 # Two bodies of a batch this near to each other are read together with what lies between them.
 GET_GAP_BYTES: Final = 4 * KIB
 
+# What jobs bring along (arguments, results, errors) is for the user who runs the broker, and for nobody else.
+FILE_MODE: Final = 0o600
+
 # --- the journal --------------------------------------------------------------------------------------------------
 
 # With less than this free on the broker's disk no new jobs come in: more than a second of the fastest submits, for that

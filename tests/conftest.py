@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +15,14 @@ settings.register_profile("ci", settings.get_profile("default"), derandomize=Tru
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 TIMEOUT_SECONDS = 300
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """A umask that takes nothing away, so that the mode of a new file is what the code says."""
+    umask = os.umask(0)
+    yield
+    os.umask(umask)
 
 
 def seconds_allowed(item: pytest.Item) -> float:

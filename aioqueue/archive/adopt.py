@@ -30,6 +30,7 @@ from aioqueue.archive.rows import (
 )
 from aioqueue.archive.schema import prepare_writer, refuse_foreign, store_synced
 from aioqueue.errors import AlreadyThere, ArchiveFailed
+from aioqueue.limits import FILE_MODE
 
 _UNFINISHED: Final = ".salvage"
 _LOG: Final = "-wal"
@@ -55,6 +56,8 @@ def adopt_archive(source: str, path: str, *, old_id: bytes, new_id: bytes, posit
     try:
         for suffix in ("", _LOG):
             if os.path.exists(source + suffix):
+                # A copy into a file that is there keeps that file's mode.
+                os.close(os.open(unfinished + suffix, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
                 shutil.copyfile(source + suffix, unfinished + suffix)
         refuse_foreign(unfinished)
         with closing(sqlite3.connect(unfinished, isolation_level=None)) as database:

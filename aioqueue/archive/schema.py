@@ -14,6 +14,7 @@ from typing import Final
 
 from aioqueue.archive.migrations import MIGRATIONS, VERSION_FIRST
 from aioqueue.errors import ArchiveFailed, JournalNewer, NotAJournal
+from aioqueue.limits import FILE_MODE
 
 # "aqar" in ASCII: what `file` and we recognise an archive by.
 APPLICATION_ID: Final = 0x61716172
@@ -58,7 +59,7 @@ def refuse_foreign(path: str) -> None:
     the system does not let us (SQLite would only say that it is "unable to open").
     """
     try:
-        with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "rb") as file:
+        with open(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE), "rb") as file:
             header = file.read(_HEADER_BYTES)
     except OSError as error:
         raise ArchiveFailed(path=path, reason=f"it cannot be opened: {error.strerror}") from error

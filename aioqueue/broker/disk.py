@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from aioqueue.errors import DiskLow, JournalGone, Refused
+from aioqueue.limits import FILE_MODE
 from aioqueue.model.sizes import size_text
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Reserve:
         if not hasattr(os, "posix_fallocate"):
             return
         try:
-            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
             try:
                 os.posix_fallocate(handle, 0, self.size)
             finally:

@@ -5,9 +5,11 @@ A new kind of storage is a row of `_OPEN`, with a function that makes a `Storage
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
@@ -21,10 +23,14 @@ from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.ground import Ground
 from aioqueue.journal.batch import JOURNAL_ID_BYTES
 from aioqueue.journal.files import real_path
+from aioqueue.journal.lock import SUFFIX as LOCK_SUFFIX
+from aioqueue.journal.mark import SUFFIX as MARK_SUFFIX
 from aioqueue.journal.memory import MemoryJournal, MemoryStore
 from aioqueue.journal.sqlite import SqliteJournal
-from aioqueue.limits import BODY_CACHE_BYTES, EMBEDDED_DISK_RESERVE_BYTES, SESSION_TTL_MS
+from aioqueue.limits import BODY_CACHE_BYTES, EMBEDDED_DISK_RESERVE_BYTES, FILE_MODE, SESSION_TTL_MS
 from aioqueue.transport.address import MemoryAddress, SqliteAddress
+
+log = logging.getLogger(__name__)
 
 
 class ForgetfulJournal(MemoryJournal):
@@ -70,8 +76,28 @@ async def _open_sqlite(address: SqliteAddress, ground: Ground, keeping: Keeping)
         return await SqliteArchive.open(archive, journal_id=journal_id, keep=keeping.rule)
 
     journal = await SqliteJournal.open(path, ground)
+    tell_of_open_modes([*(real_path(path) + suffix for suffix in ("", MARK_SUFFIX, LOCK_SUFFIX)), archive])
     disk = DiskWatch(path, keeping.disk_reserve, [archive]) if keeping.disk_reserve else None
     return Storage(path, journal, open_archive, disk, keeping.body_cache_bytes, keeping.bounds)
+
+
+def tell_of_open_modes(paths: Iterable[str]) -> None:
+    """Say which of these files others than their owner may use, as older versions made them; nothing is changed."""
+    found = []
+    for path in paths:
+        try:
+            mode = stat.S_IMODE(os.stat(path).st_mode)
+        except OSError:
+            # It is made later, with the right mode.
+            continue
+        if mode & ~FILE_MODE & 0o777:
+            found.append(f"{path} ({mode:04o})")
+    if found:
+        log.warning(
+            "other users of this machine may open files that hold what jobs bring along: %s; new ones are made with "
+            "mode %04o, and `chmod %o` gives it to these",
+            ", ".join(found), FILE_MODE, FILE_MODE,
+        )  # fmt: skip
 
 
 _OPEN: Final[dict[type[Any], Callable[[Any, Ground, Keeping], Awaitable[Storage]]]] = {

@@ -38,6 +38,7 @@ from aioqueue.journal.check import check_journal
 from aioqueue.journal.files import real_path, sync_directory
 from aioqueue.journal.fresh import FreshJournal, fresh_journal, refuse_taken
 from aioqueue.journal.mark import SUFFIX as MARK_SUFFIX
+from aioqueue.limits import FILE_MODE
 from aioqueue.model.sizes import size_text
 from aioqueue.monitor.text import plain
 from aioqueue.protocol.backup import (
@@ -110,7 +111,7 @@ def _put_in_place(path: str, target: str) -> int:
     """
     _refuse_taken(target)
     try:
-        os.close(os.open(target + MARK_SUFFIX, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))
+        os.close(os.open(target + MARK_SUFFIX, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
     except FileExistsError:
         raise AlreadyThere(path=target + MARK_SUFFIX) from None
     size = 0

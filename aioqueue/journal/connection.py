@@ -27,7 +27,7 @@ from aioqueue.journal.lock import SUFFIX, OwnerLock
 from aioqueue.journal.mark import check_mark, check_no_mark
 from aioqueue.journal.wal import SUFFIX as LOG_SUFFIX
 from aioqueue.journal.wal import WalScan, scan_log
-from aioqueue.limits import JOURNAL_PAGE_BYTES, READ_RANGE_BATCHES
+from aioqueue.limits import FILE_MODE, JOURNAL_PAGE_BYTES, READ_RANGE_BATCHES
 
 Row = tuple[Any, ...]
 
@@ -226,8 +226,10 @@ def _prepare(name: str, wall_ms: int, create: bool) -> _Prepared:
 
 
 def _put_back(path: str, data: bytes) -> None:
-    with suppress(FileExistsError), open(path, "xb") as file:
-        file.write(data)
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        with open(descriptor, "wb") as file:
+            file.write(data)
 
 
 def _look(name: str, create: bool) -> bool:

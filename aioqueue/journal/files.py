@@ -16,7 +16,7 @@ from typing import Final
 from aioqueue.errors import HistoryLost, JournalError, JournalNewer, NotAJournal
 from aioqueue.journal.batch import JOURNAL_ID_BYTES, NO_BATCH
 from aioqueue.journal.wal import SUFFIX as _WAL
-from aioqueue.limits import JOURNAL_PAGE_BYTES
+from aioqueue.limits import FILE_MODE, JOURNAL_PAGE_BYTES
 
 # "aioq" in the place where SQLite lets a program name its files.
 APPLICATION_ID: Final = 0x61696F71
@@ -97,6 +97,8 @@ def create(path: str) -> None:
         # What a creation that was interrupted left behind.
         for leftover in (fresh, fresh + "-journal", fresh + _WAL):
             Path(leftover).unlink(missing_ok=True)
+        # SQLite would make it by the umask. What it makes beside it later, a log for one, has this file's mode.
+        os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
         with closing(sqlite3.connect(fresh, isolation_level=None)) as database:
             for statement in _CREATE:
                 database.execute(statement)

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from aioqueue.errors import JournalError, JournalInUse
+from aioqueue.limits import FILE_MODE
 
 SUFFIX: Final = ".lock"
 _OWNER_BYTES_MAX: Final = 4096
@@ -42,7 +43,7 @@ class OwnerLock:
         `JournalInUse`, which names the owner, if another process or another part of this one holds it.
         """
         try:
-            descriptor = os.open(path + SUFFIX, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(path + SUFFIX, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
             raise JournalError(path=path, reason=f"its lock file cannot be opened: {error.strerror}") from error
         try:

@@ -14,6 +14,7 @@ import zlib
 from typing import Final, NamedTuple
 
 from aioqueue.errors import HistoryLost, JournalError
+from aioqueue.limits import FILE_MODE
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class MarkFile:
     def open(cls, path: str, journal_id: bytes) -> MarkFile:
         """The mark of the journal at `path`, made if it is not there. `JournalError` if the system refuses."""
         try:
-            descriptor = os.open(path + SUFFIX, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(path + SUFFIX, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
             raise JournalError(path=path, reason=f"its mark cannot be opened: {error.strerror}") from error
         # What is not of its length is no mark, and would be none with one written over its beginning.

@@ -24,7 +24,7 @@ from typing import Any, Final, NoReturn
 from anyio.abc import TaskGroup
 
 from aioqueue.errors import BrokerUnavailable
-from aioqueue.limits import CONNECT_SECONDS, UNIX_PATH_BYTES_MAX
+from aioqueue.limits import CONNECT_SECONDS, FILE_MODE, UNIX_PATH_BYTES_MAX
 from aioqueue.transport.tcp import ACCEPT_BACKLOG, TcpListener, TcpStream
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,6 @@ SUFFIX: Final = ".sock"
 SERVE_SUFFIX: Final = ".serve.sock"
 
 _NEW_SUFFIX: Final = ".new"
-_PRIVATE_MODE: Final = 0o600
 _DIRECTORY_PREFIX: Final = "aioqueue-"
 _SHORT_NAME: Final = "broker.sock"
 # `struct ucred` of Linux: process, user, group.
@@ -201,7 +200,7 @@ def _bind(path: str) -> socket.socket:
     try:
         bound.bind(name)
         # Nobody can connect before `listen`. The umask would do it too, but it is the whole program's.
-        os.chmod(name, _PRIVATE_MODE)
+        os.chmod(name, FILE_MODE)
         bound.listen(ACCEPT_BACKLOG)
         if is_long:
             os.symlink(name, new)

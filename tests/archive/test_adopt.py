@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 
@@ -50,6 +51,13 @@ async def test_all_rows_go_over_and_the_source_stays_as_it_was(source: Path) -> 
     assert found == {job_id(number): finished(number) for number in range(20)}
     assert await archive.runs(job_id(3)) == [ended(3)]
     await archive.aclose()
+
+
+@pytest.mark.usefixtures("open_umask")
+async def test_a_copy_is_for_its_owner_alone_whatever_the_source_was(source: Path) -> None:
+    source.chmod(0o644)
+    adopt(source)
+    assert stat.S_IMODE(source.with_name("new-archive").stat().st_mode) == 0o600
 
 
 async def test_acts_and_logs_go_over_and_those_that_do_not_read_are_left_out(source: Path) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -112,11 +113,13 @@ def test_every_job_that_was_acknowledged_before_is_in_the_backup_once_and_as_it_
             assert restored.run("submit", "shop:add", "41", "--wait").out == "42\n"
 
 
+@pytest.mark.usefixtures("open_umask")
 def test_a_backup_of_a_journal_that_nobody_has_open_is_made_too_and_is_a_journal_of_its_own(folder: Path) -> None:
     with serving(folder) as served:
         job = served.run("submit", "shop:wait_elsewhere").out.strip()
     made = run("backup", "sqlite:copy.db", "--url", "sqlite:jobs.db", "--json", cwd=folder)
     assert made.code == 0, made
+    assert {oct(stat.S_IMODE(each.stat().st_mode)) for each in folder.glob("copy.db*")} == {"0o600"}
     assert (made.json["jobs"], made.json["finished"]) == (1, 0)
     assert made.json["journal_id"] != made.json["source_id"]
     assert [info["id"] for info in run("ls", "--json", "--url", "sqlite:copy.db", cwd=folder).json] == [job]
