@@ -41,6 +41,7 @@ class Reserve:
         self.path = path
         self.size = size
         self.held = os.path.exists(path)
+        self._refused = False
 
     def take(self) -> None:
         """Lay the file down; where the system or the disk will not, there is none."""
@@ -53,8 +54,11 @@ class Reserve:
             finally:
                 os.close(handle)
             self.held = True
+            self._refused = False
         except OSError as error:
-            log.info("no reserve of %s at %s: %s", size_text(self.size), self.path, error)
+            if not self._refused:
+                log.info("no reserve of %s at %s: %s", size_text(self.size), self.path, error)
+            self._refused = True
             self.release()
 
     def release(self) -> None:
@@ -90,6 +94,8 @@ class DiskWatch:
         self._journal = os.path.realpath(path)
         self._identity: tuple[int, int] | None = None
         self._reserve = Reserve(path + RESERVE_SUFFIX, needed // _RESERVED)
+        # What could not be looked at the last time: it is told when that begins, and not at every look.
+        self._unseen: set[str] = set()
 
     def look(self) -> bool:
         """Look at the disk; whether the door has to be opened or shut."""
@@ -107,8 +113,10 @@ class DiskWatch:
         try:
             self.free = self._read(self._paths)
         except OSError as error:
-            log.warning("the free space of %s cannot be read: %s", self.path, error)
+            # Where the journal's folder is gone that has been told, and this says nothing new.
+            self._tell_unseen("the free space of", error, known=self.gone is not None)
             return
+        self._unseen.discard("the free space of")
         was_low = self.low is not None
         if was_low and self.free >= self.needed + self.needed // _AGAIN:
             self.low = None
@@ -126,8 +134,9 @@ class DiskWatch:
         except FileNotFoundError:
             identity = None
         except OSError as error:
-            log.warning("%s cannot be looked at: %s", self.path, error)
+            self._tell_unseen("the file", error)
             return
+        self._unseen.discard("the file")
         if self._identity is None:
             self._identity = identity
         elif identity == self._identity:
@@ -137,6 +146,11 @@ class DiskWatch:
         elif self.gone is None:
             self.gone = JournalGone(path=self.path)
             log.error("%s", self.gone)
+
+    def _tell_unseen(self, what: str, error: OSError, *, known: bool = False) -> None:
+        if what not in self._unseen and not known:
+            log.warning("%s %s cannot be read: %s", what, self.path, error)
+        self._unseen.add(what)
 
     def _keep_reserve(self) -> None:
         reserve = self._reserve

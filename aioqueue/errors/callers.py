@@ -171,8 +171,8 @@ class DiskLow(Refused):
 class JournalGone(Refused):
     code = "journal_gone"
     sentence = (
-        "{path} was removed or replaced while the broker writes to it: what it holds is lost when the broker ends, so "
-        "no new jobs are taken; `aioqueue backup DEST` may save it"
+        "{path} was moved, removed or replaced while the broker writes to it, so no new jobs are taken until it is "
+        "back; if it was removed, what it holds is lost when the broker ends, and `aioqueue backup DEST` may save it"
     )
 
 

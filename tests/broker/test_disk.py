@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import subprocess
 import sys
@@ -90,6 +92,45 @@ def test_a_disk_that_cannot_be_read_changes_nothing(tmp_path: Path, caplog: pyte
     assert "cannot be read" in caplog.text
 
 
+def test_a_disk_that_cannot_be_read_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    watch = DiskWatch(str(tmp_path / "gone" / "jobs.db"), NEEDED)
+    for _ in range(3):
+        watch.look()
+    assert len(caplog.records) == 1
+
+
+def test_a_journal_whose_folder_is_moved_is_told_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    folder, elsewhere = tmp_path / "here", tmp_path / "there"
+    folder.mkdir()
+    (folder / "jobs.db").touch()
+    watch = DiskWatch(str(folder / "jobs.db"), NEEDED)
+    watch.look()
+    folder.rename(elsewhere)
+    for _ in range(5):
+        watch.look()
+    assert [record.getMessage() for record in caplog.records] == [str(watch.gone)]
+    elsewhere.rename(folder)
+    watch.look()
+    assert watch.gone is None
+    assert len(caplog.records) == 2
+
+
+def test_a_reserve_that_the_system_refuses_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    def refuse(descriptor: int, offset: int, size: int) -> None:
+        raise OSError(errno.EDQUOT, "quota")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    watch = watch_of(tmp_path, FakeDisk(2 * NEEDED))
+    for _ in range(3):
+        watch.look()
+    assert [record.getMessage().partition(" of ")[0] for record in caplog.records] == ["no reserve"]
+
+
 def test_what_is_free_is_what_the_system_says(tmp_path: Path) -> None:
     state = os.statvfs(tmp_path)
 
@@ -169,4 +210,4 @@ async def test_no_new_job_is_taken_while_the_journal_is_taken_away_under_its_bro
         elsewhere.rename(path)
         while refused:
             refused = (await client.submit(item(delay_ms=60_000))).refused
-    assert caplog.text.count("was removed or replaced while the broker writes to it") == 1
+    assert caplog.text.count("was moved, removed or replaced while the broker writes to it") == 1
