@@ -98,6 +98,18 @@ LABELS_MAX: Final = 16
 TASK_DIGEST_BYTES: Final = 16
 # The description itself: options, parameters and a line of text.
 TASK_BODY_BYTES_MAX: Final = 8 * KIB
+# The registry of tasks, a namespace: a page that lists them all is still one that a person reads.
+TASKS_MAX: Final = 10_000
+# And of all namespaces: what is kept in memory of names that somebody may invent. Beside its description, a task takes
+# about so much.
+TASKS_BYTES_MAX: Final = 64 * MIB
+TASK_OVERHEAD_BYTES: Final = 512
+# A task that no worker declares any more: a month, for some workers are started for the end of one.
+TASK_UNUSED_MS: Final = 30 * 24 * 3_600_000
+# After a start nothing lapses for so long, for those who use it come back first.
+LAPSE_GRACE_MS: Final = 3_600_000
+# Of items that lapse in one batch: their names take a quarter of what a batch should have at most.
+LAPSED_MAX: Final = 250
 # Queues without a job and without a worker whose totals are still kept, for `top`; older ones are forgotten.
 QUEUES_IDLE_MAX: Final = 1_000
 # What is told to those who watch: a monitor shows no more, and it is sent every second to each.

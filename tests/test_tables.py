@@ -17,7 +17,7 @@ from aioqueue.broker.peers import admin, asking, life, submitting, waiting, work
 from aioqueue.broker.peers.dispatch import _DISPATCH
 from aioqueue.client.session import Session as ClientSession
 from aioqueue.core import events as e
-from aioqueue.core.apply import APPLY, bulks, jobs, journal, runs, sessions
+from aioqueue.core.apply import APPLY, bulks, jobs, journal, registry, runs, sessions
 from aioqueue.core.invariants import History
 from aioqueue.core.invariants.history import _JUDGE
 from aioqueue.core.levels import LEVELS
@@ -97,7 +97,7 @@ def test_no_table_has_a_row_of_what_is_not_journaled() -> None:
 
 
 def test_no_event_is_applied_by_two_files() -> None:
-    rooms = (bulks, jobs, journal, runs, sessions)
+    rooms = (bulks, jobs, journal, registry, runs, sessions)
     assert sum(len(room.ROWS) for room in rooms) == len(APPLY)
 
 
@@ -117,7 +117,7 @@ def test_whatever_refers_to_a_body_is_replayed_with_it() -> None:
 
 def test_a_carried_record_is_carried_by_its_like() -> None:
     records = {rules.carried for rules in e.RULES.values() if rules.carried is not None}
-    assert records == {e.JobCarried, e.SessionCarried, e.BulkCarried}
+    assert records == {e.JobCarried, e.SessionCarried, e.BulkCarried, e.TaskSet}
     assert {record: e.RULES[record].carried for record in records} == {record: record for record in records}
 
 

@@ -24,6 +24,7 @@ from aioqueue.broker.storage import JournalBounds
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.homes import job_bytes
+from aioqueue.core.items import home_of, item_bytes
 from aioqueue.core.records import decode_events
 from aioqueue.core.state import living_bytes
 from aioqueue.journal.base import Journal
@@ -33,7 +34,6 @@ from aioqueue.limits import (
     CARRY_AHEAD_ITEMS,
     CARRY_BYTES_TARGET,
     CARRY_ITEMS_MAX,
-    ITEM_BYTES,
 )
 
 log = logging.getLogger(__name__)
@@ -137,17 +137,26 @@ class Compactor:
 
     async def _carry_range(self, first: int, last: int) -> None:
         """Carry what has its home in these batches; bodies come with the batches that hold them."""
-        sessions = [each for each in self._state.sessions.values() if first <= each.home <= last]
-        for start in range(0, len(sessions), CARRY_ITEMS_MAX):
-            part = [c.CarriedSession(each.number, each.home) for each in sessions[start : start + CARRY_ITEMS_MAX]]
-            await self._carry(c.CarryItems([], part, []), ITEM_BYTES * len(part))
-        for bulk in list(self._state.bulks.values()):
-            for each in [each for each in bulk.parts if first <= each.home <= last]:
-                seen = c.CarriedPart(bulk.id, each.first, each.home)
-                await self._carry(c.CarryItems([], [], [seen]), ITEM_BYTES + len(each.ids))
+        await self._carry_named(first, last)
         async for batch in self._journal.read(first - 1, last):
             if batch.kind is BatchKind.EVENTS:
                 await self._carry_batch(batch)
+
+    async def _carry_named(self, first: int, last: int) -> None:
+        """Carry the items that are no jobs: where they are is known by their names."""
+        part: list[c.CarriedItem] = []
+        part_bytes = 0
+        for item in self._state.homes.named_in(first, last):
+            home = home_of(self._state, item)
+            if not first <= home <= last:
+                continue
+            part.append(c.CarriedItem(item, home))
+            part_bytes += item_bytes(self._state, item)
+            if len(part) == CARRY_ITEMS_MAX or part_bytes >= CARRY_BYTES_TARGET:
+                await self._carry(c.CarryItems([], part), part_bytes)
+                part, part_bytes = [], 0
+        if part:
+            await self._carry(c.CarryItems([], part), part_bytes)
 
     async def _carry_batch(self, batch: Batch) -> None:
         part: list[c.CarriedJob] = []
@@ -162,17 +171,17 @@ class Compactor:
             part.append(c.CarriedJob(event.id, batch.position, body))
             part_bytes += job_bytes(job)
             if len(part) == CARRY_ITEMS_MAX or part_bytes >= CARRY_BYTES_TARGET:
-                await self._carry(c.CarryItems(part, [], []), part_bytes)
+                await self._carry(c.CarryItems(part, []), part_bytes)
                 part, part_bytes = [], 0
         if part:
-            await self._carry(c.CarryItems(part, [], []), part_bytes)
+            await self._carry(c.CarryItems(part, []), part_bytes)
         # Batches come many at once from the disk, and each is verified: let others go between.
         await asyncio.sleep(0)
 
     async def _carry(self, items: c.CarryItems, about_bytes: int) -> None:
         """Have it carried, and wait no longer than until there is room to ask for more."""
         await self._earn(about_bytes + HEADER_BYTES)
-        count = len(items.jobs) + len(items.sessions) + len(items.parts)
+        count = len(items.jobs) + len(items.items)
         while self._ahead_items and (
             self._ahead_items + count > CARRY_AHEAD_ITEMS or self._ahead_bytes + about_bytes > CARRY_AHEAD_BYTES
         ):

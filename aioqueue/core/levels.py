@@ -37,7 +37,7 @@ LEVELS: Final[Mapping[int, Mapping[type, int]]] = {
         FinishedJob: 23, EndedRun: 8,
     },
     2: {
-        e.JobMisfit: 2,
+        e.JobMisfit: 2, e.TaskSet: 6, e.ItemsLapsed: 1,
         # Labels.
         Spec: 8,
     },

@@ -24,6 +24,7 @@ from aioqueue.core.apply import APPLY, Moment
 from aioqueue.core.commands import NeedsLookup
 from aioqueue.core.decide import decide
 from aioqueue.core.decide.bulks import decide_forgotten, decide_freed, silent_bulks
+from aioqueue.core.decide.registry import decide_lapsed
 from aioqueue.core.decision import BodyArea, Decision
 from aioqueue.core.effects import Effect
 from aioqueue.core.leasing import Hand, decide_due, decide_expired, decide_leases, silent_sessions
@@ -32,7 +33,13 @@ from aioqueue.core.state import State
 from aioqueue.core.terms import decide_doomed, decide_end
 from aioqueue.core.unheard import PASSED_OVER, Unheard
 from aioqueue.errors import PeerMisbehaved, Refused
-from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET, LEASED_BYTES_TARGET, SESSION_TTL_MS
+from aioqueue.limits import (
+    BATCH_BYTES_TARGET,
+    BATCH_EVENTS_TARGET,
+    LAPSE_GRACE_MS,
+    LEASED_BYTES_TARGET,
+    SESSION_TTL_MS,
+)
 from aioqueue.model.growth import LEVEL_FIRST
 
 # What jobs that become due, and leases, may have of a batch at least and at most: commands must not wait for a million
@@ -72,6 +79,8 @@ class Partition:
         # Expiry is looked at this often: late by a tenth of a ttl is early enough, and costs nothing when idle.
         self._expiry_step_ms = max(1, session_ttl_ms // 10)
         self._expiry_due_ms = 0
+        # Nothing lapses before this, on the monotonic clock: who uses it may be on the way back.
+        self._lapse_from_ms = 0
         self._unheard = Unheard(1)
         # The level that the log states, and the one that a command waits for; the shell appends the record between.
         self.level = self.level_needed = LEVEL_FIRST
@@ -161,7 +170,15 @@ class Partition:
                 if len(batch.events) >= _PART:
                     return True
                 batch.add(due, None)
-        return False
+        return bool(state.lapses) and now.mono_ms >= self._lapse_from_ms and self._lapse(batch, now)
+
+    def _lapse(self, batch: _Batch, now: Now) -> bool:
+        """A part of what lapses; whether more of it does."""
+        for event in decide_lapsed(self.state, now, BATCH_BYTES_TARGET):
+            batch.add(event, None)
+            batch.bodies.records += len(event.body) if isinstance(event, e.TaskSet) else 0
+        head = self.state.lapses.head()
+        return head is not None and head[0] <= now.wall_ms
 
     def _end_doomed(self, batch: _Batch) -> bool:
         """Children end with their parents, in the same batch unless they are very many; none of them is leased."""
@@ -241,6 +258,7 @@ class Partition:
         for bulk in self.state.bulks.values():
             bulk.heard_ms = now.mono_ms
         self._expiry_due_ms = 0
+        self._lapse_from_ms = now.mono_ms + LAPSE_GRACE_MS
 
     def next_due(self, now: Now) -> int | None:
         """Milliseconds until something is due by itself; None where nothing ever is."""
@@ -248,6 +266,8 @@ class Partition:
         for timers in (self.state.due, self.state.ends):
             if (head := timers.head()) is not None:
                 waits.append(head[0] - now.wall_ms)
+        if (lapse := self.state.lapses.head()) is not None:
+            waits.append(max(lapse[0] - now.wall_ms, self._lapse_from_ms - now.mono_ms))
         if self.state.sessions or self.state.bulks:
             waits.append(self._expiry_due_ms - now.mono_ms)
         return max(0, min(waits)) if waits else None

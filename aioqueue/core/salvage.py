@@ -7,7 +7,8 @@ the whole job, and an end says that the job must not run again. So, in this orde
 * a run that was on at the gap, and whose end stands behind it with the same fence, ends as it did;
 * all leases are given back, and all sessions end: their workers may hold runs that this journal never heard of;
 * a job that was living at the gap, and is known to be over, is cancelled;
-* a job that was submitted behind the gap, and is not known to be over, is submitted again with the same id.
+* a job that was submitted behind the gap, and is not known to be over, is submitted again with the same id;
+* a setting behind the gap holds, the last of each: its record is whole, whatever was lost before it.
 
 Everything else behind the gap is dropped: leases, pauses, attempts and crashes that were counted there. A job whose
 submit was in the gap is lost. What this gives is legal history, and is applied to the partition as it is given.
@@ -26,7 +27,7 @@ from aioqueue.core.endings import end_of_session
 from aioqueue.core.machine import LEGAL
 from aioqueue.core.nouns import Bulk, Job
 from aioqueue.core.partition import Partition
-from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET
+from aioqueue.limits import BATCH_BYTES_TARGET, BATCH_EVENTS_TARGET, LAPSED_MAX
 from aioqueue.model.ids import ids_in
 from aioqueue.model.states import TERMINAL, BulkPhase, JobState, SessionEnd
 
@@ -70,6 +71,8 @@ class Rescue:
         # The bulks of jobs that were staged behind the gap, and which bulks are known to have been committed there.
         self._bulk_of: dict[bytes, bytes] = {}
         self._committed: set[bytes] = set()
+        # The last record of each setting behind the gap; None where it lapsed there.
+        self._tasks: dict[tuple[str, str], _Found | None] = {}
 
     def take(self, events: Sequence[e.Event], bodies: bytes, wall_ms: int) -> None:
         """One batch behind the gap."""
@@ -111,6 +114,13 @@ class Rescue:
             seq = state.next_seq
             again = [(_unblocked(item, seq + index), item.body) for index, item in enumerate(part)]
             yield self._applied(position := position + 1, part[0].wall_ms, again)
+        lapsed = tuple(key for key, found in self._tasks.items() if found is None and state.registry.find(key))
+        for start in range(0, len(lapsed), LAPSED_MAX):
+            event = e.ItemsLapsed(lapsed[start : start + LAPSED_MAX])
+            yield self._applied(position := position + 1, wall_ms, [(event, None)])
+        for part in _parts(found for found in self._tasks.values() if found is not None):
+            settings = [(item.event, None) for item in part]
+            yield self._applied(position := position + 1, part[0].wall_ms, settings)
 
     def _was_committed(self, bulk: Bulk) -> bool:
         """Whether a bulk that was open at the gap was committed behind it; what of it was staged there stands alone."""
@@ -181,6 +191,13 @@ class Rescue:
             self._bulk_of.update(dict.fromkeys(ids_in(event.ready + event.scheduled), event.bulk))
         self.drop(ids_in(event.cancelled))
 
+    def _take_setting(self, found: _Found) -> None:
+        event: e.TaskSet = found.event
+        self._tasks[event.namespace, event.name] = found
+
+    def _take_lapsed(self, found: _Found) -> None:
+        self._tasks.update(dict.fromkeys(found.event.tasks))
+
     def _over(self, job_id: bytes) -> bool:
         """Whether the run that was on at the gap ended the job."""
         found = self.finished.get(job_id)
@@ -208,7 +225,7 @@ def _parts(found: Iterable[_Found]) -> Iterator[list[_Found]]:
             yield part
             part, size = [], 0
         part.append(item)
-        size += len(item.body or b"")
+        size += len(item.event.body if isinstance(item.event, e.TaskSet) else item.body or b"")
     if part:
         yield part
 
@@ -256,6 +273,8 @@ _RULES: Final[dict[e.Behind, Callable[[Rescue, _Found], None]]] = {
     e.Behind.PART: Rescue._take_part,
     e.Behind.COMMIT: Rescue._take_commit,
     e.Behind.FREED: Rescue._take_freed,
+    e.Behind.SETTING: Rescue._take_setting,
+    e.Behind.LAPSED: Rescue._take_lapsed,
     e.Behind.NOTHING: lambda rescue, found: None,
 }
 _TAKE: Final[dict[type[e.Event], Callable[[Rescue, _Found], None]]] = {

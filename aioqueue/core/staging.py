@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from aioqueue.core import events as e
 from aioqueue.core.machine import LEGAL, IllegalChange
+from aioqueue.core.named import Item, ItemKind
 from aioqueue.core.nouns import Bulk, Job, Part, SharedSpec
 from aioqueue.core.state import State
 from aioqueue.limits import KEEP_DROPPED_MS
@@ -35,7 +36,7 @@ def add_part(state: State, event: e.BulkStaged, home: int) -> None:
     bulk.staged += 1
     bulk.total += len(jobs)
     bulk.parts.append(Part(first, event.ids, home))
-    state.homes.add(home)
+    state.homes.settle(_item(bulk, first), home)
 
 
 def commit(state: State, event: e.BulkCommitted, position: int) -> None:
@@ -81,7 +82,7 @@ def _work_off(state: State, bulk: Bulk, event: e.BulkFreed, position: int) -> No
     bulk.freed += event.taken
     over = sum(1 for _ in takewhile(lambda part: part.end <= bulk.freed, bulk.parts))
     for part in bulk.parts[:over]:
-        state.homes.remove(part.home)
+        state.homes.leave(_item(bulk, part.first), part.home)
     del bulk.parts[:over]
     if bulk.freed == bulk.total:
         del state.bulks[bulk.id]
@@ -101,13 +102,18 @@ def carry_part(state: State, event: e.BulkCarried, home: int) -> None:
     if bulk is None or told != (bulk.namespace, bulk.phase, bulk.staged, bulk.total, bulk.freed, bulk.closed_at):
         raise IllegalChange(f"bulk {event.bulk.hex()} is carried with another record than it has")
     if part is not None and part.ids == event.ids:
-        state.homes.remove(part.home)
+        state.homes.leave(_item(bulk, part.first), part.home)
         part.home = home
     elif part is None and state.partial:
         bulk.parts.insert(bulk.place_of(event.first), Part(event.first, event.ids, home))
     else:
         raise IllegalChange(f"bulk {event.bulk.hex()} is carried with a part at {event.first} that it does not have")
-    state.homes.add(home)
+    state.homes.settle(_item(bulk, event.first), home)
+
+
+def _item(bulk: Bulk, first: int) -> Item:
+    """A part of the bulk, by the place of its first job."""
+    return Item(ItemKind.PART, (bulk.id, first))
 
 
 def kept_shortly(spec: SharedSpec) -> SharedSpec:

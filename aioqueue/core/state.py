@@ -12,8 +12,10 @@ from msgspec import structs
 
 from aioqueue.core.admission import USUAL_LIMITS, Admission, BacklogLimits
 from aioqueue.core.homes import Homes
+from aioqueue.core.named import Item
 from aioqueue.core.nouns import Bulk, Fit, Job, Offer, Session, SharedSpec
 from aioqueue.core.queues import Pool, QueueState
+from aioqueue.core.registry import Registry
 from aioqueue.core.timers import Entry, Timers
 from aioqueue.limits import ITEM_BYTES, QUEUES_IDLE_MAX, SPEC_BYTES_USUAL
 from aioqueue.model.records import Terms
@@ -48,6 +50,9 @@ class State:
         self.bulks: dict[bytes, Bulk] = {}
         # Those of them whose jobs are to be freed, or cancelled.
         self.closing: dict[bytes, Bulk] = {}
+        # What workers declared of their tasks; and when items that are no jobs lapse.
+        self.registry = Registry()
+        self.lapses = Timers(self.may_lapse)
         # Ids that ended in the batch that is being made: the shell has not seen them yet.
         self.just_finished: set[bytes] = set()
         # How many suspects are ready, in all queues, and how many run: mostly none, and then nobody looks for one.
@@ -72,6 +77,11 @@ class State:
         if job is None or (terms := job.terms) is None or job.state is _STOPPING:
             return False
         return entry[0] == terms.deadline_ms or (entry[0] == terms.expires_ms and not job.runs)
+
+    def may_lapse(self, entry: tuple[int, int, Item]) -> bool:
+        """Whether the item is there, and its time is over just then by the journal."""
+        task = self.registry.find(entry[2].key)
+        return task is not None and task.lapse_ms == entry[0]
 
     def parent_of(self, terms: Terms, namespace: str) -> Job | None:
         """The living parent of a job of this namespace, if it may still have children."""
@@ -156,6 +166,7 @@ class State:
                 {job.id: (job.home, job.place) for job in self.jobs.values()},
                 {session.number: session.home for session in self.sessions.values() if session.journaled},
                 {bulk.id: [part.home for part in bulk.parts] for bulk in self.bulks.values()},
+                {task.key: task.home for task in self.registry},
             ),
             "ends": sorted(filter(self._may_expire, self.ends)),
             "children": {parent: sorted(children) for parent, children in self.children.items()},
@@ -169,6 +180,9 @@ class State:
                 for bulk in self.bulks.values()
             },
             "closing": sorted(self.closing),
+            "tasks": {
+                task.key: (task.digest, task.body, task.started_ms, task.used_ms) for task in self.registry
+            },
             "next_seq": self.next_seq,
             "next_fence": self.next_fence,
             "size": self.admission.size,
@@ -177,4 +191,8 @@ class State:
 
 def living_bytes(state: State) -> int:
     """About what the records of all items take."""
-    return (ITEM_BYTES + SPEC_BYTES_USUAL) * (len(state.jobs) + len(state.sessions)) + state.admission.size
+    return (
+        (ITEM_BYTES + SPEC_BYTES_USUAL) * (len(state.jobs) + len(state.sessions))
+        + state.admission.size
+        + (state.registry.size)
+    )

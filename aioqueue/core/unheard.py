@@ -73,6 +73,13 @@ def _freed(unheard: Unheard, state: State, event: e.BulkFreed, position: int) ->
     return False
 
 
+def _lapsed(unheard: Unheard, state: State, event: e.ItemsLapsed, position: int) -> bool:
+    if any(state.registry.find(key) is None for key in event.tasks):
+        # The others are known, and their time is over.
+        unheard.met(position)
+    return False
+
+
 def _base(unheard: Unheard, state: State, event: e.BaseMoved, position: int) -> bool:
     # Records of earlier bases lie here too; what they say was so.
     if event.base != unheard.first:
@@ -105,6 +112,7 @@ _RULES: Final[dict[e.Unknown, Callable[[Unheard, State, Any, int], bool]]] = {
     e.Unknown.PART: _staged,
     e.Unknown.COMMIT: _committed,
     e.Unknown.FREED: _freed,
+    e.Unknown.LAPSED: _lapsed,
     e.Unknown.BASE: _base,
 }
 # By event, for a start asks it of each: whether it is not to be applied. The base's own record ends `state.partial`.

@@ -16,7 +16,7 @@ from aioqueue.core.records import decode_events
 from aioqueue.errors import BadOption, BulkUnknown, JobNotFound, QueueFull, TooManyBulks
 from aioqueue.limits import BULK_FREED_MAX, BULK_OPEN_MS, BULKS_MAX, HOME_POSITIONS, KEEP_DROPPED_MS
 from aioqueue.model.states import BulkPhase, JobState
-from tests.support.scene import NAMESPACE, Scene, job_id, kinds, new_job
+from tests.support.scene import NAMESPACE, Scene, job_id, kinds, new_job, seen_part, seen_session
 
 BULK = b"b" * 16
 
@@ -357,7 +357,7 @@ def test_a_bulk_whose_first_parts_lie_before_the_base_is_over_by_its_head(scene:
     for number in (1, 3):
         scene.settle(session, number)
     head = scene.position
-    scene.step(c.CarryItems([], [c.CarriedSession(session, scene.partition.state.sessions[session].home)], []))
+    scene.step(c.CarryItems([], [seen_session(session, scene.partition.state.sessions[session].home)]))
     assert scene.ask(c.MoveBase(middle, head)) is True
     from_base(scene, middle)
 
@@ -437,9 +437,9 @@ def test_a_part_that_is_worked_off_holds_the_log_back_no_longer(scene: Scene, mo
 def test_a_part_that_has_moved_or_is_over_is_not_carried(scene: Scene) -> None:
     stage(scene, 0, new_job(1))
     home = scene.position
-    for seen in (c.CarriedPart(BULK, 0, home + 1), c.CarriedPart(BULK, 1, home), c.CarriedPart(b"?" * 16, 0, home)):
-        assert kinds(scene.step(c.CarryItems([], [], [seen]))) == []
-    assert kinds(scene.step(c.CarryItems([], [], [c.CarriedPart(BULK, 0, home)]))) == ["BulkCarried"]
+    for seen in (seen_part(BULK, 0, home + 1), seen_part(BULK, 1, home), seen_part(b"?" * 16, 0, home)):
+        assert kinds(scene.step(c.CarryItems([], [seen]))) == []
+    assert kinds(scene.step(c.CarryItems([], [seen_part(BULK, 0, home)]))) == ["BulkCarried"]
 
 
 def test_a_base_below_which_a_part_was_lost_is_illegal(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

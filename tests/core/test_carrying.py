@@ -16,7 +16,7 @@ from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events
 from aioqueue.model.spec import RetryPolicy
 from aioqueue.model.states import JobState
-from tests.support.scene import NAMESPACE, Scene, arguments_in, job_id, kinds, new_job
+from tests.support.scene import NAMESPACE, Scene, arguments_in, job_id, kinds, new_job, seen_session
 
 TWICE = RetryPolicy(attempts=2, base_ms=5_000, jitter=False)
 
@@ -98,7 +98,7 @@ def test_a_broker_that_begins_at_a_base_goes_on_as_if_nothing_had_happened() -> 
 def test_carrying_owes_nothing_to_anybody() -> None:
     scene = busy_scene()
     items = seen_jobs(scene)
-    step = scene.step(c.CarryItems(items, [], []))
+    step = scene.step(c.CarryItems(items, []))
     assert set(kinds(step)) == {"JobCarried"}
     assert step.effects == []
 
@@ -111,15 +111,15 @@ def test_a_job_that_is_over_or_has_moved_is_not_carried() -> None:
     scene.ask(c.CancelJob(job_id(1), NAMESPACE))
     scene.ask(c.RequeueJob(job_id(1), NAMESPACE))
     scene.ask(c.CancelJob(job_id(3), NAMESPACE))
-    step = scene.step(c.CarryItems(seen, [c.CarriedSession(99, 1)], []))
+    step = scene.step(c.CarryItems(seen, [seen_session(99, 1)]))
     assert (step.replies, step.events) == ([0], [])
 
 
 def test_a_session_that_is_over_or_has_moved_is_not_carried() -> None:
     scene = busy_scene()
-    seen = [c.CarriedSession(each.number, each.home) for each in scene.partition.state.sessions.values()]
+    seen = [seen_session(each.number, each.home) for each in scene.partition.state.sessions.values()]
     scene.carry()
-    step = scene.step(c.CarryItems([], seen, []))
+    step = scene.step(c.CarryItems([], seen))
     assert step.events == []
 
 

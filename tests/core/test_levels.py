@@ -61,6 +61,8 @@ def test_no_journaled_record_passes_over_a_field_it_does_not_know(kind: type) ->
     [
         (e.JobMisfit(JOB, 7), 2),
         (e.JobReleased(JOB, 7), 1),
+        (e.TaskSet("n", "t", JOB, b"description", 1, 2), 2),
+        (e.ItemsLapsed((("n", "t"),)), 2),
         (e.JobSubmitted(JOB, pack_spec(Spec("n", "q", "t")), 1, JobState.READY, 0, 0, 0, 0), 1),
         (e.JobSubmitted(JOB, pack_spec(Spec("n", "q", "t", labels=("gpu",))), 1, JobState.READY, 0, 0, 0, 0), 2),
     ],

@@ -56,6 +56,8 @@ EXAMPLES: tuple[Any, ...] = (
         2, 1, 2, 5, 65_536, 7, 1_700_000_000_200, TERMS, Cause.CANCEL, "nicht nötig",
     ),
     e.BaseMoved(4_097, 70_001, 302, 65_537, 8),
+    e.TaskSet("default", "shop.mail.send", JOB, b"description", 1_700_000_000_000, 1_700_000_000_123),
+    e.ItemsLapsed((("default", "shop.mail.send"), ("shop", "ä"))),
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from aioqueue.core.records import decode_events, encode_events
 from aioqueue.core.salvage import Rescue
 from aioqueue.model.spec import RetryPolicy
 from aioqueue.model.states import TERMINAL, JobState
-from tests.support.scene import NAMESPACE, ONCE, Scene, Written, arguments_in, job_id, new_job
+from tests.support.scene import NAMESPACE, ONCE, Scene, Written, arguments_in, job_id, new_job, seen_part
 
 NOW_MS = 1_800_000_000_000
 
@@ -250,7 +250,7 @@ def test_a_job_that_was_carried_while_it_waited_for_its_bulk_runs_only_if_that_w
     jobs = scene.partition.state.jobs.values()
     carried = [c.CarriedJob(job.id, job.home, arguments_in(scene.batches, job)) for job in jobs]
     word = [c.CommitBulk(bulk, NAMESPACE, 1, job_id(2))] if commit else []
-    scene.step(*word, c.CarryItems(carried, [], [c.CarriedPart(bulk, 0, 2)]))
+    scene.step(*word, c.CarryItems(carried, [seen_part(bulk, 0, 2)]))
     found = salvaged(scene.batches, 2, 2)
     states = {job_id(1): JobState.READY}
     if commit:

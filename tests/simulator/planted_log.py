@@ -15,6 +15,7 @@ from aioqueue.core import events as e
 from aioqueue.core.apply import ends, journal, runs
 from aioqueue.core.homes import Homes
 from aioqueue.core.lanes import PriorityLane
+from aioqueue.core.named import ItemKind
 from aioqueue.core.nouns import Bulk, Job
 from aioqueue.core.partition import Partition
 from aioqueue.core.state import State
@@ -82,10 +83,11 @@ def sessions_have_no_home(patch: pytest.MonkeyPatch) -> None:
     real = decide._DECIDE[c.CarryItems]
 
     def carry(state: State, command: c.CarryItems, now: Now, bodies: Any) -> decide.Decision:
-        return real(state, c.CarryItems(command.jobs, [], command.parts), now, bodies)
+        others = [each for each in command.items if each.item.kind is not ItemKind.SESSION]
+        return real(state, c.CarryItems(command.jobs, others), now, bodies)
 
     def of_jobs(homes: Homes) -> int | None:
-        return None if not homes._counts else max(homes._counts)
+        return max((*homes._counts, *homes._rare), default=None)
 
     patch.setitem(decide._DECIDE, c.CarryItems, carry)
     patch.setattr(Homes, "oldest", of_jobs)

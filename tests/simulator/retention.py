@@ -15,6 +15,7 @@ from aioqueue.broker import span
 from aioqueue.broker.storage import USUAL_BOUNDS, JournalBounds
 from aioqueue.core import commands as c
 from aioqueue.core import homes
+from aioqueue.core.named import Item, ItemKind
 from aioqueue.core.places import unpack_place
 from tests.simulator.broker import Broker, run
 
@@ -64,15 +65,22 @@ class Retention:
         if rng.random() < 0.3:
             rng.shuffle(jobs)
         some = [c.CarriedJob(job.id, job.home, self._body(job.home, job.place)) for job in jobs[: rng.randint(0, 8)]]
-        with_them = [c.CarriedSession(each.number, each.home) for each in sessions if rng.random() < 0.7]
+        with_them = [
+            c.CarriedItem(Item(ItemKind.SESSION, each.number), each.home) for each in sessions if rng.random() < 0.7
+        ]
         parts = [
-            c.CarriedPart(bulk.id, part.first, part.home)
+            c.CarriedItem(Item(ItemKind.PART, (bulk.id, part.first)), part.home)
             for bulk in state.bulks.values()
             for part in bulk.parts
             if part.home <= broker.durable and rng.random() < 0.7
         ]
-        if some or with_them or parts:
-            broker.post(c.CarryItems(some, with_them, parts))
+        tasks = [
+            c.CarriedItem(Item(ItemKind.TASK, task.key), task.home)
+            for task in state.registry
+            if task.home <= broker.durable and rng.random() < 0.7
+        ]
+        if some or with_them or parts or tasks:
+            broker.post(c.CarryItems(some, [*with_them, *parts, *tasks]))
 
     def _body(self, home: int, place: int) -> bytes:
         where = unpack_place(place)

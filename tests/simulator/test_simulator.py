@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.simulator.declaring import DECLARING_SEEDS
 from tests.simulator.judging import judge, new_seeds, new_worlds
 from tests.simulator.retention import CUTTING_SEEDS
 from tests.simulator.world import simulate
@@ -31,6 +32,14 @@ def test_no_fixed_seed_breaks_a_promise(first: int) -> None:
 @pytest.mark.parametrize("first", range(CUTTING_SEEDS + 1, CUTTING_SEEDS + 81, 20))
 def test_no_world_in_which_the_log_is_cut_breaks_a_promise(first: int) -> None:
     outcomes = judge(simulate, range(first, first + 20, 2), level=1)
+    assert sum(outcome.events for outcome in outcomes) > 5_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(DECLARING_SEEDS + 1, DECLARING_SEEDS + 121, 40))
+def test_no_world_in_which_tasks_are_declared_breaks_a_promise(first: int) -> None:
+    outcomes = judge(simulate, range(first, first + 40, 4), level=1)
     assert sum(outcome.events for outcome in outcomes) > 5_000
 
 

@@ -7,6 +7,7 @@ seed gives the same journal, byte for byte. `run` breaks a promise (`Violation`)
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from random import Random
 from typing import NamedTuple
 
@@ -14,11 +15,13 @@ from aioqueue.clock import ManualClock
 from aioqueue.core import commands as c
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.invariants import check_state
+from aioqueue.core.levels import KNOWN
 from aioqueue.core.partition import Partition
 from aioqueue.errors import AppendUnknown, DiskLow
 from aioqueue.journal.memory import Loss, MemoryJournal, MemoryStore
 from tests.simulator.broker import Archive, Broker, batches, replay, replay_decided
 from tests.simulator.checker import Checker, Violation
+from tests.simulator.declaring import Releases, is_declaring, small_registry
 from tests.simulator.drafts import NAMESPACE, Drafts
 from tests.simulator.network import Connection, Request
 from tests.simulator.peers import Client, Peer, Worker
@@ -58,6 +61,9 @@ class World:
         # So has the cutting of the log, in every second world from `CUTTING_SEEDS` on: those below stay as they were.
         self._cuts = is_cutting(seed)
         self._cutting = Random(f"cutting {seed}")
+        # And so have the releases that declare their tasks, in some worlds from `DECLARING_SEEDS` on.
+        self._declaring = Random(f"declaring {seed}")
+        self._releases = Releases(self._declaring, self._clock) if is_declaring(seed) else None
         self._crashes = 0
         self._commands = 0
         drafts = Drafts(rng, Random(~seed) if seed % 2 else None)
@@ -86,6 +92,8 @@ class World:
                 action(self)
                 if self._cuts and self._cutting.random() < 0.2:
                     self._retention.act()
+                if self._releases is not None and self._declaring.random() < 0.05:
+                    self._releases.act(self._broker)
             self._calm_down()
         except Violation:
             raise
@@ -98,6 +106,8 @@ class World:
     def _start_broker(self) -> Broker:
         checker = self.checker
         partition = Partition(self._ttl_ms, self._limits)
+        # Every log of these worlds states the highest level from its beginning.
+        partition.level = KNOWN.highest
         broker = Broker(self._store, self._archive, self._clock, self._rng, checker.observe, partition, self._memory)
         self._retention = Retention(broker, self._cutting)
         return broker
@@ -328,9 +338,23 @@ class World:
         for client in self._clients:
             client.knock(self._clock.wall_ms)
             self._come_to_rest()
+        self._let_lapse()
         self._check_state()
         self._compare(self._broker)
         self.checker.finish()
+
+    def _let_lapse(self) -> None:
+        """Nobody declares a task any more: all of them lapse, each when its time is over."""
+        state = self._broker.partition.state
+        for _ in range(ROUNDS_MAX):
+            head = state.lapses.head()
+            if head is None:
+                break
+            self._clock.advance(max(500, head[0] - self._clock.wall_ms))
+            self._round()
+            self._come_to_rest()
+        if len(state.registry):
+            raise Violation(f"liveness: {len(state.registry)} tasks never lapse")
 
     def _come_to_rest(self) -> None:
         for _ in range(ROUNDS_MAX):
@@ -407,5 +431,5 @@ _ACTIONS: list[tuple[Callable[[World], None], float]] = [
 
 def simulate(seed: int, steps: int = STEPS, say: Callable[[str], None] | None = None) -> Outcome:
     """One world from its seed; `Violation` if it breaks a promise."""
-    with homes_counted_by((1, 2, 5)[seed % 3]):
+    with homes_counted_by((1, 2, 5)[seed % 3]), small_registry() if is_declaring(seed) else nullcontext():
         return World(seed, say).run(steps)

@@ -31,7 +31,7 @@ def _field(field: inspect.Field) -> str:
 
 
 def _words(value: object) -> str:
-    return {"": '""', None: "nil"}.get(value, str(value))  # type: ignore[call-overload, no-any-return]
+    return {"": '""', None: "nil", (): "[]"}.get(value, str(value))  # type: ignore[call-overload, no-any-return]
 
 
 def _type(kind: inspect.Type) -> str:
@@ -50,6 +50,10 @@ def _type(kind: inspect.Type) -> str:
             return "nil"
         case inspect.StructType(cls=cls):
             return cls.__name__
+        case inspect.TupleType(item_types=kinds):
+            return f"[{', '.join(_type(inner) for inner in kinds)}]"
+        case inspect.VarTupleType(item_type=inner):
+            return f"list of {_type(inner)}"
     raise TypeError(f"no word for {kind!r}")
 
 

@@ -18,6 +18,8 @@ from aioqueue.core import levels
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.effects import ArchiveJob, DeliverJob, ReviveJob
 from aioqueue.core.invariants import History, check_state
+from aioqueue.core.items import home_of
+from aioqueue.core.named import Item, ItemKind
 from aioqueue.core.nouns import Job
 from aioqueue.core.partition import Partition, Step
 from aioqueue.core.places import unpack_place
@@ -57,6 +59,16 @@ def new_job(
         job_id(number, queue), spec, pack_spec(spec), body, delay_ms, due_ms, None, known,
         c.AskedTerms(**terms) if terms else None,
     )  # fmt: skip
+
+
+def seen_session(number: int, home: int) -> c.CarriedItem:
+    """A session that was seen at home there."""
+    return c.CarriedItem(Item(ItemKind.SESSION, number), home)
+
+
+def seen_part(bulk: bytes, first: int, home: int) -> c.CarriedItem:
+    """A part of a bulk that was seen at home there."""
+    return c.CarriedItem(Item(ItemKind.PART, (bulk, first)), home)
 
 
 def submitted(number: int, seq: int, **changes: Any) -> e.JobSubmitted:
@@ -170,13 +182,11 @@ class Scene:
         """Write the records of these jobs, or of everything that lives, again; how many bytes that took."""
         state = self.partition.state
         jobs = [state.jobs[job_id(number)] for number in numbers] if numbers else list(state.jobs.values())
-        sessions = [] if numbers else [session for session in state.sessions.values() if session.journaled]
-        bulks = [] if numbers else list(state.bulks.values())
+        items = [] if numbers else [item for named in state.homes.named().values() for item in named]
         carried: int = self.ask(
             c.CarryItems(
                 [c.CarriedJob(job.id, job.home, arguments_in(self.batches, job)) for job in jobs],
-                [c.CarriedSession(session.number, session.home) for session in sessions],
-                [c.CarriedPart(bulk.id, part.first, part.home) for bulk in bulks for part in bulk.parts],
+                [c.CarriedItem(item, home_of(state, item)) for item in items],
             )
         )
         return carried

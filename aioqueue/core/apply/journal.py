@@ -14,6 +14,7 @@ from aioqueue.core.apply.bounds import bind
 from aioqueue.core.apply.moment import Moment, Rows
 from aioqueue.core.apply.suspects import hold_suspect, suspect_ready
 from aioqueue.core.machine import IllegalChange
+from aioqueue.core.named import Item, ItemKind
 from aioqueue.core.nouns import Job, Session, admitted_bytes, rare_of
 from aioqueue.core.places import pack_place, same_body
 from aioqueue.core.state import State
@@ -77,8 +78,9 @@ def known_session(state: State, number: int) -> Session:
 
 def session_carried(state: State, event: e.SessionCarried, body: bytes | None, at: Moment) -> None:
     session = state.sessions.get(event.number)
+    item = Item(ItemKind.SESSION, event.number)
     if session is not None and session.home:
-        state.homes.remove(session.home)
+        state.homes.leave(item, session.home)
     elif state.partial:
         session = known_session(state, event.number)
         session.secret_hash, session.namespace, session.name = event.secret_hash, event.namespace, event.name
@@ -86,7 +88,7 @@ def session_carried(state: State, event: e.SessionCarried, body: bytes | None, a
     else:
         raise IllegalChange(f"session {event.number} is carried, and is not known")
     session.home = at.position
-    state.homes.add(at.position)
+    state.homes.settle(item, at.position)
 
 
 def base_moved(state: State, event: e.BaseMoved, body: bytes | None, at: Moment) -> None:

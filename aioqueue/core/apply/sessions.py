@@ -11,6 +11,7 @@ from aioqueue.core import events as e
 from aioqueue.core.apply.moment import Moment, Rows
 from aioqueue.core.effects import CloseSession
 from aioqueue.core.machine import IllegalChange
+from aioqueue.core.named import Item, ItemKind
 from aioqueue.core.nouns import Offer, Session, task_offer
 from aioqueue.core.state import State
 
@@ -19,7 +20,7 @@ def session_opened(state: State, event: e.SessionOpened, body: bytes | None, at:
     session = _session(state, event)
     session.journaled = True
     session.home = at.position
-    state.homes.add(at.position)
+    state.homes.settle(Item(ItemKind.SESSION, event.number), at.position)
 
 
 def _session(state: State, opened: e.SessionOpened) -> Session:
@@ -49,7 +50,7 @@ def _forget_session(state: State, number: int, at: Moment) -> None:
     # A replay that begun behind its opening may not know the secret, nor where its home was.
     state.session_of.pop(session.secret_hash, None)
     if session.home:
-        state.homes.remove(session.home)
+        state.homes.leave(Item(ItemKind.SESSION, number), session.home)
     at.effects.append(CloseSession(number))
 
 

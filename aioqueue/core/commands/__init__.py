@@ -18,28 +18,29 @@ from aioqueue.core.commands.jobs import (
     SubmitOutcome,
 )
 from aioqueue.core.commands.journal import (
+    CarriedItem,
     CarriedJob,
-    CarriedPart,
-    CarriedSession,
     CarryItems,
     LimitAdmission,
     MoveBase,
     SkipTime,
 )
 from aioqueue.core.commands.link import DeclareOffer, HearSession, LoseLink, OfferCapacity, ThrottleLink
+from aioqueue.core.commands.registry import DeclareTasks, DescribedTask, SetTasks
 from aioqueue.core.commands.sessions import EndSession, HeldRun, OpenSession, ResumeSession, RunVerdict
 from aioqueue.model.states import RunEnd, SessionEnd
 
 __all__ = [
     "AskedTerms",
     "CancelJob",
+    "CarriedItem",
     "CarriedJob",
-    "CarriedPart",
-    "CarriedSession",
     "CarryItems",
     "Command",
     "CommitBulk",
     "DeclareOffer",
+    "DeclareTasks",
+    "DescribedTask",
     "DropBulk",
     "EndRun",
     "EndSession",
@@ -59,6 +60,7 @@ __all__ = [
     "RunEnd",
     "RunVerdict",
     "SessionEnd",
+    "SetTasks",
     "SettleOutcome",
     "SettleRuns",
     "SkipTime",
@@ -71,5 +73,5 @@ __all__ = [
 Command = (
     SubmitJobs | SettleRuns | CancelJob | RequeueJob | InspectJob | OpenSession | ResumeSession | DeclareOffer
     | OfferCapacity | LoseLink | ThrottleLink | HearSession | EndSession | CarryItems | MoveBase | SkipTime
-    | LimitAdmission | StageBulk | CommitBulk | DropBulk
+    | LimitAdmission | StageBulk | CommitBulk | DropBulk | DeclareTasks | SetTasks
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from aioqueue.core.named import Item
 from aioqueue.errors import Refused
 
 
@@ -15,16 +16,10 @@ class CarriedJob(Struct, gc=False):
     body: bytes
 
 
-class CarriedSession(Struct, gc=False):
-    number: int
-    home: int
+class CarriedItem(Struct, gc=False):
+    """Another item that had its home at `home`."""
 
-
-class CarriedPart(Struct, gc=False):
-    """A part of a bulk, by the place of its first job."""
-
-    bulk: bytes
-    first: int
+    item: Item
     home: int
 
 
@@ -35,8 +30,7 @@ class CarryItems(Struct, gc=False):
     """
 
     jobs: list[CarriedJob]
-    sessions: list[CarriedSession]
-    parts: list[CarriedPart]
+    items: list[CarriedItem]
 
 
 class MoveBase(Struct, gc=False):

@@ -15,6 +15,7 @@ from aioqueue.core import commands as c
 from aioqueue.core.decide.bulks import commit_bulk, drop_bulk, stage_bulk
 from aioqueue.core.decide.ends import cancel_job, inspect_job, requeue_job
 from aioqueue.core.decide.journal import carry_items, limit_admission, move_base, skip_time
+from aioqueue.core.decide.registry import declare_tasks, set_tasks
 from aioqueue.core.decide.runs import settle
 from aioqueue.core.decide.sessions import (
     declare_offer,
@@ -54,6 +55,8 @@ _DECIDE: dict[type[c.Command], Callable[[State, Any, Now, BodyArea], Decision]] 
     c.HearSession: hear_session,
     c.EndSession: end_session,
     c.CarryItems: carry_items,
+    c.DeclareTasks: declare_tasks,
+    c.SetTasks: set_tasks,
     c.MoveBase: move_base,
     c.SkipTime: skip_time,
     c.LimitAdmission: limit_admission,

@@ -158,21 +158,5 @@ def free_bulk(state: State, bulk: Bulk, now: Now) -> e.BulkFreed:
     return e.BulkFreed(bulk.id, len(ids), state.next_seq, _ids(ready), _ids(scheduled))
 
 
-def carry_parts(state: State, seen: Iterable[c.CarriedPart]) -> list[e.BulkCarried]:
-    """The records of the parts that are still at home where they were seen."""
-    events: list[e.BulkCarried] = []
-    for each in seen:
-        bulk = state.bulks.get(each.bulk)
-        part = None if bulk is None else bulk.part_at(each.first)
-        if bulk is not None and part is not None and part.home == each.home:
-            events.append(
-                e.BulkCarried(
-                    bulk.id, bulk.namespace, bulk.phase, bulk.staged, bulk.total, bulk.freed, bulk.closed_at,
-                    part.first, part.ids,
-                )
-            )  # fmt: skip
-    return events
-
-
 def _ids(jobs: Iterable[Job]) -> bytes:
     return b"".join([job.id for job in jobs])

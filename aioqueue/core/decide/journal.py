@@ -9,23 +9,20 @@ from __future__ import annotations
 from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
-from aioqueue.core.decide.bulks import carry_parts
 from aioqueue.core.decision import BodyArea, Decision
 from aioqueue.core.homes import job_bytes
+from aioqueue.core.items import home_of, item_bytes, record_of
 from aioqueue.core.state import State
-from aioqueue.limits import ITEM_BYTES
 
 
 def carry_items(state: State, command: c.CarryItems, now: Now, bodies: BodyArea) -> Decision:
     """What is so now of the items that are still at home where they were seen; the events that follow go on from it."""
     events: list[tuple[e.Event, bytes | None]] = []
     carried_bytes = 0
-    for seen in command.sessions:
-        session = state.sessions.get(seen.number)
-        if session is None or session.home != seen.home:
-            continue
-        carried_bytes += ITEM_BYTES
-        events.append((e.SessionCarried(session.number, session.secret_hash, session.namespace, session.name), None))
+    for seen in command.items:
+        if seen.home and home_of(state, seen.item) == seen.home:
+            carried_bytes += item_bytes(state, seen.item)
+            events.append((record_of(state, seen.item), None))
     for item in command.jobs:
         job = state.jobs.get(item.id)
         if job is None or job.home != item.home:
@@ -40,9 +37,6 @@ def carry_items(state: State, command: c.CarryItems, now: Now, bodies: BodyArea)
         if job.rare is not None:
             event.terms, event.cause, event.note = job.rare.terms, job.rare.cause, job.rare.note
         events.append((event, item.body))
-    for part in carry_parts(state, command.parts):
-        carried_bytes += ITEM_BYTES + len(part.ids)
-        events.append((part, None))
     return Decision(events, carried_bytes)
 
 

@@ -35,6 +35,7 @@ from aioqueue.core.events.link import (
     SessionForgotten,
     SessionHeard,
 )
+from aioqueue.core.events.registry import ItemsLapsed, TaskSet, TasksSeen
 from aioqueue.core.events.reserved import SPOKEN_FOR
 from aioqueue.core.events.rules import Behind, Rules, Unknown
 from aioqueue.core.events.sessions import SessionEnded, SessionOpened
@@ -54,6 +55,7 @@ __all__ = [
     "BulkHeard",
     "BulkStaged",
     "Event",
+    "ItemsLapsed",
     "JobCancelled",
     "JobCarried",
     "JobCrashed",
@@ -77,17 +79,19 @@ __all__ = [
     "SessionForgotten",
     "SessionHeard",
     "SessionOpened",
+    "TaskSet",
+    "TasksSeen",
     "Unknown",
 ]
 
 JournaledEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
     | JobStopping | JobExpired | JobMisfit | BulkStaged | BulkCommitted | BulkFreed | BulkCarried | SessionOpened
-    | SessionEnded | SessionCarried | JobCarried | BaseMoved
+    | SessionEnded | SessionCarried | JobCarried | BaseMoved | TaskSet | ItemsLapsed
 )  # fmt: skip
 Event = (
     JournaledEvent | LinkChanged | LinkDeclared | LinkThrottled | SessionHeard | SessionForgotten | AdmissionChanged
-    | BulkHeard
+    | BulkHeard | TasksSeen
 )  # fmt: skip
 JobEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
@@ -97,7 +101,16 @@ JobEvent = (
 # Their records refer to a body.
 WITH_BODY: Final = (JobSubmitted, JobSucceeded, JobFailed, JobCarried)
 NOT_JOURNALED: Final = frozenset(
-    {LinkChanged, LinkDeclared, LinkThrottled, SessionHeard, SessionForgotten, AdmissionChanged, BulkHeard}
+    {
+        LinkChanged,
+        LinkDeclared,
+        LinkThrottled,
+        SessionHeard,
+        SessionForgotten,
+        AdmissionChanged,
+        BulkHeard,
+        TasksSeen,
+    }
 )
 
 # A row for each: whoever adds an event says here what others make of it that did not write it.
@@ -122,6 +135,8 @@ RULES: Final[dict[type[JournaledEvent], Rules]] = {
     SessionCarried: Rules(Unknown.BEGINS, Behind.NOTHING, SessionCarried, moves=False),
     JobCarried: Rules(Unknown.BEGINS, Behind.RECORD, JobCarried, moves=False),
     BaseMoved: Rules(Unknown.BASE, Behind.NOTHING, None, moves=False),
+    TaskSet: Rules(Unknown.BEGINS, Behind.SETTING, TaskSet, moves=False),
+    ItemsLapsed: Rules(Unknown.LAPSED, Behind.LAPSED, None, moves=False),
 }
 
 # Those of the numbers that are spoken for which no event has yet: a reader that meets one meets a newer journal.

@@ -11,6 +11,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from aioqueue.core.events.journal import BulkCarried, JobCarried, SessionCarried
+from aioqueue.core.events.registry import TaskSet
 
 
 class Unknown(Enum):
@@ -27,6 +28,7 @@ class Unknown(Enum):
     PART = auto()
     COMMIT = auto()
     FREED = auto()
+    LAPSED = auto()
     BASE = auto()
 
 
@@ -34,7 +36,8 @@ class Behind(Enum):
     """What a rescue takes from the event where it stands behind a gap.
 
     `SUBMIT`, `RECORD`: the whole job. `END`: a run or a wait is over, and perhaps the job. `SIGN`: there is such a job.
-    `PART`, `COMMIT`, `FREED`: which jobs a bulk has, and that it was committed. `NOTHING`: sessions end at the gap, and
+    `PART`, `COMMIT`, `FREED`: which jobs a bulk has, and that it was committed. `SETTING`: the
+    whole item, as it is from there on, unless it is among what `LAPSED`. `NOTHING`: sessions end at the gap, and
     a base behind it is of a journal that ends there.
     """
 
@@ -45,6 +48,8 @@ class Behind(Enum):
     PART = auto()
     COMMIT = auto()
     FREED = auto()
+    SETTING = auto()
+    LAPSED = auto()
     NOTHING = auto()
 
 
@@ -56,5 +61,5 @@ class Rules(NamedTuple):
 
     unknown: Unknown
     behind: Behind
-    carried: type[JobCarried | SessionCarried | BulkCarried] | None
+    carried: type[JobCarried | SessionCarried | BulkCarried | TaskSet] | None
     moves: bool = True

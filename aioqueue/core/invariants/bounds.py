@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from aioqueue.core import events as e
 from aioqueue.core.invariants.life import Life
@@ -54,7 +54,7 @@ def check_terms(state: State, *, settled: bool) -> list[str]:
     return found + check_heap(state.ends, "I22")
 
 
-def check_heap(timers: Timers, promise: str) -> list[str]:
+def check_heap(timers: Timers[Any], promise: str) -> list[str]:
     """The entries stand in the order of a heap."""
     found: list[str] = []
     for heap in (timers.entries, timers.older):

@@ -8,6 +8,7 @@ from typing import Any, Final
 from aioqueue.core import events as e
 from aioqueue.core.invariants.bounds import Bounds, pause_bounds
 from aioqueue.core.invariants.life import Life
+from aioqueue.core.invariants.settings import Settings
 from aioqueue.core.invariants.stages import Stages
 from aioqueue.core.invariants.turns import Turns
 from aioqueue.limits import CRASHES_MAX
@@ -31,6 +32,7 @@ class History:
         self.bounds = Bounds(self._say, self.lives)
         self.turns = Turns(self._say, self.lives, self.bounds)
         self.stages = Stages(self._say, self.lives)
+        self.settings = Settings(self._say)
         self._last_seq = 0
         self._position = 0
         self._base = 1
@@ -341,4 +343,6 @@ _JUDGE: dict[type[e.Event], Callable[[History, Any, int], None]] = {
     e.SessionCarried: History.session_carried,
     e.JobCarried: History.job_carried,
     e.BaseMoved: History.base_moved,
+    e.TaskSet: lambda history, event, wall_ms: history.settings.task_set(event, wall_ms),
+    e.ItemsLapsed: lambda history, event, wall_ms: history.settings.lapsed(event, wall_ms),
 }

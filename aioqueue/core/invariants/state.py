@@ -7,6 +7,7 @@ from typing import Final
 
 from aioqueue.core import homes
 from aioqueue.core.invariants.bounds import check_heap, check_terms
+from aioqueue.core.invariants.settings import check_items
 from aioqueue.core.invariants.stages import check_bulks
 from aioqueue.core.leasing import idle_beside_work, pool_head
 from aioqueue.core.nouns import Job
@@ -213,14 +214,12 @@ def _check_due(state: State) -> list[str]:
 def _check_homes(state: State) -> list[str]:
     """What recovery will need lies at the base or behind it, and is counted where it lies."""
     lie = [job.home for job in state.jobs.values()]
-    lie += [home for bulk in state.bulks.values() for home in (part.home for part in bulk.parts)]
-    lie += [session.home for session in state.sessions.values() if session.journaled]
     counts: dict[int, int] = {}
     for home in lie:
         counts[homes.place_of(home)] = counts.get(homes.place_of(home), 0) + 1
     found: list[str] = []
     if counts != state.homes.counted() or list(state.homes.counted()) != sorted(counts):
-        found.append(f"I17: items are counted at {state.homes.counted()}, they are at {counts}")
+        found.append(f"I17: jobs are counted at {state.homes.counted()}, they are at {counts}")
     if lie and min(lie) < state.base:
-        found.append(f"I17: the base is {state.base}, and an item has its home at {min(lie)}")
-    return found
+        found.append(f"I17: the base is {state.base}, and a job has its home at {min(lie)}")
+    return found + check_items(state)

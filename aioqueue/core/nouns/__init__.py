@@ -1,4 +1,4 @@
-"""What a partition is about: jobs, sessions, bulks. Records that `apply` changes, and everybody else reads.
+"""What a partition is about: jobs, sessions, bulks, tasks. Records that `apply` changes, and everybody else reads.
 
 They know nothing of queues, of each other's order or of time; `State` holds them.
 """
@@ -9,6 +9,7 @@ from aioqueue.core.nouns.bulk import Bulk, Part
 from aioqueue.core.nouns.job import Fit, Job, Rare, SharedSpec, admitted_bytes, copy_job, rare_of
 from aioqueue.core.nouns.offer import NO_OFFER, Offer, SlotClass, TaskOffer, task_offer
 from aioqueue.core.nouns.session import Link, Session
+from aioqueue.core.nouns.task import RegisteredTask
 
 __all__ = [
     "NO_OFFER",
@@ -19,6 +20,7 @@ __all__ = [
     "Offer",
     "Part",
     "Rare",
+    "RegisteredTask",
     "Session",
     "SharedSpec",
     "SlotClass",
