@@ -104,6 +104,9 @@ TASKS_MAX: Final = 10_000
 # about so much.
 TASKS_BYTES_MAX: Final = 64 * MIB
 TASK_OVERHEAD_BYTES: Final = 512
+# A page of them: so many names, or so many bytes of descriptions.
+CONTROL_NAMES_MAX: Final = 1_000
+CONTROL_BYTES_MAX: Final = MIB
 # A task that no worker declares any more: a month, for some workers are started for the end of one.
 TASK_UNUSED_MS: Final = 30 * 24 * 3_600_000
 # After a start nothing lapses for so long, for those who use it come back first.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from aioqueue.broker.peers import admin, asking, life, submitting, waiting, working
+from aioqueue.broker.peers import admin, asking, control, life, submitting, waiting, working
 from aioqueue.broker.peers.dispatch import _DISPATCH
 from aioqueue.client.session import Session as ClientSession
 from aioqueue.core import events as e
@@ -176,7 +176,9 @@ async def test_a_forgotten_row_of_a_message_is_named() -> None:
 
 
 def test_no_message_is_handled_in_two_files() -> None:
-    assert sum(len(room.ROWS) for room in (life, submitting, waiting, asking, admin, working)) == len(_DISPATCH)
+    assert sum(len(room.ROWS) for room in (life, submitting, waiting, asking, admin, control, working)) == len(
+        _DISPATCH
+    )
     assert _DISPATCH.keys() == set(ASKED)
 
 

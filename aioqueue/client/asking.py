@@ -21,18 +21,20 @@ from aioqueue.protocol.messages import (
     CancelJob,
     Cancelled,
     Capability,
+    ControlPage,
     FindJobs,
     GetJob,
     JobPage,
     JobRecord,
+    ListControl,
     ReadBackup,
     Requeued,
     RetryJob,
 )
 
 CancelOutcome = Literal["cancelled", "finished", "stopping"]
-Request = GetJob | FindJobs | CancelJob | RetryJob | ReadBackup
-Answer = JobRecord | JobPage | Cancelled | Requeued | BackupPart
+Request = GetJob | FindJobs | CancelJob | RetryJob | ReadBackup | ListControl
+Answer = JobRecord | JobPage | Cancelled | Requeued | BackupPart | ControlPage
 
 
 class Question:

@@ -34,6 +34,7 @@ from aioqueue.protocol.messages import (
     CancelRun,
     Capacity,
     Closing,
+    ControlPage,
     Declare,
     Declared,
     Deliver,
@@ -45,6 +46,7 @@ from aioqueue.protocol.messages import (
     Hello,
     JobPage,
     JobRecord,
+    ListControl,
     Message,
     Ping,
     Pong,
@@ -130,6 +132,7 @@ CLIENT_SAYS: Final[Mapping[State, Row]] = {
         RetryJob: Does.ASK,
         Watch: Does.STAY,
         ReadBackup: Does.ASK,
+        ListControl: Does.ASK,
     },
     State.WORKER_FRESH: {
         **_LIVING,
@@ -161,6 +164,7 @@ _TO_CLIENTS: Final[Row] = {
     Requeued: Does.ANSWER,
     StatisticsUpdate: Does.STAY,
     BackupPart: Does.ANSWER,
+    ControlPage: Does.ANSWER,
 }
 _TO_WORKERS: Final[Row] = {
     Resumed: Does.ANSWER,

@@ -13,6 +13,7 @@ from msgspec import inspect
 
 from aioqueue import errors, limits
 from aioqueue.model.ids import own_id, route_of
+from aioqueue.model.registry import TaskDescription
 from aioqueue.model.spec import Spec
 from aioqueue.model.states import JobState
 from aioqueue.protocol.codec import BROKER_KINDS, CLIENT_KINDS, Codec
@@ -26,7 +27,7 @@ SECTIONS = sections_of(PAGE)
 
 STRUCTS: dict[str, type[Any]] = {}
 ENUMS: dict[str, EnumMeta] = {"Capability": Capability, "SubmitFlag": SubmitFlag}
-for kind in (*get_args(Message), Spec):
+for kind in (*get_args(Message), Spec, TaskDescription):
     structs_within(inspect.type_info(kind), STRUCTS, ENUMS)
 
 

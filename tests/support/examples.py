@@ -111,6 +111,8 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     m.CancelRun(JOB, 9, Cause.DEADLINE),
     m.ReadBackup(7, 3),
     m.BackupPart(7, b"records", True),
+    m.ListControl(8, 1, ["app.send"], "app.s", 100, True),
+    m.ControlPage(8, 48, [m.TaskEntry("app.send", bytes(range(16)), b"\x90", 1_700_000_000_000)], True, 7),
 )  # fmt: skip
 
 

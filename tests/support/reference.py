@@ -29,6 +29,8 @@ def type_text(kind: inspect.Type) -> str:
             return cls.__name__
         case inspect.ListType(item_type=item, max_length=most):
             return f"list ≤ {most} of {type_text(item)}"
+        case inspect.TupleType(item_types=items):
+            return f"[{', '.join(type_text(item) for item in items)}]"
         case inspect.VarTupleType(item_type=item):
             return f"list of {type_text(item)}"
         case inspect.DictType(key_type=key, value_type=value, max_length=most):
@@ -55,6 +57,8 @@ def default_text(field: inspect.Field) -> str:
 def _literal(value: Any) -> str:
     if isinstance(value, msgspec.Struct):
         return "its defaults"
+    if isinstance(value, tuple) and value:
+        return str(list(value))
     return "empty" if value in ("", b"", ()) else f'"{value}"' if isinstance(value, str) else str(value)
 
 

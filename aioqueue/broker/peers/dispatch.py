@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from aioqueue.broker.peers import admin, asking, life, submitting, waiting, working
+from aioqueue.broker.peers import admin, asking, control, life, submitting, waiting, working
 from aioqueue.broker.peers.peer import Peer
 from aioqueue.broker.peers.rows import Row
 from aioqueue.protocol import messages as m
 
 _DISPATCH: Final[dict[type[Any], Row]] = {
     row.message: row
-    for room in (life, submitting, waiting, asking, admin, working)
+    for room in (life, submitting, waiting, asking, admin, control, working)
     for row in room.ROWS
 }  # fmt: skip
 

@@ -35,7 +35,7 @@ class Peer:
 
     __slots__ = (
         "_heard_ms", "awaited", "backup", "connection", "dismissed", "gauge", "gone", "later", "line", "link",
-        "lookups", "namespace", "publishes", "reading", "role", "services", "session", "throttled",
+        "lookups", "namespace", "publishes", "reading", "role", "services", "session", "throttled", "up_ms",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +62,8 @@ class Peer:
         self.reading = True
         self.publishes = False
         self.throttled = False
+        # How long its process had run when it declared its tasks.
+        self.up_ms = 0
 
     @property
     def listening(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from aioqueue.broker.line import Query
+from aioqueue.broker.peers.control import declare_tasks
 from aioqueue.broker.peers.peer import Peer
 from aioqueue.broker.peers.rows import Row
 from aioqueue.broker.translate.refusals import refusal
@@ -40,15 +40,7 @@ def _capacity_taken(peer: Peer, message: m.Capacity, reply: Any) -> None:
 
 
 def declare(peer: Peer, message: m.Declare) -> None:
-    peer.post(Query(lambda: None), _declared, message.request)
-
-
-def describe_tasks(peer: Peer, message: m.DescribeTasks) -> None:
-    peer.post(Query(lambda: None), _declared, message.request)
-
-
-def _declared(peer: Peer, request: int, reply: Any) -> None:
-    peer.send(m.Declared(request, peer.services.engine.position))
+    declare_tasks(peer, message)
 
 
 def settle(peer: Peer, message: m.Settle) -> None:
@@ -66,7 +58,6 @@ def _settled(peer: Peer, message: m.Settle, reply: Any) -> None:
 ROWS: Final = (
     Row(m.Resume, Right.WORK, resume),
     Row(m.Declare, Right.WORK, declare),
-    Row(m.DescribeTasks, Right.WORK, describe_tasks),
     Row(m.Capacity, Right.WORK, capacity),
     Row(m.Settle, Right.WORK, settle),
 )

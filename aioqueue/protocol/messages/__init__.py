@@ -32,6 +32,7 @@ from aioqueue.protocol.messages.base import (
     SpecBytes,
     Text,
 )
+from aioqueue.protocol.messages.control import ControlKind, ControlPage, ListControl, TaskEntry
 from aioqueue.protocol.messages.jobs import (
     CancelJob,
     Cancelled,
@@ -122,6 +123,8 @@ __all__ = [
     "Capacity",
     "ClientMessage",
     "Closing",
+    "ControlKind",
+    "ControlPage",
     "Declare",
     "Declared",
     "DeclaredTask",
@@ -142,6 +145,7 @@ __all__ = [
     "JobId",
     "JobPage",
     "JobRecord",
+    "ListControl",
     "Message",
     "Name",
     "Number",
@@ -170,6 +174,7 @@ __all__ = [
     "SubmitItem",
     "Submitted",
     "TaskBody",
+    "TaskEntry",
     "Text",
     "Verdict",
     "Wait",
@@ -182,9 +187,11 @@ ClientMessage = (
     Ping | Pong | Hello | Goodbye | Submit | SubmitAtomic | BulkStage | BulkCommit | BulkDrop
     | Wait | GetJob | FindJobs | CancelJob | RetryJob | Watch
     | Resume | Declare | DescribeTasks | Capacity | Settle | Beat | WorkerDied | ReadBackup
+    | ListControl
 )  # fmt: skip
 BrokerMessage = (
     Ping | Pong | Refusal | Welcome | Closing | Submitted | Ended | JobRecord | JobPage | Cancelled | Requeued
     | StatisticsUpdate | Resumed | Declared | Deliver | Settled | CancelRun | BackupPart
+    | ControlPage
 )  # fmt: skip
 Message = ClientMessage | BrokerMessage

@@ -27,8 +27,6 @@ RESERVED_KINDS: Final[dict[int, str]] = {
     79: "SetLimit",
     80: "SetSchedule",
     81: "FireSchedule",
-    82: "ListControl",
-    83: "ControlPage",
     84: "Sweep",
     85: "Swept",
     86: "Done",
