@@ -62,6 +62,8 @@ class Broker:
         storage, ground = follower.storage, follower.ground
         state = follower.partition.state
         self.recovered = follower.recovered
+        # The path of its journal, if there was none.
+        self.created = storage.created
         self.room: Room | None = storage.room
         self.overlay = follower.overlay
         self.bodies = follower.bodies

@@ -45,13 +45,14 @@ class ForgetfulJournal(MemoryJournal):
 class Keeping(NamedTuple):
     """How a storage keeps what it has. With less than `disk_reserve` bytes free no new jobs are taken, 0 is not to
     look; `body_cache_bytes` bounds the arguments that are held in memory; `rule` is for what has ended, and `bounds`
-    are for the journal.
+    are for the journal, which is made where there is none unless it `must_exist`.
     """
 
     disk_reserve: int = EMBEDDED_DISK_RESERVE_BYTES
     body_cache_bytes: int = BODY_CACHE_BYTES
     rule: KeepRule | None = None
     bounds: JournalBounds = USUAL_BOUNDS
+    must_exist: bool = False
 
 
 USUAL_KEEPING: Final = Keeping()
@@ -75,10 +76,11 @@ async def _open_sqlite(address: SqliteAddress, ground: Ground, keeping: Keeping)
     async def open_archive(journal_id: bytes) -> SqliteArchive:
         return await SqliteArchive.open(archive, journal_id=journal_id, keep=keeping.rule)
 
-    journal = await SqliteJournal.open(path, ground)
+    journal = await SqliteJournal.open(path, ground, must_exist=keeping.must_exist)
     tell_of_open_modes([*(real_path(path) + suffix for suffix in ("", MARK_SUFFIX, LOCK_SUFFIX)), archive])
     disk = DiskWatch(path, keeping.disk_reserve, [archive]) if keeping.disk_reserve else None
-    return Storage(path, journal, open_archive, disk, keeping.body_cache_bytes, keeping.bounds)
+    created = journal.path if journal.created else ""
+    return Storage(path, journal, open_archive, disk, keeping.body_cache_bytes, keeping.bounds, created=created)
 
 
 def tell_of_open_modes(paths: Iterable[str]) -> None:
@@ -127,6 +129,7 @@ async def open_broker(
     body_cache_bytes: int = BODY_CACHE_BYTES,
     keep: KeepRule | None = None,
     bounds: JournalBounds = USUAL_BOUNDS,
+    must_exist: bool = False,
 ) -> AsyncIterator[Broker]:
     """A broker on the storage that the address names, running until the block is left; see `Keeping`. With `memory:`
     all arguments stay in memory, whatever `body_cache_bytes` says.
@@ -135,6 +138,6 @@ async def open_broker(
     beginning, and `JournalFailed` or `ArchiveFailed` out of the block when storage fails later.
     """
     owner = f"{socket.gethostname()}:{os.getpid()}:{ground.now().wall_ms}"
-    storage = await open_storage(address, ground, Keeping(disk_reserve, body_cache_bytes, keep, bounds))
+    storage = await open_storage(address, ground, Keeping(disk_reserve, body_cache_bytes, keep, bounds, must_exist))
     async with Broker.open(storage, ground=ground, owner=owner, session_ttl_ms=session_ttl_ms, limits=limits) as broker:
         yield broker

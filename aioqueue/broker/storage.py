@@ -27,6 +27,7 @@ class Storage(NamedTuple):
     `name` is what people call it, for errors and logs: a path, or an address. `room` watches over the space that is
     left, None where nobody looks. `body_cache_bytes` bounds what is held of the arguments of living jobs; it is None
     where the journal `keeps` nothing that could be read again, and then there is nothing to trim or to back up either.
+    `created` is the path of a journal that was not there before.
     """
 
     name: str
@@ -36,3 +37,4 @@ class Storage(NamedTuple):
     body_cache_bytes: int | None = BODY_CACHE_BYTES
     bounds: JournalBounds | None = USUAL_BOUNDS
     keeps: bool = True
+    created: str = ""

@@ -22,15 +22,21 @@ from aioqueue.limits import (
 )
 from aioqueue.model.sizes import size_text, to_bytes
 
+Port = Annotated[
+    int, typer.Option(min=0, max=65_535, metavar="PORT", help="The port to listen on; 0 takes a free one.")
+]
+MustExist = Annotated[
+    bool, typer.Option("--must-exist", help="Refuse to start where no journal is, instead of making a new one.")
+]
+
 
 def serve(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65_535, metavar="PORT", help="The port to listen on; 0 takes a free one.")
-    ] = 7411,
+    port: Port = 7411,
     journal: Annotated[
         str, typer.Option(metavar="URL", help="Where jobs are kept: sqlite:PATH, or memory: to forget them at the end.")
     ] = "sqlite:aioqueue.db",
+    must_exist: MustExist = False,
     session_ttl: Annotated[
         str, typer.Option(metavar="DURATION", help="After so much silence a worker counts as dead.")
     ] = "10s",
@@ -74,7 +80,7 @@ def serve(
     place = Place(
         host,
         port,
-        journal_address(journal),
+        journal_address(journal, must_exist=must_exist),
         session_ttl_of(session_ttl),
         BacklogLimits(max_backlog_jobs, at_least(BACKLOG_BYTES_MAX_MIN, max_backlog_bytes, option="max-backlog-bytes")),
         to_bytes(disk_reserve, option="disk-reserve"),
@@ -90,6 +96,7 @@ def serve(
             at_least(JOURNAL_BOUND_BYTES_MIN, journal_bound, option="journal-bound"),
             to_bytes(journal_history, option="journal-history"),
         ),
+        must_exist,
     )
     logs.set_up(log_level)
     run_long(serve_until_stopped(place, json=json))

@@ -52,13 +52,16 @@ class Place(NamedTuple):
     body_cache: int
     keep: KeepRule
     bounds: JournalBounds
+    must_exist: bool = False
 
 
-def journal_address(url: str) -> SqliteAddress | MemoryAddress:
+def journal_address(url: str, *, must_exist: bool) -> SqliteAddress | MemoryAddress:
     """Where `--journal` says that jobs are kept. Raises `BadUrl` or `BadOption`."""
     address = parse_address(url)
     if not isinstance(address, SqliteAddress | MemoryAddress):
         raise BadOption(option="journal", value=url, reason="it must be sqlite:PATH, or memory: to keep nothing")
+    if must_exist and isinstance(address, MemoryAddress):
+        raise BadOption(option="must-exist", value=True, reason="memory: has no journal that could be there")
     return address
 
 
@@ -114,10 +117,14 @@ async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json
         keep=place.keep,
         bounds=place.bounds,
         body_cache_bytes=place.body_cache,
+        must_exist=place.must_exist,
     )
     async with AsyncExitStack() as stack:
         with uncollected():
             broker = await stack.enter_async_context(opening)
+        if broker.created:
+            # A path that was typed wrong, or a volume that is not mounted, looks like this.
+            log.warning("created a new journal at %s, for there was none; --must-exist refuses that", broker.created)
         await stack.enter_async_context(_beside(place.address, broker, connections))
         broker.spawn(keep_frozen, lambda: len(broker.engine.partition.state.jobs))
         listener = await listen(place.host, place.port)

@@ -23,7 +23,7 @@ from aioqueue.errors import BadOption, NotEntered
 from aioqueue.ground import Ground
 from aioqueue.limits import CONNECT_SECONDS, EMBEDDED_SLOTS, SLOTS_MAX
 from aioqueue.model.names import check_name
-from aioqueue.transport.address import Address, TcpAddress, parse_address
+from aioqueue.transport.address import Address, MemoryAddress, TcpAddress, parse_address
 from aioqueue.transport.dialer import Dialer, Dials
 
 # By URL scheme: the module that runs a broker in this process.
@@ -84,6 +84,8 @@ class Connects(Declares):
         if self._stack is not None:
             raise BadOption(option="url", value=url, reason="the queue is connected; leave `async with` first")
         self._sources.flag = parse_address(url)
+        # Whatever was seen was seen elsewhere.
+        self._journal_seen = NOTHING_SEEN
 
     @property
     def worker(self) -> int | None:
@@ -169,7 +171,9 @@ class Connects(Declares):
         stack, self._stack = self._stack, None
         try:
             if session is not None:
-                self._journal_seen = session.link.journal_seen
+                # A broker in memory is another one each time.
+                forgets = isinstance(self._address, MemoryAddress)
+                self._journal_seen = NOTHING_SEEN if forgets else session.link.journal_seen
                 await session.aclose()
         finally:
             try:

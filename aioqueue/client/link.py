@@ -72,6 +72,10 @@ _CAPABILITIES: Final = int(sum(Capability))
 _DOUBLINGS_MAX: Final = 16
 # Refusals that another attempt may heal: they tell of the broker's state, not of a mistake in the call.
 _PASSING: Final = (TooManyConnections, TooManySessions, SessionOver, QueueFull)
+_ANOTHER_JOURNAL: Final = (
+    "the broker at %s has another journal than before, %s and not %s: jobs of the one before are not known there; see "
+    "whether it was started on the right path, or on a backup"
+)
 _LASTING: Final = (Refused, JournalError, ProtocolVersionMismatch, CapabilityMissing)
 
 
@@ -281,6 +285,8 @@ class Link:
                 broker=welcome.hash_version, client=HASH_VERSION,
             )  # fmt: skip
         if (welcome.journal_id, welcome.epoch) != (self._journal_id, self._epoch):
+            if self._journal_id not in (b"", welcome.journal_id):
+                _log.warning(_ANOTHER_JOURNAL, self.url, welcome.journal_id.hex(), self._journal_id.hex())
             # A position is told within an epoch: one of an epoch before is never handed on as one of this.
             self._journal_id, self._epoch, self._position = welcome.journal_id, welcome.epoch, 0
         self._position = max(self._position, welcome.position)

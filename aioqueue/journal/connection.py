@@ -56,26 +56,30 @@ _ASSERTED: Final[dict[str, Any]] = {
 class Connection:
     """An open journal file under its owner's lock. Errors of SQLite are left to the caller, save in `fetch`.
 
-    `scan` is what the log held before SQLite saw it.
+    `scan` is what the log held before SQLite saw it, and `created` whether the file was made here.
     """
 
     def __init__(self, path: str, prepared: _Prepared, database: aiosqlite.Connection) -> None:
         self.path = path
         self.scan = prepared.scan
+        self.created = prepared.created
         self._unused_log = prepared.unused_log
         self._lock = prepared.lock
         self._database = database
         self._open = True
 
     @classmethod
-    async def open(cls, path: str | os.PathLike[str], wall_ms: int, *, create: bool) -> Connection:
+    async def open(
+        cls, path: str | os.PathLike[str], wall_ms: int, *, create: bool, must_exist: bool = False
+    ) -> Connection:
         """Lock and open the file; nothing is written to one that exists.
 
         With `create` a missing one is made and a log that shows lost history is refused; without, a missing one is
-        `NotAJournal`, and what the log shows is left to the caller. Raises what `SqliteJournal.open` does.
+        `NotAJournal`, and what the log shows is left to the caller. `must_exist` refuses both. Raises what
+        `SqliteJournal.open` does.
         """
         name = files.real_path(path)
-        preparing = asyncio.create_task(asyncio.to_thread(_prepare, name, wall_ms, create))
+        preparing = asyncio.create_task(asyncio.to_thread(_prepare, name, wall_ms, create, must_exist))
         try:
             prepared = await asyncio.shield(preparing)
         except asyncio.CancelledError:
@@ -203,23 +207,25 @@ class _Prepared(NamedTuple):
     lock: OwnerLock
     scan: WalScan
     unused_log: bytes
+    created: bool
 
 
-def _prepare(name: str, wall_ms: int, create: bool) -> _Prepared:
+def _prepare(name: str, wall_ms: int, create: bool, must_exist: bool) -> _Prepared:
     """Lock what stands at the path, or make it, and scan its log; in a thread, since it waits for the disk."""
     # A file that is no journal gets no lock file beside it. Where there is one already, looking comes after locking:
     # closing a second descriptor of the file would take SQLite's own locks from a journal of this process.
     if not os.path.exists(name + SUFFIX):
-        _look(name, create)
+        _look(name, create, must_exist)
     lock = OwnerLock.acquire(name, wall_ms)
     try:
-        if not _look(name, create):
+        created = not _look(name, create, must_exist)
+        if created:
             files.create(name)
         scan = scan_log(name)
         if create and scan.lost is not None:
             raise HistoryLost(path=name, reason=scan.lost)
         unused = scan.log_bytes and not scan.committed
-        return _Prepared(lock, scan, Path(name + LOG_SUFFIX).read_bytes() if unused else b"")
+        return _Prepared(lock, scan, Path(name + LOG_SUFFIX).read_bytes() if unused else b"", created)
     except BaseException:
         lock.release()
         raise
@@ -232,12 +238,13 @@ def _put_back(path: str, data: bytes) -> None:
             file.write(data)
 
 
-def _look(name: str, create: bool) -> bool:
+def _look(name: str, create: bool, must_exist: bool) -> bool:
     exists = files.look(name)
-    if not (exists or create):
-        raise NotAJournal(path=name, what="journal", reason="there is no such file")
-    if not exists:
+    if not exists and create:
         check_no_mark(name)
+    if not exists and (must_exist or not create):
+        reason = "it is empty" if os.path.exists(name) else "there is no such file"
+        raise NotAJournal(path=name, what="journal", reason=reason)
     return exists
 
 

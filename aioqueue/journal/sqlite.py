@@ -70,13 +70,14 @@ class SqliteJournal:
         self._mark: MarkFile | None = None
 
     @classmethod
-    async def open(cls, path: str | os.PathLike[str], clock: Clock) -> SqliteJournal:
-        """Open the journal at `path`, or make a new one there; this process owns it until `aclose`.
+    async def open(cls, path: str | os.PathLike[str], clock: Clock, *, must_exist: bool = False) -> SqliteJournal:
+        """Open the journal at `path`, or make a new one there unless it `must_exist`; this process owns it until
+        `aclose`.
 
         Nothing is written to a journal that exists before `lead`. Raises `JournalInUse`, `NotAJournal`,
         `JournalNewer`, `JournalDamaged`, `HistoryLost`, or `JournalError` for what the system refuses.
         """
-        connection = await Connection.open(path, clock.now().wall_ms, create=True)
+        connection = await Connection.open(path, clock.now().wall_ms, create=True, must_exist=must_exist)
         try:
             return cls(connection, await connection.found())
         except BaseException:
@@ -92,6 +93,11 @@ class SqliteJournal:
     def tail(self) -> int:
         """See `Journal.tail`."""
         return self._handle.tail
+
+    @property
+    def created(self) -> bool:
+        """Whether there was none, and `open` made it."""
+        return self._connection.created
 
     @property
     def path(self) -> str:

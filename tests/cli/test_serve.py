@@ -51,6 +51,34 @@ def test_a_signal_stops_it_in_good_order_and_the_journal_is_whole(folder: Path, 
     assert [info["id"] for info in run("ls", "--json", "--url", "sqlite:jobs.db", cwd=folder).json] == [job_id]
 
 
+def test_a_new_journal_is_told_of_by_its_whole_path_and_an_old_one_is_not(folder: Path) -> None:
+    with serving(folder) as served:
+        assert served.stop() == 0
+    with serving(folder) as again:
+        assert again.stop() == 0
+    assert served.err.count(f"created a new journal at {folder / 'jobs.db'}") == 1
+    assert "WARNING" in next(line for line in served.err.splitlines() if "created a new" in line)
+    assert "created" not in again.err
+
+
+def test_a_journal_that_must_exist_is_not_made(folder: Path) -> None:
+    words = ("serve", "--port", "0", "--must-exist", "--journal")
+    refused = run(*words, "sqlite:typo.db", cwd=folder).refused()
+    assert refused == f"{folder / 'typo.db'} is not an aioqueue journal: there is no such file"
+    assert not list(folder.glob("typo*"))
+    (folder / "empty.db").touch()
+    assert "it is empty" in run(*words, "sqlite:empty.db", cwd=folder).refused()
+    with serving(folder) as served:
+        served.stop()
+    with serving(folder, "--must-exist") as served:
+        assert served.stop() == 0
+
+
+def test_a_memory_broker_is_not_asked_for_a_journal_that_exists(folder: Path) -> None:
+    refused = run("serve", "--port", "0", "--must-exist", "--journal", "memory:", cwd=folder).refused()
+    assert refused == "the option must-exist=True cannot be used: memory: has no journal that could be there"
+
+
 def test_a_connected_client_is_told_before_the_broker_goes(folder: Path) -> None:
     with serving(folder) as served:
         waiting = subprocess.Popen(

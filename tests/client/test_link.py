@@ -216,6 +216,21 @@ async def test_what_an_earlier_link_saw_is_told(owner: Owner, broker: FakeBroker
     assert (hello.journal_id, hello.epoch_seen, hello.position_seen) == (JOURNAL, 2, 12)
 
 
+async def test_a_link_that_finds_another_journal_than_before_says_so_once(
+    running: Running, owner: Owner, broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    for journal in (JOURNAL, JOURNAL, b"restored-journal", b"restored-journal"):
+        peer = await broker.accept()
+        await peer.welcome(journal_id=journal)
+        await owner.welcomes.get()
+        peer.close()
+        await owner.losses.get()
+    [warning] = [record.getMessage() for record in caplog.records if "another journal" in record.getMessage()]
+    assert f"the broker at {broker.url} has another journal than before" in warning
+    assert b"restored-journal".hex() in warning
+    assert JOURNAL.hex() in warning
+
+
 @pytest.mark.parametrize(
     ("refusal", "kind"),
     [

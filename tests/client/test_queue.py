@@ -86,6 +86,16 @@ async def test_a_queue_without_a_broker_declares_tasks_and_is_refused_when_it_is
         assert await queue.run(queue.tasks.get(double.__module__ + ".double"), 2) == 4
 
 
+async def test_a_queue_in_memory_is_a_new_one_each_time_and_nothing_is_said_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue = Queue("memory:")
+    for _ in range(2):
+        async with queue:
+            pass
+    assert "another journal" not in caplog.text
+
+
 async def test_an_entered_queue_keeps_its_broker_when_the_environment_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(URL_VARIABLE, "memory:")
     async with Queue() as queue:
