@@ -16,6 +16,7 @@ from msgspec import Struct
 from aioqueue.broker.peers import admin, asking, control, life, submitting, waiting, working
 from aioqueue.broker.peers.dispatch import _DISPATCH
 from aioqueue.client.session import Session as ClientSession
+from aioqueue.client.task import TaskRegistry
 from aioqueue.core import events as e
 from aioqueue.core.apply import APPLY, bulks, jobs, journal, registry, runs, sessions
 from aioqueue.core.invariants import History
@@ -31,6 +32,7 @@ from aioqueue.protocol import messages as m
 from aioqueue.protocol.conversation import BROKER_SAYS, CLIENT_SAYS
 from aioqueue.transport.address import TcpAddress
 from aioqueue.transport.dialer import Dialer
+from aioqueue.worker.offering import Offering
 from aioqueue.worker.session import Session as WorkerSession
 
 
@@ -146,7 +148,10 @@ def told_tables() -> dict[str, Collection[type[Any]]]:
     dialer = Dialer([TcpAddress("127.0.0.1", 1)])
     client = ClientSession(dialer, ground=Ground(), namespace="default")
     worker = WorkerSession(
-        dialer, ground=Ground(), namespace="default", name="", secret=bytes(16), slots=1, queues=["default"]
+        dialer, ground=Ground(), namespace="default", name="", secret=bytes(16),
+        offering=Offering(
+            TaskRegistry(), slots=1, process_slots=0, queues=None, labels=(), named_queues=list, up_ms=int
+        ),
     )  # fmt: skip
     return {
         "client/link.py, client/session.py or worker/session.py (its handler)": {

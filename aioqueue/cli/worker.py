@@ -27,7 +27,7 @@ def worker(
         ),
     ] = "",
     queues: Annotated[
-        str, typer.Option(metavar="NAMES", show_default=False, help="Queues, by commas. [default: all of the app's]")
+        str, typer.Option(metavar="NAMES", show_default=False, help="Queues, by commas. [default: all]")
     ] = "",
     concurrency: Annotated[
         int, typer.Option(min=1, max=SLOTS_MAX, metavar="N", help="Jobs at once, in each process.")
@@ -50,6 +50,9 @@ def worker(
         OnPartition,
         typer.Option(metavar="run|stop", help="Jobs that run when the broker has not answered for its session ttl."),
     ] = OnPartition.RUN,
+    labels: Annotated[
+        str, typer.Option(metavar="NAMES", show_default=False, help="What this worker has, such as gpu, by commas.")
+    ] = "",
     log_level: LogLevel = "info",
 ) -> None:
     """Run the jobs of an app.
@@ -61,6 +64,7 @@ def worker(
     from aioqueue.cli import logs
     from aioqueue.cli.supervising import supervise_until_stopped
     from aioqueue.model.durations import to_ms
+    from aioqueue.model.labels import check_labels
     from aioqueue.model.names import check_name
     from aioqueue.worker.channel import WorkerOptions
 
@@ -72,6 +76,7 @@ def worker(
         job_processes=job_processes,
         grace_ms=to_ms(grace, option="grace"),
         on_partition=on_partition.value,
+        labels=list(check_labels([name.strip() for name in labels.split(",")] if labels else [])),
         log_level=log_level.lower(),
     )
     logs.set_up(log_level)

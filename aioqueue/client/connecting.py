@@ -162,7 +162,7 @@ class Connects(Declares):
         self._ids.stand_on(ground)
         self._session = session
         if isinstance(address, TcpAddress) and slots:
-            worker = importlib.import_module(_WORKER).Worker(self, queues=self.queues(), concurrency=slots)
+            worker = importlib.import_module(_WORKER).Worker(self, concurrency=slots)
             await stack.enter_async_context(worker)
 
     async def _leave(self) -> None:

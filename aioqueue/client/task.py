@@ -158,6 +158,20 @@ class TaskRegistry:
 
     def __init__(self) -> None:
         self._tasks: dict[str, Task[..., Any]] = {}
+        # Who tells a broker of them, and of those that come later.
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        """Call this, in the thread that declares it, whenever there is another task, until `unlisten`."""
+        self._listeners.append(changed)
+
+    def unlisten(self, changed: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._listeners.remove(changed)
+
+    def _changed(self) -> None:
+        for changed in list(self._listeners):
+            changed()
 
     def add(self, task: Task[..., Any]) -> None:
         """Raises `TaskExists` if another function has the name."""
@@ -165,6 +179,8 @@ class TaskRegistry:
         if known.fn is not task.fn:
             owner = f"{getattr(known.fn, '__module__', '?')}.{getattr(known.fn, '__qualname__', known.fn)}"
             raise TaskExists(task=task.name, owner=owner)
+        if self._listeners and known is task:
+            self._changed()
 
     def get(self, name: str) -> Task[..., Any]:
         """Raises `UnknownTask`, which names the known ones."""
@@ -183,6 +199,7 @@ class TaskRegistry:
         for task in (*self, *other):
             merged.add(task)
         self._tasks = merged._tasks
+        self._changed()
 
     def __contains__(self, name: object) -> bool:
         return name in self._tasks

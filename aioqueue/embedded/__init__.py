@@ -37,7 +37,7 @@ async def running(queue: Queue, address: SqliteAddress | MemoryAddress, slots: i
         broker = await stack.enter_async_context(_embedded(address, queue.ground))
         if slots:
             wiring = Wiring(dialer=broker)
-            await stack.enter_async_context(Worker(queue, queues=None, concurrency=slots, wiring=wiring))
+            await stack.enter_async_context(Worker(queue, concurrency=slots, wiring=wiring))
         yield broker
 
 

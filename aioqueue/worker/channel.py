@@ -34,15 +34,17 @@ class WorkerOptions(Struct, kw_only=True, frozen=True):
     grace_ms: int = 30_000
     cancel_grace_ms: int = 5_000
     on_partition: Literal["run", "stop"] = "run"
+    labels: list[str] = []
     log_level: str = "info"
 
 
 class Work(Struct, tag="work", frozen=True):
-    """Supervisor to child, first: be this worker."""
+    """Supervisor to child, first: be this worker. `began_ms` is when the supervisor began, by the monotonic clock."""
 
     options: WorkerOptions
     secret: bytes
     name: str
+    began_ms: int = 0
 
 
 class Stop(Struct, tag="stop", frozen=True):

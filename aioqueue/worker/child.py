@@ -103,9 +103,11 @@ class Child:
             grace=options.grace_ms / 1000,
             cancel_grace=options.cancel_grace_ms / 1000,
             on_partition=options.on_partition,
+            labels=options.labels,
             name=work.name,
             wiring=Wiring(
                 secret=work.secret,
+                began_ms=work.began_ms,
                 on_pulse=channel.send,
                 on_leaving=lambda untold, kept: channel.send(Leaving(untold, kept)),
             ),

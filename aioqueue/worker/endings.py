@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
-from aioqueue.errors import AioqueueError
+from aioqueue.errors import AioqueueError, UnknownTask
+from aioqueue.model.bodies import unpack_failure
 from aioqueue.model.views import Failure
 from aioqueue.protocol.messages import DeliverItem, RunEnd, SettleItem
-from aioqueue.worker.failures import failure_body, failure_of
+from aioqueue.worker.failures import Told, failure_body, failure_of
 
 # What `Runners` give to whoever tells the broker. Today every run ends by a settle.
 End = SettleItem
@@ -68,18 +69,31 @@ def raised(item: DeliverItem, error: BaseException, retry: bool) -> End:
     return failed(item, failure_of(error, retry=retry))
 
 
-def unknown_task(item: DeliverItem, error: AioqueueError) -> End:
-    """This app has no such task.
+def misfit(item: DeliverItem, error: Exception) -> End:
+    """This app does not have the task, or has another form of it: the job is for another worker. Spends no attempt."""
+    return SettleItem(item.job, item.fence, RunEnd.MISFIT, failure_body(_misfit(error)), False)
 
-    It counts as a failure that may be tried again: given back, the job would return to this worker at once and for
-    ever; so it waits its back-off, in which a worker of a newer release may take it, and at last is dead and kept.
+
+def misfit_failed(item: DeliverItem, error: Exception) -> End:
+    """The same for a broker that knows no misfits: given back, the job would return to this worker at once.
+
+    An unknown task may be tried again: while it waits its back-off a worker of a newer release may come and take it.
+    Arguments that do not fit will not fit the next time either.
     """
-    return failed(item, Failure("UnknownTask", str(error), retry=True))
+    return failed(item, _misfit(error))
 
 
-def unusable_arguments(item: DeliverItem, error: AioqueueError) -> End:
-    """The arguments do not fit the task; they will not fit the next time either."""
-    return failed(item, Failure(type(error).__name__, str(error), retry=False))
+def without_misfit(end: End) -> End:
+    """An end that was for a broker that knows misfits, for one that does not."""
+    if end.end is not RunEnd.MISFIT:
+        return end
+    return SettleItem(end.job, end.fence, RunEnd.FAILED, end.body, unpack_failure(end.body).type == "UnknownTask")
+
+
+def _misfit(error: Exception) -> Failure:
+    if isinstance(error, Told):
+        return error.failure
+    return Failure(type(error).__name__, str(error), retry=isinstance(error, UnknownTask))
 
 
 def unusable_result(item: DeliverItem, error: Exception) -> End:

@@ -32,12 +32,16 @@ _OWN_FILES: Final = tuple(
 
 
 class Told(Exception):
-    """What another process told of an exception; `kinds` are the names of its class and of that class's bases."""
+    """What another process told of an exception; `kinds` are the names of its class and of that class's bases.
 
-    def __init__(self, failure: Failure, kinds: Sequence[str]) -> None:
+    `misfit`: the run did not begin, for it does not fit the task as that process has it.
+    """
+
+    def __init__(self, failure: Failure, kinds: Sequence[str], misfit: bool = False) -> None:
         super().__init__(failure.text)
         self.failure = failure
         self.kinds = kinds
+        self.misfit = misfit
 
 
 def failure_of(error: BaseException, *, retry: bool) -> Failure:

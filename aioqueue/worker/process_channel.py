@@ -65,13 +65,14 @@ class Raised(Struct, tag="raised", frozen=True):
     """Process to worker: what the run raised, as data.
 
     `name` is that of its class for people; `kinds` are those of its class and of all its bases, for `Retry` to judge
-    by; none for what no retry heals.
+    by; none for what no retry heals. `misfit`: the run did not begin, for it does not fit the task as it is here.
     """
 
     name: str
     text: str
     traceback: str
     kinds: list[str]
+    misfit: bool = False
 
 
 ToProcess = Prepare | Run | Stop

@@ -100,7 +100,7 @@ class ProcessOfJobs:
             fn, signature = self._function(run)
             args, kwargs = signature.unpack(run.args)
         except Refused as error:
-            return _refused(error)
+            return _refused(error, misfit=True)
         except BaseException as error:
             return _raised(error)
         if signature.takes_context:
@@ -192,8 +192,8 @@ async def _awaited(value: Any) -> Any:
     return await value
 
 
-def _refused(error: Refused) -> Raised:
-    return Raised(type(error).__name__, bounded(str(error), FAILURE_TEXT_BYTES_MAX), "", [])
+def _refused(error: Refused, *, misfit: bool = False) -> Raised:
+    return Raised(type(error).__name__, bounded(str(error), FAILURE_TEXT_BYTES_MAX), "", [], misfit)
 
 
 def _raised(error: BaseException) -> Raised:

@@ -282,7 +282,7 @@ def _main_module() -> tuple[str, str]:
 
 
 def _told(raised: Raised) -> Told:
-    return Told(Failure(raised.name, raised.text, raised.traceback, False), raised.kinds)
+    return Told(Failure(raised.name, raised.text, raised.traceback, False), raised.kinds, raised.misfit)
 
 
 def _died(item: DeliverItem, how: str) -> Told:

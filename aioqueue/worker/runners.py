@@ -20,7 +20,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Final
 
-from aioqueue.errors import Refused, UnknownTask
+from aioqueue.errors import Refused
 from aioqueue.model.ids import id_text
 from aioqueue.protocol.messages import DeliverItem
 from aioqueue.worker import endings
@@ -28,7 +28,7 @@ from aioqueue.worker.bounds import Bounds
 from aioqueue.worker.calls import Calls, TaskCall
 from aioqueue.worker.deadlines import Deadline, Deadlines
 from aioqueue.worker.endings import End, Stop
-from aioqueue.worker.failures import line_of, type_of
+from aioqueue.worker.failures import Told, line_of, type_of
 from aioqueue.worker.stacks import place_of_error
 
 _log = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ class Runners:
         deadlines: Deadlines,
         cancel_grace_ms: int,
         mono_ns: Callable[[], int],
+        misfit: Callable[[DeliverItem, Exception], End] = endings.misfit_failed,
     ) -> None:
         self._slots_max = slots
         self._calls = calls
@@ -71,6 +72,7 @@ class Runners:
         self._deadlines = deadlines
         self._cancel_grace_ms = cancel_grace_ms
         self._mono_ns = mono_ns
+        self._misfit = misfit
         self._context: Context = copy_context()
         self._waiting: deque[DeliverItem] = deque()
         self._slots: set[Slot] = set()
@@ -92,6 +94,10 @@ class Runners:
         self._waiting.extend(items)
         if self._waiting:
             self._wake()
+
+    def widen(self, slots: int) -> None:
+        """There may be so many runs at once from here on, if that is more."""
+        self._slots_max = max(self._slots_max, slots)
 
     def held(self) -> list[DeliverItem]:
         """Every run that has begun or waits, and whose end was not settled."""
@@ -297,12 +303,14 @@ class Runners:
         if (why := slot.stop) is not None:
             self._forget_stop(slot)
             return endings.stopped(item, why, error, True)
-        _log_failure(item, error)
-        if isinstance(error, UnknownTask):
-            return endings.unknown_task(item, error)
         if isinstance(error, Refused):
-            return endings.unusable_arguments(item, error)
+            return self._does_not_fit(item, error)
+        _log_failure(item, error)
         return endings.raised(item, error, retry=True)
+
+    def _does_not_fit(self, item: DeliverItem, error: Exception) -> End:
+        _log.warning("job %s does not fit task %s here: %s", id_text(item.job), item.task, line_of(error))
+        return self._misfit(item, error)
 
     def _ended_badly(self, slot: Slot, item: DeliverItem, call: TaskCall, error: BaseException) -> End | None:
         why = slot.stop
@@ -312,6 +320,8 @@ class Runners:
             if why is Stop.TIMEOUT:
                 _log_failure(item, TimeoutError(f"it exceeded its timeout of {item.timeout_ms / 1000:g} s"))
             return endings.stopped(item, why, error, call.retries(TimeoutError()))
+        if isinstance(error, Told) and error.misfit:
+            return self._does_not_fit(item, error)
         _log_failure(item, error)
         if isinstance(error, asyncio.CancelledError):
             return endings.cancelled_itself(item, error)

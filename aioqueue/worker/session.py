@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from aioqueue.client.link import Link
@@ -18,7 +18,7 @@ from aioqueue.model.states import Cause
 from aioqueue.protocol.messages import (
     BrokerMessage,
     CancelRun,
-    Capacity,
+    Capability,
     Declared,
     Deliver,
     DeliverItem,
@@ -32,7 +32,9 @@ from aioqueue.protocol.messages import (
     Welcome,
 )
 from aioqueue.transport.dialer import Dials
-from aioqueue.worker.endings import Stop, released
+from aioqueue.worker import endings
+from aioqueue.worker.endings import End, Stop, released
+from aioqueue.worker.offering import Offering
 from aioqueue.worker.runners import Runners
 from aioqueue.worker.settles import SettleBox
 
@@ -52,8 +54,7 @@ class Session:
         namespace: str,
         name: str,
         secret: bytes,
-        slots: int,
-        queues: Sequence[str],
+        offering: Offering,
     ) -> None:
         self.link = Link(
             dialer,
@@ -69,8 +70,7 @@ class Session:
         self.box = SettleBox(self.link)
         # Done when the broker has said Welcome once.
         self.welcomed = asyncio.Event()
-        self._slots = slots
-        self._queues = list(queues)
+        self._offering = offering
         # Whether this connection was told of the slots.
         self._offered = False
         self._runners: Runners
@@ -92,19 +92,36 @@ class Session:
     @property
     def draining(self) -> bool:
         """Whether no new runs are taken."""
-        return self._slots == 0
+        return self._offering.slots == 0
 
     def drain(self) -> None:
         """Take no new runs, and give back those that have not begun."""
-        self._slots = 0
+        self._offering.drain()
         self._tell_capacity()
         for item in self._runners.take_back():
             self.box.put(released(item))
+
+    def offer_anew(self) -> None:
+        """The app has another task: tell the broker what can be run now."""
+        if self.link.connected and self._offered:
+            self._declare()
+            self._tell_capacity()
+
+    def misfit(self, item: DeliverItem, error: Exception) -> End:
+        """The end of a run that does not fit this worker, as the broker of this connection understands it."""
+        return endings.misfit(item, error) if self._controlled else endings.misfit_failed(item, error)
+
+    @property
+    def _controlled(self) -> bool:
+        """Whether the broker gives by what is declared."""
+        return bool(self.link.capabilities & Capability.CONTROL)
 
     # --- what the link calls ---
 
     def _welcomed(self, welcome: Welcome) -> None:
         held = self._runners.held()
+        if not self._controlled:
+            self.box.without_misfits()
         first, rest = self.box.resume()
         self._resuming.clear()
         if held or first or not welcome.fresh:
@@ -115,6 +132,7 @@ class Session:
             self._resuming[request] = held
             self.box.resumed(request, first)
             self.box.send_rest(rest)
+        self._declare()
         self._tell_capacity()
         self.welcomed.set()
 
@@ -158,18 +176,24 @@ class Session:
     def _declared(self, message: Declared) -> None:
         """The broker knows what this worker can run."""
 
+    def _declare(self) -> None:
+        if self._controlled:
+            self.link.send_nowait(self._offering.declaration(self.link.next_request()))
+
     def _tell_capacity(self) -> None:
         self._offered = self.link.connected
-        self.link.send_nowait(Capacity(self._slots, self._queues))
+        self.link.send_nowait(self._offering.capacity(self.link.capabilities))
 
     # --- what the watch of idleness asks ---
 
     def stuck(self) -> str:
         """Why nothing can come although there are slots; empty where something can."""
-        if self._slots and self.link.connected and not self._offered:
-            return f"it is connected, and has not told the broker of its {self._slots} slots"
+        slots = self._offering.slots
+        if slots and self.link.connected and not self._offered:
+            return f"it is connected, and has not told the broker of its {slots} slots"
         return ""
 
     def nudge(self) -> None:
         """Tell the broker of the slots."""
+        self._declare()
         self._tell_capacity()

@@ -16,6 +16,7 @@ from aioqueue.limits import FRAME_BYTES_TARGET, IN_FLIGHT_BYTES_MAX, ITEMS_A_FRA
 from aioqueue.model.ids import id_text
 from aioqueue.model.views import Failure
 from aioqueue.protocol.messages import ClientMessage, Refusal, RunEnd, Settle, SettleAnswer, Settled, SettleItem
+from aioqueue.worker.endings import without_misfit
 from aioqueue.worker.failures import failure_body
 
 _log = logging.getLogger(__name__)
@@ -84,6 +85,11 @@ class SettleBox:
         if self._fresh and not self._flush_is_due:
             self._flush()
         return items
+
+    def without_misfits(self) -> None:
+        """Before `resume`, over a connection to a broker that knows no misfits: they become failures."""
+        self._sent = {request: [without_misfit(item) for item in items] for request, items in self._sent.items()}
+        self._fresh = [without_misfit(item) for item in self._fresh]
 
     def resume(self) -> tuple[list[SettleItem], list[SettleItem]]:
         """After a reconnect: `(first, rest)`, where `first` goes into `Resume` and `rest`, named as held, after it.

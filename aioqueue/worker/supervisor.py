@@ -58,6 +58,7 @@ class Supervisor:
         self._on_stopping = on_stopping
         self._options = options
         self._processes = processes
+        self._began_ms = ground.now().mono_ms
         self._children: set[_Child] = set()
         # Threads that may still be telling of a death.
         self._telling: list[Heartbeat] = []
@@ -116,9 +117,9 @@ class Supervisor:
         while not self._stopping.is_set():
             started_ns = self._ground.mono_ns()
             try:
-                child = await _Child.start(
-                    self._options, self._ground, f"{socket.gethostname()}:{os.getpid()}/{index + 1}"
-                )
+                name = f"{socket.gethostname()}:{os.getpid()}/{index + 1}"
+                work = Work(self._options, self._ground.random(16), name, self._began_ms)
+                child = await _Child.start(work, self._ground)
             except (OSError, RuntimeError) as trouble:
                 # No file, process or, which is a RuntimeError, thread is left for it.
                 quick += 1
@@ -185,10 +186,7 @@ class Supervisor:
 class _Child:
     """One worker process with its channel and its heartbeat."""
 
-    def __init__(
-        self, process: asyncio.subprocess.Process, channel: SupervisorEnd, options: WorkerOptions, work: Work,
-        ground: Ground,
-    ) -> None:  # fmt: skip
+    def __init__(self, process: asyncio.subprocess.Process, channel: SupervisorEnd, work: Work, ground: Ground) -> None:
         self._ground = ground
         self.ready = False
         # What it said of its leaving.
@@ -196,14 +194,13 @@ class _Child:
         self.failure: Failed | None = None
         self._process = process
         self._channel = channel
-        self._options = options
         self._work = work
         # One, as soon as the child knows its broker.
         self.heartbeats: list[Heartbeat] = []
         self._kill: asyncio.TimerHandle | None = None
 
     @classmethod
-    async def start(cls, options: WorkerOptions, ground: Ground, name: str) -> _Child:
+    async def start(cls, work: Work, ground: Ground) -> _Child:
         """Spawn the process and tell it what to do."""
         near, far = socket.socketpair()
         with far:
@@ -215,8 +212,8 @@ class _Child:
             except BaseException:
                 await channel.aclose()
                 raise
-        child = cls(process, channel, options, Work(options, ground.random(16), name), ground)
-        channel.send(child._work)
+        child = cls(process, channel, work, ground)
+        channel.send(work)
         return child
 
     @property
@@ -239,7 +236,8 @@ class _Child:
         self._channel.send(Stop(hurry))
         if self._kill is not None:
             self._kill.cancel()
-        patience_ms = 2 * self._options.cancel_grace_ms + (0 if hurry else self._options.grace_ms)
+        options = self._work.options
+        patience_ms = 2 * options.cancel_grace_ms + (0 if hurry else options.grace_ms)
         loop = asyncio.get_running_loop()
         # Its own deadline for the same comes first, by EXIT_SECONDS.
         self._kill = loop.call_later(patience_ms / 1000 + 2 * EXIT_SECONDS, self._end_it)

@@ -26,13 +26,15 @@ class Wiring(Struct, kw_only=True, frozen=True):
     does, which must then be entered. `on_pulse` is called a few times a second, in a thread, with how the event loop
     fares, for a supervisor to tell the broker; a worker that beats itself tells it too. `on_leaving` is called when it
     has stopped, with the number of ends of jobs that the broker did not take, and of those that run on all the same; a
-    goodbye follows if there are none, else the owner of the `secret` gives them back.
+    goodbye follows if there are none, else the owner of the `secret` gives them back. `began_ms` is when the program
+    began, by the monotonic clock of this machine, where that was before the worker.
     """
 
     secret: bytes | None = None
     dialer: Dials | None = None
     on_pulse: Callable[[Pulse], None] | None = None
     on_leaving: Callable[[int, int], None] | None = None
+    began_ms: int = 0
 
     def __post_init__(self) -> None:
         if self.secret is not None and len(self.secret) != SECRET_BYTES:

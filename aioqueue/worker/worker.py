@@ -23,6 +23,7 @@ from aioqueue.client.queue import Queue
 from aioqueue.errors import AioqueueError, BadOption
 from aioqueue.limits import GOODBYE_SECONDS, LAST_ENDS_SECONDS, QUEUES_A_WORKER_MAX, SLOTS_MAX
 from aioqueue.model.durations import Duration, to_ms
+from aioqueue.model.labels import check_labels
 from aioqueue.model.names import check_name
 from aioqueue.model.sizes import count_text
 from aioqueue.transport.address import Address, MemoryAddress, SqliteAddress
@@ -32,6 +33,7 @@ from aioqueue.worker.deadlines import Deadlines
 from aioqueue.worker.endings import Stop
 from aioqueue.worker.heartbeat import Heartbeat
 from aioqueue.worker.idleness import IdleWatch
+from aioqueue.worker.offering import Offering
 from aioqueue.worker.partition import PartitionWatch
 from aioqueue.worker.processes import Processes
 from aioqueue.worker.runners import Runners
@@ -56,9 +58,10 @@ class Worker:
         async with Worker(queue, queues=("default", "mail"), concurrency=10, grace="30s"):
             print(await queue.run(send, "ada@example.com"))
 
-    `queues` are the lanes it takes jobs from, None for those of all tasks declared. `concurrency` is how many jobs run
-    at once, `threads` how many plain functions (as many as `concurrency`, at most 1,000), `job_processes` how many
-    tasks of `executor="process"` (as many as there are processors); more of them wait for a process.
+    `queues` are those it takes jobs from, None for all that there are. It is given jobs of tasks that are declared
+    here, and none that need `labels` which it does not have. `concurrency` is how many run at once, `threads` how many
+    plain functions of these (as many as `concurrency`, at most 1,000). Tasks of `executor="process"` are counted apart:
+    `job_processes` is how many of them run at once (as many as there are processors).
 
     `on_partition` says what becomes of running jobs when the broker has answered nothing for a `session_ttl`: they
     "run" on, and their ends are told when it is back, or they are stopped ("stop"), for others may be given them.
@@ -76,13 +79,14 @@ class Worker:
         self,
         queue: Queue,
         *,
-        queues: Sequence[str] | None = ("default",),
+        queues: Sequence[str] | None = None,
         concurrency: int = 100,
         threads: int | None = None,
         job_processes: int | None = None,
         grace: Duration = 30.0,
         cancel_grace: Duration = 5.0,
         on_partition: OnPartition = "run",
+        labels: Sequence[str] = (),
         name: str = "",
         wiring: Wiring = ALONE,
     ) -> None:
@@ -98,6 +102,7 @@ class Worker:
         self._grace_ms = to_ms(grace, option="grace")
         self._cancel_grace_ms = to_ms(cancel_grace, option="cancel_grace")
         self._on_partition = _checked_on_partition(on_partition)
+        self._labels = check_labels(labels)
         self._name = name or f"{socket.gethostname()}:{os.getpid()}"
         self._wiring = wiring
         self._task: asyncio.Task[None] | None = None
@@ -116,8 +121,7 @@ class Worker:
         session, or a journal that failed.
         """
         work = _Work(self)
-        work.watchdog.start()
-        work.idleness.start()
+        work.begin()
         if self._on_partition == "stop":
             work.partition.start()
         link = asyncio.create_task(work.session.link.run(), name=f"aioqueue worker's link to {self._queue.url}")
@@ -134,9 +138,7 @@ class Worker:
                 try:
                     await work.end(link)
                 finally:
-                    work.watchdog.stop()
-                    work.idleness.stop()
-                    work.partition.stop()
+                    work.close()
                 self._reset()
 
     def stop(self, *, hurry: bool = False) -> None:
@@ -178,29 +180,32 @@ class _Work:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        # Whether the broker is about to be told of another task.
+        self._telling = False
         queue, wiring = worker._queue, worker._wiring
         ground = queue.ground
         secret = wiring.secret or ground.random(SECRET_BYTES)
         dialer = wiring.dialer or queue.dialer
+        self._offering = offering = self._make_offering()
         self.session = Session(
             dialer,
             ground=ground,
             namespace=queue.namespace,
             name=worker._name,
             secret=secret,
-            slots=worker._concurrency,
-            queues=queue.queues() if worker._queues is None else worker._queues,
+            offering=offering,
         )
         self._threads = Threads(worker._threads)
         self._processes = Processes(worker._job_processes, queue.tasks)
         self._deadlines = Deadlines(ground.mono_ns)
         self._runners = Runners(
-            worker._concurrency,
+            offering.slots + offering.process_slots,
             Calls(queue.tasks, self._threads, self._processes, queue),
             self.session.box.put,
             self._deadlines,
             worker._cancel_grace_ms,
             ground.mono_ns,
+            self.session.misfit,
         )
         self.session.begin(self._runners)
         self._heartbeat: Heartbeat | None = None
@@ -214,6 +219,44 @@ class _Work:
         self.idleness = IdleWatch(self.session, self._runners, every=ground.every)
         self.partition = PartitionWatch(self.session.link, partial(self._runners.stop_all, Stop.PARTITION), ground)
         self.watchdog = Watchdog(self._runners, tell, mono_ns=ground.mono_ns)
+
+    def begin(self) -> None:
+        """Begin to look after it, from the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._worker._queue.tasks.listen(self._task_declared)
+        self.watchdog.start()
+        self.idleness.start()
+
+    def close(self) -> None:
+        """Look after it no more."""
+        self._worker._queue.tasks.unlisten(self._task_declared)
+        self.watchdog.stop()
+        self.idleness.stop()
+        self.partition.stop()
+
+    def _task_declared(self) -> None:
+        # Modules may be imported in any thread, and most declare several tasks at once.
+        if not self._telling:
+            self._telling = True
+            self._loop.call_soon_threadsafe(self._offer_anew)
+
+    def _offer_anew(self) -> None:
+        self._telling = False
+        self._runners.widen(self._offering.slots + self._offering.process_slots)
+        self.session.offer_anew()
+
+    def _make_offering(self) -> Offering:
+        worker, queue = self._worker, self._worker._queue
+        began_ms = worker._wiring.began_ms or queue.ground.now().mono_ms
+        return Offering(
+            queue.tasks,
+            slots=worker._concurrency,
+            process_slots=worker._job_processes,
+            queues=worker._queues,
+            labels=worker._labels,
+            named_queues=queue.queues,
+            up_ms=lambda: max(0, queue.ground.now().mono_ms - began_ms),
+        )
 
     async def until_stopped(self, link: asyncio.Task[None]) -> None:
         """Work until the worker is stopped; raises what ended the link for good."""

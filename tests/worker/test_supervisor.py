@@ -19,7 +19,7 @@ import pytest
 from aioqueue.errors import CrashLoop
 from aioqueue.ground import Ground
 from aioqueue.protocol import messages as m
-from aioqueue.worker.channel import WorkerOptions
+from aioqueue.worker.channel import Work, WorkerOptions
 from aioqueue.worker.heartbeat import Heartbeat
 from aioqueue.worker.supervisor import STARTS_MAX, Supervisor
 from tests.support.fake_broker import FakeBroker, FakePeer
@@ -493,8 +493,8 @@ async def test_a_supervisor_goes_on_while_any_of_its_children_is_at_work(monkeyp
     started: dict[str, asyncio.Queue[Mortal]] = {"1": asyncio.Queue(), "2": asyncio.Queue()}
     working = {"1"}
 
-    async def start(options: WorkerOptions, ground: Ground, name: str) -> Mortal:
-        place = name.rpartition("/")[2]
+    async def start(work: Work, ground: Ground) -> Mortal:
+        place = work.name.rpartition("/")[2]
         child = Mortal(place in working)
         started[place].put_nowait(child)
         return child
