@@ -6,13 +6,19 @@ secret: what a session may do hangs on its secret alone. Asked by whoever says H
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 from aioqueue.forked import in_child
 from aioqueue.ground import Ground
 from aioqueue.limits import PROCESS_ID_BYTES
 from aioqueue.model.bodies import pack_headers
-from aioqueue.model.version import VERSION
+from aioqueue.model.version import APP_VERSION, VERSION
+
+# Which version of the app this is, where somebody says so: errors name the workers of a deploy by it.
+APP_VERSION_VARIABLE: Final = "AIOQUEUE_APP_VERSION"
+# All of what a process says of itself has a bound, and a commit's hash or a date is much shorter.
+_APP_VERSION_CHARACTERS_MAX: Final = 100
 
 
 class ProcessIdentity:
@@ -22,13 +28,20 @@ class ProcessIdentity:
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
-        self.about = pack_headers({"version": VERSION})
+        self.about = _about_this()
         self.id = b""
         self.renew()
 
     def renew(self) -> None:
         """This is another process from here on."""
         self.id = self._ground.random(PROCESS_ID_BYTES)
+
+
+def _about_this() -> bytes:
+    about = {"version": VERSION}
+    if version := os.environ.get(APP_VERSION_VARIABLE, ""):
+        about[APP_VERSION] = version[:_APP_VERSION_CHARACTERS_MAX]
+    return pack_headers(about)
 
 
 THIS_PROCESS: Final = ProcessIdentity(Ground())

@@ -6,13 +6,17 @@ gives it any job of those. Asked by the worker's session, over each connection a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from aioqueue.client.described import describe
 from aioqueue.client.task import Task, TaskRegistry
-from aioqueue.errors import BadOption
-from aioqueue.limits import TASKS_A_WORKER_MAX
-from aioqueue.protocol.messages import Capability, Capacity, Declare, DeclaredTask, SlotClass
+from aioqueue.errors import BadOption, PayloadTooLarge
+from aioqueue.limits import FRAME_BYTES_TARGET, TASKS_A_WORKER_MAX
+from aioqueue.protocol.messages import Capability, Capacity, Declare, DeclaredTask, SlotClass, TaskBody
+
+_log = logging.getLogger(__name__)
 
 
 class Offering:
@@ -40,6 +44,8 @@ class Offering:
         self._labels = list(labels)
         self._named_queues = named_queues
         self._up_ms = up_ms
+        # What was declared last, in its order.
+        self._described: list[TaskBody] = []
         _check_count(registry)
 
     @property
@@ -58,8 +64,28 @@ class Offering:
 
     def declaration(self, request: int) -> Declare:
         """All that stays as it is while the connection stands."""
-        tasks = [_declared(task) for task in self._registry]
+        tasks: list[DeclaredTask] = []
+        self._described = []
+        for task in self._registry:
+            digest, body = _description(task)
+            slots = SlotClass.PROCESS if task.executor == "process" else SlotClass.SHARED
+            tasks.append(DeclaredTask(task.name, digest, slots))
+            self._described.append(TaskBody(task.name, body))
         return Declare(request, self._up_ms(), tasks, self._labels, self._queues is None)
+
+    def descriptions(self, wanted: Iterable[int]) -> Iterator[list[TaskBody]]:
+        """What the broker wants to know of what was declared last, in parts that a frame has room for."""
+        part: list[TaskBody] = []
+        room = FRAME_BYTES_TARGET
+        for index in wanted:
+            if index < len(self._described) and (told := self._described[index]).body:
+                if part and len(told.body) > room:
+                    yield part
+                    part, room = [], FRAME_BYTES_TARGET
+                part.append(told)
+                room -= len(told.body)
+        if part:
+            yield part
 
     def capacity(self, capabilities: Capability) -> Capacity:
         """How much it takes, in the words that a broker with these capabilities understands."""
@@ -68,9 +94,13 @@ class Offering:
         return Capacity(self._slots, list(self._queues or ()), 0, self.process_slots)
 
 
-def _declared(task: Task[..., Any]) -> DeclaredTask:
-    slots = SlotClass.PROCESS if task.executor == "process" else SlotClass.SHARED
-    return DeclaredTask(task.name, b"", slots)
+def _description(task: Task[..., Any]) -> tuple[bytes, bytes]:
+    """Digest and body; nothing for one that is too large to be told, whose jobs it can run all the same."""
+    try:
+        return describe(task)
+    except PayloadTooLarge as error:
+        _log.warning("task %s can be submitted by its name without its options only: %s", task.name, error)
+        return b"", b""
 
 
 def _check_count(registry: TaskRegistry) -> None:

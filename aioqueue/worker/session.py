@@ -22,6 +22,7 @@ from aioqueue.protocol.messages import (
     Declared,
     Deliver,
     DeliverItem,
+    DescribeTasks,
     HeldRun,
     Refusal,
     Resume,
@@ -174,7 +175,8 @@ class Session:
                 self._runners.stop(item, why)
 
     def _declared(self, message: Declared) -> None:
-        """The broker knows what this worker can run."""
+        for tasks in self._offering.descriptions(message.wanted):
+            self.link.send_nowait(DescribeTasks(self.link.next_request(), tasks))
 
     def _declare(self) -> None:
         if self._controlled:

@@ -104,7 +104,7 @@ async def test_a_spec_of_a_newer_version_refuses_its_item_alone(house: House) ->
     async with running(house) as at:
         client = await at.peer()
         good, newer = item(), item()
-        newer.spec = msgpack.packb([*msgpack.unpackb(newer.spec), ["gpu"]])
+        newer.spec = msgpack.packb([*msgpack.unpackb(newer.spec), ["gpu"], "newer"])
         answer = await client.submit(newer, good)
         assert answer.outcomes == [m.Outcome.REFUSED, m.Outcome.ACCEPTED]
         assert [(refusal.index, refusal.code) for refusal in answer.refused] == [(0, "unsupported")]

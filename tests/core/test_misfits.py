@@ -10,7 +10,9 @@ from aioqueue.model.states import JobState
 from aioqueue.model.views import Failure
 from tests.support.scene import NAMESPACE, ONCE, Scene, job_id, kinds, new_job
 
-WORDS = pack_failure(Failure("BadArguments", "it has no parameter tenant", "", False))
+WORDS = pack_failure(
+    Failure("BadArguments", "the arguments do not fit task task: it has no parameter tenant", "", False)
+)
 MISFIT = c.RunEnd.MISFIT
 
 

@@ -10,10 +10,14 @@ from aioqueue.broker.peers.rows import Row
 from aioqueue.broker.witness import Claim
 from aioqueue.core import commands as c
 from aioqueue.errors import CapabilityMissing, ProtocolVersionMismatch
+from aioqueue.model.bodies import unpack_headers
 from aioqueue.model.names import check_name
 from aioqueue.model.rights import ANYBODY
+from aioqueue.model.version import APP_VERSION
 from aioqueue.protocol import messages as m
 
+# Of an app, as errors name it.
+_VERSION_CHARACTERS_MAX: Final = 64
 # What this broker can do beyond version 1 of the protocol.
 CAPABILITIES: Final = int(m.Capability.FILTERS | m.Capability.RUNS | m.Capability.BACKUP)
 
@@ -40,8 +44,14 @@ def hello(peer: Peer, message: m.Hello) -> None:
         peer.link = 0
     secret_hash = services.hash_secret(message.secret)
     name = message.name or peer.connection.peer
-    opened = c.OpenSession(secret_hash, message.namespace, name, attach, peer.link)
+    opened = c.OpenSession(secret_hash, message.namespace, name, attach, peer.link, _version_in(message.about))
     peer.post(opened, _welcome, message)
+
+
+def _version_in(about: bytes) -> str:
+    """The version of the app, as people are told of it; nothing where it has none."""
+    version = unpack_headers(about).get(APP_VERSION, "") if about else ""
+    return f"version {version[:_VERSION_CHARACTERS_MAX]}" if version else ""
 
 
 def _welcome(peer: Peer, message: m.Hello, reply: Any) -> None:

@@ -10,6 +10,7 @@ from aioqueue.broker.peers.rows import Row
 from aioqueue.broker.translate.refusals import refusal
 from aioqueue.broker.translate.runs import resumed, runs_ended, settled
 from aioqueue.core import commands as c
+from aioqueue.model.labels import check_labels
 from aioqueue.model.names import check_name
 from aioqueue.model.rights import Right
 from aioqueue.protocol import messages as m
@@ -30,7 +31,7 @@ def _resumed(peer: Peer, message: m.Resume, reply: Any) -> None:
 
 def capacity(peer: Peer, message: m.Capacity) -> None:
     queues = tuple(dict.fromkeys(check_name("queue", name) for name in message.queues))
-    offered = c.OfferCapacity(peer.session, message.slots, queues, peer.link)
+    offered = c.OfferCapacity(peer.session, message.slots, queues, peer.link, message.process_slots)
     peer.post(offered, _capacity_taken, message)
 
 
@@ -40,6 +41,10 @@ def _capacity_taken(peer: Peer, message: m.Capacity, reply: Any) -> None:
 
 
 def declare(peer: Peer, message: m.Declare) -> None:
+    tasks = tuple((check_name("task", task.name), int(task.slots)) for task in message.tasks)
+    labels = check_labels(message.labels)
+    peer.post(c.DeclareOffer(peer.session, peer.link, tasks, labels, message.all_queues), _capacity_taken, message)
+    # Answered for both: what the registry wants to know is the only answer that there is.
     declare_tasks(peer, message)
 
 

@@ -20,8 +20,7 @@ from aioqueue.protocol import messages as m
 from aioqueue.protocol.extras import Key, packed
 
 # By the wire's number: looking a member up in an enum costs more than all the rest of the item.
-# A misfit is given back, until core knows of it.
-_RUN_ENDS: Final = (None, c.RunEnd.SUCCEEDED, c.RunEnd.FAILED, c.RunEnd.RELEASED, None, c.RunEnd.RELEASED)
+_RUN_ENDS: Final = (None, c.RunEnd.SUCCEEDED, c.RunEnd.FAILED, c.RunEnd.RELEASED, None, c.RunEnd.MISFIT)
 _ANSWERS: Final = (None, m.SettleAnswer.OK, m.SettleAnswer.ALREADY, m.SettleAnswer.STALE)
 _VERDICTS: Final = (None, m.Verdict.KEEP, m.Verdict.CANCEL, m.Verdict.STALE)
 _SETTLED: Final = c.SettleOutcome.OK
@@ -43,7 +42,7 @@ def _large_end(item: m.SettleItem) -> c.EndRun:
     if end is c.RunEnd.SUCCEEDED and len(body) > BODY_BYTES_MAX:
         text = f"the result is {len(body)} bytes, the limit is {BODY_BYTES_MAX}"
         end, body, retry = c.RunEnd.FAILED, pack_failure(Failure("PayloadTooLarge", text, "", False)), False
-    elif end is c.RunEnd.FAILED:
+    elif end is c.RunEnd.FAILED or end is c.RunEnd.MISFIT:
         body = pack_failure(Failure("PayloadTooLarge", f"the error is {len(body)} bytes", "", retry))
     return c.EndRun(item.job, item.fence, end, body, retry)
 

@@ -12,7 +12,6 @@ from aioqueue.core import events as e
 from aioqueue.core.decision import BodyArea
 from aioqueue.core.nouns import Job, Session
 from aioqueue.core.state import State
-from aioqueue.errors import BadArguments
 from aioqueue.limits import FAILURE_TEXT_BYTES_MAX
 from aioqueue.model.bodies import pack_failure, unpack_failure
 from aioqueue.model.states import JobState
@@ -47,7 +46,10 @@ def _failure(state: State, job: Job, told: bytes) -> bytes:
     ]
     names = sorted({session.link.about or session.name for session in refused})
     more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
-    said = unpack_failure(told) if told else Failure("BadArguments", "the worker does not say why", "", False)
-    reason = f"{said.text[: FAILURE_TEXT_BYTES_MAX // 2]} (refused by {', '.join(names[:_NAMED_MAX])}{more})"
-    text = str(BadArguments(task=job.spec.task, reason=reason))
+    said = (
+        unpack_failure(told)
+        if told
+        else Failure("BadArguments", f"the arguments do not fit task {job.spec.task} here", "", False)
+    )
+    text = f"{said.text[: FAILURE_TEXT_BYTES_MAX // 2]} (refused by {', '.join(names[:_NAMED_MAX])}{more})"
     return pack_failure(Failure("BadArguments", text, said.traceback, False))
