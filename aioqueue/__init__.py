@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from aioqueue.client.info import JobInfo
     from aioqueue.client.job import Job
     from aioqueue.client.options import Retry
+    from aioqueue.client.patience import Health
     from aioqueue.client.queue import Queue
     from aioqueue.client.task import Call, Task
     from aioqueue.worker import Worker
@@ -115,6 +116,7 @@ __all__ = [
     "ExtraMissing",
     "Fenced",
     "FrameTooLong",
+    "Health",
     "HistoryLost",
     "Job",
     "JobCancelled",
@@ -171,6 +173,7 @@ _HOMES: Final = {
     "Job": "aioqueue.client.job",
     "Jobs": "aioqueue.client.bulk",
     "JobInfo": "aioqueue.client.info",
+    "Health": "aioqueue.client.patience",
     "Queue": "aioqueue.client.queue",
     "Retry": "aioqueue.client.options",
     "Task": "aioqueue.client.task",

@@ -130,8 +130,9 @@ FILES_KEPT: Final = 64
 # of a restarted broker then come back spread over the cap, and one alone comes back at once.
 RECONNECT_BASE_SECONDS: Final = 0.05
 RECONNECT_CAP_SECONDS: Final = 2.0
-# A question (`info`, `cancel`, a page) is repeated over reconnects for this long; a restart takes less.
-ASK_SECONDS: Final = 60.0
+# How long a call waits for a broker where nobody says otherwise: longer than a restart takes, and as long as those who
+# call a web app wait at most.
+CALL_SECONDS: Final = 30.0
 # Submits that were sent and not yet answered; more wait here, or a slow broker would be taken for one that never reads.
 IN_FLIGHT_BYTES_MAX: Final = 4 * MIB
 # What a frame spends on one item beside its body, spec and headers, rounded up.
@@ -181,7 +182,7 @@ BACKLOG_JOBS_MAX: Final = 2_000_000
 BACKLOG_BYTES_MAX: Final = 2 * GIB
 # A limit below this would refuse one atomic submit of full size for ever.
 BACKLOG_BYTES_MAX_MIN: Final = 4 * MIB
-# How long a client repeats a submit whose answer it did not get.
+# How long after it was first sent a submit is said again; beyond that a broker need not remember what became of it.
 RESEND_SECONDS: Final = 3_600.0
 
 # --- arguments in memory ------------------------------------------------------------------------------------------

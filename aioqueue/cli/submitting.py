@@ -19,11 +19,11 @@ from aioqueue.client.job import Job
 from aioqueue.client.named import NamedTask
 from aioqueue.client.queue import Queue
 from aioqueue.client.task import Task
-from aioqueue.errors import AioqueueError, BadOption, JobError, JobFailed, OutcomeUnknown
+from aioqueue.errors import AioqueueError, BadOption, JobError, JobFailed
 from aioqueue.model.views import Statistics
 from aioqueue.monitor.text import plain, short
 
-# A program goes on sending for an hour when its broker goes away; whoever sits at a terminal wants to know.
+# Whoever sits at a terminal wants to know, whatever the program whose queue it is waits for.
 SUBMIT_SECONDS = 30.0
 # A job that waits so long is worth a word; most have ended by then.
 PATIENT_SECONDS = 3.0
@@ -59,7 +59,7 @@ def parsed_arguments(task: str, words: list[str], args: str, kwargs: str) -> tup
 async def submit_one(submission: Submission, *, wait: bool, timeout: str | None, json: bool) -> int:
     """Submit, print, and give the exit code. Raises what `Queue.submit` and `Job.result` raise, save `JobError`.
 
-    `OutcomeUnknown` comes after `SUBMIT_SECONDS` already."""
+    The broker has `SUBMIT_SECONDS` to answer."""
     queue, task = _found(submission)
     # What is wrong with the arguments is told whether or not a broker answers.
     body = task.pack(tuple(submission.args), submission.kwargs)
@@ -71,11 +71,7 @@ async def submit_one(submission: Submission, *, wait: bool, timeout: str | None,
     check_reachable(queue, create=True)
     job: Job[Any]
     async with queue:
-        try:
-            async with asyncio.timeout(SUBMIT_SECONDS):
-                job = await queue.submit(task, *submission.args, **submission.kwargs)
-        except TimeoutError:
-            raise OutcomeUnknown(what="the job", seconds=SUBMIT_SECONDS) from None
+        job = await queue.using(timeout=SUBMIT_SECONDS).submit(task, *submission.args, **submission.kwargs)
         if not wait:
             out(json_text({"id": job.id, "task": job.task}) if json else job.id)
             return DONE

@@ -1,10 +1,14 @@
-"""Questions to the broker: one request, one answer, asked again after a reconnect until its deadline."""
+"""Questions to the broker: one request, one answer, asked again after a reconnect as long as its caller waits.
+
+Most change nothing, and one that is not answered is a `DeadlineExceeded`. A cancel or a retry is an **act**: what was
+not sent is withdrawn, and of what was sent nobody knows; asking again does no harm.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from itertools import count
 from typing import Literal, cast
@@ -12,8 +16,11 @@ from typing import Literal, cast
 from aioqueue.client.filters import Filter
 from aioqueue.client.info import JobInfo, friendly
 from aioqueue.client.link import Link
+from aioqueue.client.patience import Patience, Timeouts
+from aioqueue.client.unanswered import Unanswered
 from aioqueue.errors import AioqueueError, DeadlineExceeded, Unsupported
 from aioqueue.limits import PAGE_JOBS_MAX
+from aioqueue.model.ids import id_text
 from aioqueue.model.names import check_text
 from aioqueue.model.views import Run
 from aioqueue.protocol.messages import (
@@ -37,39 +44,69 @@ Request = GetJob | FindJobs | CancelJob | RetryJob | ReadBackup | ListControl
 Answer = JobRecord | JobPage | Cancelled | Requeued | BackupPart | ControlPage
 
 
+Needs = Sequence[tuple[Capability, str]]
+
+
 class Question:
-    """A request to be: `build` makes the message of a request's number."""
+    """A request to be: `build` makes the message of a request's number.
 
-    __slots__ = ("answer", "build", "number", "what")
+    `acts_on` is the job that an act changes. `needs` is what not every broker can do, and what that is for. `late` is
+    asked for the error when its patience is over.
+    """
 
-    def __init__(self, what: str, build: Callable[[int], Request]) -> None:
+    __slots__ = ("acts_on", "answer", "build", "late", "needs", "number", "sent", "what")
+
+    def __init__(self, what: str, build: Callable[[int], Request], *, acts_on: bytes = b"", needs: Needs = ()) -> None:
         self.what = what
         self.build = build
+        self.acts_on = acts_on
+        self.needs = needs
         self.number = 0
+        self.sent = False
+        self.late: Callable[[Question], AioqueueError]
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def give_up(self) -> None:
+        """The patience of its caller is over."""
+        if not self.answer.done():
+            self.answer.set_exception(self.late(self))
 
 
 class Questions:
     """The questions that are not answered yet, by the number they were last asked with."""
 
-    def __init__(self, link: Link, *, ask_seconds: float) -> None:
+    def __init__(self, link: Link, timeouts: Timeouts, unanswered: Unanswered, patience: Patience) -> None:
         self._link = link
-        self._ask_seconds = ask_seconds
+        self._timeouts = timeouts
+        self._unanswered = unanswered
+        self._patience = patience
         self._open: dict[int, Question] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
+    def within(self, patience: Patience) -> Questions:
+        """The same, for callers of another patience."""
+        view = Questions(self._link, self._timeouts, self._unanswered, patience)
+        view._open = self._open
+        return view
+
+    def counts(self) -> tuple[int, int]:
+        """How many wait to be sent, and how many were sent and not answered."""
+        sent = sum(question.sent for question in self._open.values())
+        return len(self._open) - sent, sent
+
     async def ask(self, question: Question) -> Answer:
-        """The answer; raises the broker's refusal, or `DeadlineExceeded`."""
+        """The answer; raises the broker's refusal, or what is raised when none came in time."""
+        seconds = self._patience.seconds
+        question.late = self._late
         try:
             self._send(question)
-            async with asyncio.timeout(self._ask_seconds):
-                return await question.answer
-        except TimeoutError:
-            raise DeadlineExceeded(what=question.what, seconds=self._ask_seconds) from None
+            self._timeouts.begin(question, seconds)
+            return await question.answer
         finally:
             self._open.pop(question.number, None)
+            self._timeouts.end(question, seconds)
 
     async def info(self, key: bytes) -> JobInfo:
         """What the broker knows of a job now. Raises `JobNotFound` or `ResultExpired`."""
@@ -79,8 +116,8 @@ class Questions:
 
     async def history(self, key: bytes) -> tuple[JobInfo, tuple[Run, ...]]:
         """The same, and every run of the job, oldest first. `Unsupported` by a broker that cannot tell them."""
-        self.need(Capability.RUNS, "the runs of a job")
-        answer = await self.ask(Question("the history of a job", lambda number: GetJob(number, key, True)))
+        needs = ((Capability.RUNS, "the runs of a job"),)
+        answer = await self.ask(Question("the history of a job", lambda number: GetJob(number, key, True), needs=needs))
         assert isinstance(answer, JobRecord)
         return friendly(answer.info), tuple(answer.runs)
 
@@ -89,10 +126,11 @@ class Questions:
 
         It may be short, and empty, and still not the last.
         """
+        needs: list[tuple[Capability, str]] = []
         if where.beyond_names:
-            self.need(Capability.FILTERS, "a list by time, id or error")
+            needs.append((Capability.FILTERS, "a list by time, id or error"))
         if runs:
-            self.need(Capability.RUNS, "the runs of jobs")
+            needs.append((Capability.RUNS, "the runs of jobs"))
         answer = await self.ask(
             Question(
                 "a page of jobs",
@@ -100,6 +138,7 @@ class Questions:
                     number, list(where.states), where.queue, where.task, limit, after, where.since_ms, where.until_ms,
                     where.id_prefix, where.error, runs,
                 ),
+                needs=needs,
             )
         )  # fmt: skip
         assert isinstance(answer, JobPage)
@@ -125,24 +164,22 @@ class Questions:
         Raises `BackupFailed`, also where the connection is lost meanwhile, and `Unsupported` by a broker that is too
         old.
         """
-        self.need(Capability.BACKUP, "a backup")
+        needs = ((Capability.BACKUP, "a backup"),)
         for part in count():
-            answer = await self.ask(Question("a part of a backup", partial(_read_backup, part)))
+            answer = await self.ask(Question("a part of a backup", partial(_read_backup, part), needs=needs))
             assert isinstance(answer, BackupPart)
             yield answer.data
             if answer.last:
                 return
 
-    def need(self, capability: Capability, what: str) -> None:
-        """`Unsupported` if the broker of the last connection is too old to do this."""
-        if capability not in self._link.capabilities:
-            raise Unsupported(what=what)
-
     async def cancel(self, key: bytes, reason: str) -> CancelOutcome:
         """How the cancel went. Raises `JobNotFound`."""
         # Asking again does no harm: a job that the first one cancelled is answered `cancelled` once more.
         check_text("reason", reason)
-        answer = await self.ask(Question("the cancel of a job", lambda number: CancelJob(number, key, reason)))
+        cancel = Question(
+            f"the cancel of job {id_text(key)}", lambda number: CancelJob(number, key, reason), acts_on=key
+        )
+        answer = await self.ask(cancel)
         assert isinstance(answer, Cancelled)
         return cast(CancelOutcome, answer.outcome)
 
@@ -152,8 +189,12 @@ class Questions:
         The request names the generation that it makes, so that it makes one however often it is repeated: the first may
         have arrived, and what it brought back may have ended, before its answer was lost.
         """
-        generation = (await self.info(key)).generation + 1
-        await self.ask(Question("the retry of a job", lambda number: RetryJob(number, key, generation)))
+        what = f"the retry of job {id_text(key)}"
+        try:
+            generation = (await self.info(key)).generation + 1
+        except DeadlineExceeded:
+            raise self._unanswered.not_sent(what, self._patience.seconds, key) from None
+        await self.ask(Question(what, lambda number: RetryJob(number, key, generation), acts_on=key))
 
     # --- what the session calls ---
 
@@ -183,8 +224,22 @@ class Questions:
     def _send(self, question: Question) -> None:
         number = question.number = self._link.next_request()
         self._open[number] = question
-        if self._link.connected:
-            self._link.send_nowait(question.build(number))
+        if not self._link.connected:
+            return
+        for capability, what in question.needs:
+            if capability not in self._link.capabilities:
+                self.refused(number, Unsupported(what=what))
+                return
+        self._link.send_nowait(question.build(number))
+        question.sent = True
+
+    def _late(self, question: Question) -> AioqueueError:
+        what, seconds = question.what, self._patience.seconds
+        if not question.acts_on:
+            return self._unanswered.not_answered(what, seconds)
+        if question.sent:
+            return self._unanswered.unknown_act(what, question.acts_on, seconds)
+        return self._unanswered.not_sent(what, seconds, question.acts_on)
 
 
 def _read_backup(part: int, number: int) -> ReadBackup:

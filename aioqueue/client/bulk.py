@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, overload
 
 from aioqueue.client.job import Job, Results
 from aioqueue.client.session import Session
-from aioqueue.client.submitting import Acceptance, Submitter, item_bytes
+from aioqueue.client.submitting import Acceptance, Parcel, Saying, Submitter, item_bytes
 from aioqueue.client.task import Call
 from aioqueue.errors import AioqueueError, BulkTooLarge
 from aioqueue.limits import (
@@ -90,19 +90,23 @@ class Jobs(Sequence[Job[R]]):
 
 
 class _Part(Acceptance):
-    """The receipt of a part: answered when each of its items is. The first refusal is the part's."""
+    """The receipt of a part with so many jobs. Each that is answered brings its bulk nearer to the end."""
 
-    __slots__ = ("jobs", "left")
+    __slots__ = ("_bulk", "jobs", "parcel")
 
-    def __init__(self, jobs: int, answers: int) -> None:
+    def __init__(self, bulk: BulkSubmit, jobs: int) -> None:
         super().__init__()
+        self._bulk = bulk
         self.jobs = jobs
-        self.left = answers
+        self.parcel: Parcel
 
     def accepted(self) -> None:
-        self.left -= 1
-        if self.left <= 0:
-            super().accepted()
+        self._bulk.went_on(self, self.jobs)
+        super().accepted()
+
+    def refused(self, error: AioqueueError) -> None:
+        self._bulk.went_on(self, 0)
+        super().refused(error)
 
 
 class BulkSubmit:
@@ -117,7 +121,11 @@ class BulkSubmit:
         atomic: bool,
         progress: Progress | None,
     ) -> None:
-        self._submitter: Submitter = session().submitter
+        now = session()
+        self._submitter: Submitter = now.submitter
+        self._timeouts = now.timeouts
+        self._unanswered = now.unanswered
+        self._patience = now.patience
         self._item = item
         self._refresh_ids = refresh_ids
         self._atomic = atomic
@@ -130,6 +138,10 @@ class BulkSubmit:
         self._bytes = 0
         self._body_bytes = 0
         self._under_way: deque[_Part] = deque()
+        # Those of them that are not answered, in their order, and jobs of those that are.
+        self._open: dict[_Part, None] = {}
+        self._certain = 0
+        self._committing = False
         self._done = 0
 
     async def run(self, calls: AsyncIterable[Call[R]] | Iterable[Call[R]]) -> Jobs[R]:
@@ -201,15 +213,21 @@ class BulkSubmit:
                         f"{ATOMIC_BYTES_MAX} bytes, where jobs cannot have ids of their own; use atomic=False",
                         jobs=len(self._jobs), size=size, jobs_max=ATOMIC_JOBS_MAX, size_max=ATOMIC_BYTES_MAX,
                     )  # fmt: skip
-            part = _Part(len(items), 1)
-            self._submitter.add_part(items, size, [part], partial(_stage, self._bulk, self._parts))
+            part = self._add_part(items, size, partial(_stage, self._bulk, self._parts))
         else:
-            part = _Part(len(items), len(items))
-            self._submitter.add_part(items, size, [part] * len(items), Submit)
+            part = self._add_part(items, size, Submit)
         self._parts += 1
         self._under_way.append(part)
         # The calls may come without ever waiting; others want to run too.
         await asyncio.sleep(0)
+
+    def _add_part(self, items: list[SubmitItem], size: int, saying: Saying) -> _Part:
+        part = _Part(self, len(items))
+        if not self._open:
+            self._timeouts.begin(self, self._patience.seconds)
+        self._open[part] = None
+        part.parcel = self._submitter.add_part(items, size, part, saying, self._patience)
+        return part
 
     async def _answered(self) -> None:
         part = self._under_way[0]
@@ -227,8 +245,7 @@ class BulkSubmit:
         if not self._items:
             return
         if self._atomic and not self._parts:
-            whole = _Part(len(self._items), 1)
-            self._submitter.add_part(self._items, self._bytes, [whole], SubmitAtomic)
+            whole = self._add_part(self._items, self._bytes, SubmitAtomic)
             await whole.future
             self._tell(whole.jobs)
             return
@@ -236,13 +253,44 @@ class BulkSubmit:
         while self._under_way:
             await self._answered()
         if self._atomic:
-            word = Acceptance()
-            first = self._jobs[0].key
-            self._submitter.add_part([], KIB, [word], partial(_commit, self._bulk, self._parts, first))
+            self._committing = True
+            word = self._add_part([], KIB, partial(_commit, self._bulk, self._parts, self._jobs[0].key))
             await word.future
+
+    # --- waiting for the broker ---
+
+    def went_on(self, part: _Part, jobs: int) -> None:
+        """A part was answered, and so many more jobs are on the broker's disk: from now on the rest waits anew."""
+        self._open.pop(part, None)
+        self._certain += jobs
+        self._timeouts.end(self, self._patience.seconds)
+        if self._open:
+            self._timeouts.begin(self, self._patience.seconds)
+
+    def give_up(self) -> None:
+        """No part was answered for as long as the caller's patience lasts."""
+        parts, self._open = list(self._open), {}
+        sent = any(part.parcel.sent_at is not None for part in parts)
+        for part in parts:
+            self._submitter.withdraw(part.parcel)
+        # Whatever comes first of them is waited for.
+        Acceptance.refused(parts[0], self._error(sent))
+        for part in parts[1:]:
+            part.future.cancel()
+
+    def _error(self, sent: bool) -> AioqueueError:
+        seconds, jobs, first = self._patience.seconds, len(self._jobs), self._jobs[0].key
+        if not self._atomic:
+            return self._unanswered.of_many(self._certain, first, seconds, sent=sent)
+        if sent and self._committing:
+            return self._unanswered.unknown_bulk(self._bulk.hex(), jobs, first, seconds)
+        if sent and not self._parts:
+            return self._unanswered.unknown(first, seconds, jobs)
+        return self._unanswered.not_sent("the submit_many", seconds)
 
     def _give_up(self, error: BaseException) -> None:
         """What is on its way is not waited for; what was staged goes."""
+        self._timeouts.end(self, self._patience.seconds)
         for part in self._under_way:
             if not part.future.cancel() and not part.future.cancelled():
                 # It failed as well, perhaps; one error is enough.
@@ -250,7 +298,9 @@ class BulkSubmit:
         if self._atomic and self._parts:
             self._submitter.say(BulkDrop(self._bulk))
         elif isinstance(error, AioqueueError) and not self._atomic:
-            error.add_note(f"{self._done} of the jobs before were submitted, and perhaps more that were on their way")
+            error.add_note(
+                f"{self._certain:,} of the jobs before were submitted, and perhaps more that were on their way"
+            )
 
 
 def _stage(bulk: bytes, part: int, request: int, items: list[SubmitItem]) -> BulkStage:

@@ -17,11 +17,13 @@ from aioqueue.client.declare import Declares
 from aioqueue.client.ids import JobIds
 from aioqueue.client.link import NOTHING_SEEN
 from aioqueue.client.options import TaskOptions
+from aioqueue.client.patience import Health, patience_of
 from aioqueue.client.session import Session
 from aioqueue.client.sources import Sources
 from aioqueue.errors import BadOption, NotEntered
 from aioqueue.ground import Ground
 from aioqueue.limits import CONNECT_SECONDS, EMBEDDED_SLOTS, SLOTS_MAX
+from aioqueue.model.durations import Duration, to_ms
 from aioqueue.model.names import check_name
 from aioqueue.transport.address import Address, MemoryAddress, TcpAddress, parse_address
 from aioqueue.transport.dialer import Dialer, Dials
@@ -52,6 +54,8 @@ class Connects(Declares):
         worker: bool | int | None,
         name: str,
         defaults: TaskOptions | None,
+        timeout: Duration | None,
+        lazy: bool,
     ) -> None:
         super().__init__(**(defaults or {}))
         self.namespace = check_name("namespace", namespace)
@@ -60,6 +64,8 @@ class Connects(Declares):
         # Of a queue that is entered.
         self._address: Address | None = None
         self._worker = _check_worker(worker)
+        self._patience = patience_of(timeout)
+        self._lazy = lazy
         self._ground: Ground | None = None
         # Items can be made without a broker, and then by the machine's own clock.
         self._ids = JobIds(self.namespace, Ground())
@@ -116,7 +122,7 @@ class Connects(Declares):
         return self._ground or ground_of()
 
     async def __aenter__(self) -> Self:
-        """Connect, or start the broker that is embedded here.
+        """Connect, or start the broker that is embedded here. A `lazy` queue does that beside what comes next.
 
         Raises `BadUrl` when no broker is named, `BrokerUnavailable` when none answers within `CONNECT_SECONDS`, what a
         broker refuses the session with, and for an embedded one the errors of its journal.
@@ -148,7 +154,7 @@ class Connects(Declares):
             dialer = dialer_of([address])
         else:
             embedded = importlib.import_module(EMBEDDED[address.scheme])
-            running = embedded.running(self, address, EMBEDDED_SLOTS if slots is None else slots)
+            running = embedded.running(self, address, EMBEDDED_SLOTS if slots is None else slots, lazy=self._lazy)
             dialer = await stack.enter_async_context(running)
         self._dialer = dialer
         session = Session(
@@ -157,8 +163,12 @@ class Connects(Declares):
             namespace=self.namespace,
             name=self.name,
             journal_seen=self._journal_seen,
+            patience=self._patience,
         )
-        await session.open(CONNECT_SECONDS)
+        if self._lazy:
+            session.start()
+        else:
+            await session.open(CONNECT_SECONDS)
         self._ids.stand_on(ground)
         self._session = session
         if isinstance(address, TcpAddress) and slots:
@@ -190,6 +200,23 @@ class Connects(Declares):
         if session.error is not None:
             session.check()
         return session
+
+    def health(self) -> Health:
+        """How the queue stands with its broker, without asking it: for a readiness route.
+
+        Raises `NotEntered`.
+        """
+        if self._session is None:
+            raise NotEntered
+        return self._session.health()
+
+    async def ready(self, timeout: Duration | None = None) -> None:
+        """Wait until the broker is there, for so long at most; for a `lazy` queue, and after an outage.
+
+        Raises `BrokerUnavailable` with the last reason, `NotEntered`, or what ended the session for good.
+        """
+        seconds = None if timeout is None else to_ms(timeout, option="timeout") / 1000
+        await self.session().ready(seconds)
 
     def queues(self) -> tuple[str, ...]:
         """The lanes of all tasks declared here, and `default`."""

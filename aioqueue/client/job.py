@@ -151,7 +151,9 @@ class Job(Generic[R]):
             async with asyncio.timeout(seconds):
                 return await self._result()
         except TimeoutError:
-            raise DeadlineExceeded(what=f"the result of job {self.id}", seconds=seconds) from None
+            what, absence = f"the result of job {self.id}", self._session().unanswered.absence()
+            told = DeadlineExceeded.sentence.format(what=what, seconds=seconds)
+            raise DeadlineExceeded(f"{told}; {absence}" if absence else told, what=what, seconds=seconds) from None
 
     async def info(self) -> JobInfo:
         """What the broker knows of the job now. Raises `JobNotFound`."""

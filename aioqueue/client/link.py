@@ -137,6 +137,8 @@ class Link:
         self.trouble: Exception | None = None
         # What the broker of the last connection can do.
         self.capabilities = Capability(0)
+        # Since when it has been connected, or has not been.
+        self.since = ground.now()
         self._dialer = dialer
         self._role, self._namespace, self._name, self._secret = role, namespace, name, secret
         self._on_welcome, self._on_messages, self._on_lost = on_welcome, on_messages, on_lost
@@ -249,6 +251,9 @@ class Link:
             tasks.cancel_scope.cancel()
         if self._connection is not None:
             self._connection = None
+            self.since = self._ground.now()
+            # For those who ask before the next attempt has failed.
+            self.trouble = reason
             _log.warning("lost the broker at %s: %s", self.url, reason)
             self._on_lost(reason)
         return reason
@@ -294,6 +299,7 @@ class Link:
         _log.info("connected to the broker at %s as session %d", self.url, welcome.session)
         self.capabilities = Capability(welcome.capabilities)
         self._connection = connection
+        self.since = self._ground.now()
         self._on_welcome(welcome)
         while True:
             self._hand_over(messages)

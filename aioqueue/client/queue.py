@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import aclosing
-from typing import Any, Final, ParamSpec, TypeVar, overload
+from typing import Any, Final, ParamSpec, Self, TypeVar, overload
 
 from aioqueue.client.bulk import BulkSubmit, Jobs, Progress
 from aioqueue.client.children import Family
@@ -20,12 +20,14 @@ from aioqueue.client.items import AnyTask, Items
 from aioqueue.client.job import Job, Results, result_of
 from aioqueue.client.named import NamedTask
 from aioqueue.client.options import TaskOptions
+from aioqueue.client.patience import UNENDING, Patience, patience_of
 from aioqueue.client.session import Session
 from aioqueue.client.signature import pack_arguments
 from aioqueue.client.submitting import Acceptance
 from aioqueue.client.task import Call, Task
 from aioqueue.client.waiting import Ending
 from aioqueue.errors import BadOption, tells_an_end
+from aioqueue.model.durations import Duration
 from aioqueue.model.ids import id_bytes, own_id
 from aioqueue.model.names import check_name
 from aioqueue.model.views import Statistics
@@ -52,7 +54,8 @@ class Queue(Connects):
 
     `namespace` keeps jobs apart that share a broker. `worker` runs jobs in this process too: None means yes for
     `memory:` and `sqlite:` and no for `tcp:`, a number is how many at once. `name` is how `aioqueue top` calls this
-    client. `defaults` are options of its tasks that do not say otherwise.
+    client. `defaults` are options of its tasks that do not say otherwise. `timeout` is how long a call waits for the
+    broker, None for as long as it takes; with `lazy` entering the queue does not wait for it at all.
 
     Example::
 
@@ -77,10 +80,22 @@ class Queue(Connects):
         worker: bool | int | None = None,
         name: str = "",
         defaults: TaskOptions | None = None,
+        timeout: Duration | None = "30s",
+        lazy: bool = False,
     ) -> None:
-        super().__init__(url, namespace=namespace, worker=worker, name=name, defaults=defaults)
+        super().__init__(
+            url, namespace=namespace, worker=worker, name=name, defaults=defaults, timeout=timeout, lazy=lazy
+        )
         self._items = Items(self.namespace, self._ids)
         self._named: dict[str, NamedTask] = {}
+
+    def using(self, *, timeout: Duration | None) -> Queue:
+        """The same queue, whose calls wait for the broker for another time: `queue.using(timeout="2s").submit(…)`.
+
+        It has the connection of this one, whenever that has one, and costs nothing to keep or to drop. Raises
+        `BadOption`.
+        """
+        return _Using(self, patience_of(timeout))
 
     # --- submitting ---
 
@@ -98,23 +113,27 @@ class Queue(Connects):
 
         A broker that cannot be reached is waited for, and a submit under way across its restart is accepted exactly
         once. Raises `BadArguments`, `NotSerializable` or `PayloadTooLarge` before anything is sent; `QueueFull` and
-        other refusals of the broker; `OutcomeUnknown` when no answer came for `RESEND_SECONDS`; `QueueClosed`.
+        other refusals of the broker; `QueueClosed`. After the queue's `timeout`: `BrokerUnavailable` where the job was
+        not sent, and `OutcomeUnknown`, with its id, where it was. Neither is sent later; nor is the job of a caller
+        who was cancelled.
         """
         if task.__class__ is not Task:
             task = self._find_task(task)
         session = self.session()
         if session.submitter.idle:
             self._ids.refresh()
-        return await self._submit(session, task, self._items.item(task, task.pack(args, kwargs), 0))
+        return await self._submit(session, task, self._items.item(task, task.pack(args, kwargs), 0), session.patience)
 
     async def submit_child(self, family: Family, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job[Any]:
         """What `Context.submit` does. Raises what `submit` raises."""
         session, task = self.session(), self._find_task(task)
-        return await self._submit(session, task, self._items.child(family, task, task.pack(args, kwargs)))
+        # A job that runs outlives every outage; its children come, however late.
+        item = self._items.child(family, task, task.pack(args, kwargs))
+        return await self._submit(session, task, item, UNENDING)
 
-    async def _submit(self, session: Session, task: AnyTask, item: SubmitItem) -> Job[Any]:
+    async def _submit(self, session: Session, task: AnyTask, item: SubmitItem, patience: Patience) -> Job[Any]:
         acceptance = Acceptance()
-        session.submitter.add(item, acceptance)
+        session.submitter.add(item, acceptance, patience)
         await acceptance.future
         return Job(self.session, item.job, _results(task))
 
@@ -142,7 +161,8 @@ class Queue(Connects):
         Gives a list, and for an async iterable a `Jobs`: a sequence that holds 16 bytes a job. Raises what `submit`
         raises; then nothing was submitted, or with `atomic=False` perhaps some of the jobs before. Raises
         `BulkTooLarge` for jobs with ids of their own among more than `ATOMIC_JOBS_MAX` or `ATOMIC_BYTES_MAX`, and
-        `BulkUnknown` where the broker was not heard of for hours in between.
+        `BulkUnknown` where the broker was not heard of for hours in between. The queue's `timeout` counts from the last
+        progress; an `OutcomeUnknown` of it has the first `job`, and with `atomic=False` how many are `certain`.
         """
         if not isinstance(calls, Iterable | AsyncIterable):
             raise BadOption(option="calls", value=calls, reason="it must be an iterable of `task.call(...)`")
@@ -187,7 +207,7 @@ class Queue(Connects):
                 print(sent)
 
         A job that did not succeed raises here what `Job.result` would; the others under way are left alone, as they
-        are when the iterator is closed.
+        are when the iterator is closed, save those that were not sent yet: they never will be.
         """
         found = self._find_task(task)
         if own := found.plan(self.namespace).own_id:
@@ -215,7 +235,7 @@ class Queue(Connects):
             self._ids.refresh()
         item = self._items.item(task, task.pack(args, kwargs), _WANT_RESULT)
         ending = session.endings.expect(item.job)
-        session.submitter.add(item, ending)
+        session.submitter.add(item, ending, session.patience)
         return ending
 
     def _find_task(self, task: Any) -> AnyTask:
@@ -309,6 +329,36 @@ class Queue(Connects):
                 yield await watcher.next()
         finally:
             watchers.remove(watcher)
+
+
+class _Using(Queue):
+    """Another patience at a queue's connection; all else is the queue's own, as it is at the moment."""
+
+    def __init__(self, queue: Queue, patience: Patience) -> None:
+        self._own = vars(self)
+        self._own.update(_queue=queue, _patience=patience, _items=queue._items, _ids=queue._ids, tasks=queue.tasks)
+
+    def __getattr__(self, name: str) -> Any:
+        if "_queue" not in vars(self):
+            raise AttributeError(name)
+        return getattr(self._queue, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_own":
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._queue, name, value)
+
+    async def __aenter__(self) -> Self:
+        await self._queue.__aenter__()
+        return self
+
+    def session(self) -> Session:
+        session = self._queue.session()
+        if self._own.get("_base") is not session:
+            self._own.update(_base=session, _view=session.within(self._patience))
+        view: Session = self._own["_view"]
+        return view
 
 
 def _results(task: AnyTask) -> Results:

@@ -10,16 +10,18 @@ import asyncio
 import copy
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final, get_args
 
 from aioqueue.client.asking import Answer, Questions
 from aioqueue.client.link import NOTHING_SEEN, Link, Seen
+from aioqueue.client.patience import USUAL, Health, Patience, Timeouts
 from aioqueue.client.submitting import Submitter
+from aioqueue.client.unanswered import Unanswered, reason_of
 from aioqueue.client.waiting import Endings
 from aioqueue.client.watching import Watchers
 from aioqueue.errors import AioqueueError, BrokerUnavailable, QueueClosed, from_wire
 from aioqueue.ground import Ground
-from aioqueue.limits import ASK_SECONDS, RESEND_SECONDS
 from aioqueue.protocol.messages import (
     BrokerMessage,
     Ended,
@@ -47,8 +49,7 @@ class Session:
         namespace: str,
         name: str = "",
         journal_seen: Seen = NOTHING_SEEN,
-        resend_seconds: float = RESEND_SECONDS,
-        ask_seconds: float = ASK_SECONDS,
+        patience: Patience = USUAL,
     ) -> None:
         self.link = Link(
             dialer,
@@ -62,13 +63,19 @@ class Session:
             on_lost=self._lost,
             journal_seen=journal_seen,
         )
-        self.submitter = Submitter(self.link, resend_seconds=resend_seconds)
+        # How long its calls wait for the broker.
+        self.patience = patience
+        self.timeouts = Timeouts()
+        self.unanswered = Unanswered(self.link, self.timeouts)
+        self.submitter = Submitter(self.link, self.timeouts, self.unanswered)
         self.endings = Endings(self.link)
-        self.questions = Questions(self.link, ask_seconds=ask_seconds)
+        self.questions = Questions(self.link, self.timeouts, self.unanswered, patience)
         self.watchers = Watchers(self.link)
         # What ended the session for good.
         self.error: AioqueueError | None = None
-        self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Set while a connection stands, and when none ever will.
+        self._settled = asyncio.Event()
+        self._opening = False
         self._task: asyncio.Task[None] | None = None
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Submitted: self.submitter.answered,
@@ -78,24 +85,51 @@ class Session:
             StatisticsUpdate: self.watchers.told,
         }
 
+    def start(self) -> None:
+        """Begin to connect; losses are healed in the background."""
+        self._task = asyncio.create_task(self._run(), name=f"aioqueue link to {self.link.url}")
+
     async def open(self, connect_seconds: float) -> None:
         """Connect for the first time.
 
         Raises `BrokerUnavailable` with the URL and the last reason when no broker said Welcome within
-        `connect_seconds`, or what a broker refused the session with. Later losses are healed in the background.
+        `connect_seconds`, or what a broker refused the session with.
         """
-        self._task = asyncio.create_task(self._run(), name=f"aioqueue link to {self.link.url}")
+        self._opening = True
+        self.start()
         try:
-            async with asyncio.timeout(connect_seconds):
-                await self._first
-        except TimeoutError:
-            trouble = self.link.trouble
-            await self.aclose(goodbye=False)
-            reason = f"no answer within {connect_seconds:g} s" if trouble is None else _reason(trouble)
-            raise BrokerUnavailable(url=self.link.url, reason=reason) from trouble
+            await self.ready(connect_seconds)
         except BaseException:
             await self.aclose(goodbye=False)
             raise
+        finally:
+            self._opening = False
+
+    async def ready(self, seconds: float | None) -> None:
+        """Wait until a connection stands, for so long at most. Raises as `open` does."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._settled.wait()
+        except TimeoutError:
+            trouble = self.link.trouble
+            reason = f"no answer within {seconds:g} s" if trouble is None else reason_of(trouble)
+            raise BrokerUnavailable(url=self.link.url, reason=reason) from trouble
+        self.check()
+
+    def within(self, patience: Patience) -> Session:
+        """The same session, for callers of another patience. Its end is told by the one that it was made of."""
+        view = copy.copy(self)
+        view.patience = patience
+        view.questions = self.questions.within(patience)
+        return view
+
+    def health(self) -> Health:
+        """How it stands with the broker, as far as is known here."""
+        waits, asked = self.submitter.counts(), self.questions.counts()
+        trouble = self.unanswered.trouble() if self.error is None else str(self.error)
+        since = datetime.fromtimestamp(self.link.since.wall_ms / 1000, UTC)
+        connected = self.link.connected and self.error is None
+        return Health(connected, since, trouble, waits[0] + asked[0], waits[1] + asked[1])
 
     async def aclose(self, goodbye: bool = True) -> None:
         """End the session; whoever still waits is told `QueueClosed`."""
@@ -113,6 +147,8 @@ class Session:
         try:
             await self.link.run()
         except AioqueueError as error:
+            # Whoever opens is told; whoever is connected, or did not wait for it, finds it with the next call.
+            _log.log(logging.DEBUG if self._opening else logging.ERROR, "%s", error)
             self._fail(error)
         except Exception as error:
             _log.exception("the connection to %s failed", self.link.url)
@@ -124,20 +160,18 @@ class Session:
         if self.error is not None:
             return
         self.error = error
-        if not self._first.done():
-            self._first.set_exception(copy.copy(error))
-            # Whoever opens may have been cancelled before it looked.
-            self._first.exception()
+        self._settled.set()
         self.submitter.fail(error)
         self.endings.fail(error)
         self.questions.fail(error)
         self.watchers.fail(error)
+        self.timeouts.close()
 
     # --- what the link calls ---
 
     def _welcomed(self, welcome: Welcome) -> None:
-        if not self._first.done():
-            self._first.set_result(None)
+        self.timeouts.back()
+        self._settled.set()
         # The submits first: a job must be known before its end is asked for. Of a caller's own id there may be several;
         # one that is still on its way then asks for the end that another one's caller waits for.
         unanswered = self.submitter.unanswered()
@@ -159,9 +193,6 @@ class Session:
             self.questions.refused(refusal.request, error)
 
     def _lost(self, reason: Exception) -> None:
-        """Nothing is to be done before the next Welcome: all parts keep what is not answered."""
-
-
-def _reason(error: Exception) -> str:
-    """An error's own reason, without the sentence around it that names the URL once more."""
-    return str(error.fields.get("reason", error)) if isinstance(error, AioqueueError) else str(error)
+        """All parts keep what is not answered for the next Welcome, as long as their callers wait."""
+        self.timeouts.lost()
+        self._settled.clear()

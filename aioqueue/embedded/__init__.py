@@ -28,13 +28,16 @@ __all__ = ["EmbeddedBroker", "SharedBroker", "running"]
 
 
 @asynccontextmanager
-async def running(queue: Queue, address: SqliteAddress | MemoryAddress, slots: int) -> AsyncIterator[Dials]:
+async def running(
+    queue: Queue, address: SqliteAddress | MemoryAddress, slots: int, *, lazy: bool = False
+) -> AsyncIterator[Dials]:
     """The broker of `address`, which is yielded, and a worker of so many slots for the queue's tasks.
 
-    0 slots: no worker. Raises the journal's errors where the storage cannot be opened.
+    0 slots: no worker. Raises the journal's errors where the storage cannot be opened. A `lazy` one opens it for the
+    first who connects, and tells them.
     """
     async with AsyncExitStack() as stack:
-        broker = await stack.enter_async_context(_embedded(address, queue.ground))
+        broker = await stack.enter_async_context(_embedded(address, queue.ground, lazy))
         if slots:
             wiring = Wiring(dialer=broker)
             await stack.enter_async_context(Worker(queue, concurrency=slots, wiring=wiring))
@@ -43,10 +46,12 @@ async def running(queue: Queue, address: SqliteAddress | MemoryAddress, slots: i
 
 @asynccontextmanager
 async def _embedded(
-    address: SqliteAddress | MemoryAddress, ground: Ground
+    address: SqliteAddress | MemoryAddress, ground: Ground, lazy: bool
 ) -> AsyncIterator[EmbeddedBroker | SharedBroker]:
     broker = SharedBroker(address, ground) if isinstance(address, SqliteAddress) else EmbeddedBroker(address, ground)
-    await broker.start()
+    # One that is shared is opened, or found, by whoever asks it for a connection.
+    if not (lazy and isinstance(broker, SharedBroker)):
+        await broker.start()
     try:
         yield broker
     finally:

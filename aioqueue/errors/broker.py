@@ -11,6 +11,11 @@ class BrokerUnavailable(AioqueueError):
     code = "broker_unavailable"
     sentence = "no broker answers at {url}: {reason}"
 
+    @property
+    def sent(self) -> bool:
+        """Whether what was asked has left this program: then it may have been done."""
+        return bool(self.fields.get("sent", False))
+
 
 class DeadlineExceeded(BrokerUnavailable, TimeoutError):
     code = "deadline_exceeded"
@@ -19,7 +24,14 @@ class DeadlineExceeded(BrokerUnavailable, TimeoutError):
 
 class OutcomeUnknown(BrokerUnavailable):
     code = "outcome_unknown"
-    sentence = "{what} was sent, and no answer came for {seconds:g} s; it may or may not have been accepted"
+    sentence = (
+        "the submit of job {job} was sent and not answered within {seconds:g} s; it may have been accepted: "
+        '`await queue.get("{job}")`, where JobNotFound means that it was not'
+    )
+
+    @property
+    def sent(self) -> bool:
+        return True
 
 
 class ConnectionLost(BrokerUnavailable):

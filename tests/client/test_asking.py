@@ -6,12 +6,23 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from aioqueue.client.filters import Filter
+from aioqueue.client.patience import Patience
 from aioqueue.client.session import Session
-from aioqueue.errors import BadOption, DeadlineExceeded, JobNotFound, NotRetryable, QueueClosed
+from aioqueue.errors import (
+    BadOption,
+    BrokerUnavailable,
+    DeadlineExceeded,
+    JobNotFound,
+    NotRetryable,
+    OutcomeUnknown,
+    QueueClosed,
+    Unsupported,
+)
 from aioqueue.model.ids import id_text
 from aioqueue.protocol import messages as m
 from tests.support.examples import INFO
 from tests.support.fake_broker import FakeBroker, FakePeer
+from tests.support.patience import eventually
 
 Opened = Callable[..., Awaitable[tuple[Session, FakePeer]]]
 JOB = bytes(16)
@@ -98,11 +109,63 @@ async def test_a_question_that_cannot_be_packed_is_not_asked_again(session_of: O
 
 
 async def test_a_question_without_an_answer_ends_by_its_deadline(session_of: Opened) -> None:
-    session, peer = await session_of(ask_seconds=0.02)
+    session, peer = await session_of(patience=Patience(0.02))
     with pytest.raises(DeadlineExceeded):
         await session.questions.info(JOB)
     await peer.expect(m.GetJob)
     assert len(session.questions) == 0
+
+
+async def test_an_act_that_was_sent_and_not_answered_may_have_been_done(session_of: Opened) -> None:
+    session, peer = await session_of(patience=Patience(0.02))
+    with pytest.raises(OutcomeUnknown) as caught:
+        await session.questions.cancel(JOB, "")
+    await peer.expect(m.CancelJob)
+    assert (caught.value.job, caught.value.sent) == (id_text(JOB), True)
+    assert str(caught.value) == (
+        f"the cancel of job {id_text(JOB)} was sent and not answered within 0.02 s; it may have been done, and asking "
+        "again does no harm"
+    )
+    assert len(session.questions) == 0
+
+
+@pytest.mark.parametrize("act", ["cancel", "retry"])
+async def test_an_act_that_was_not_sent_is_withdrawn(session_of: Opened, broker: FakeBroker, act: str) -> None:
+    session, _ = await session_of(patience=Patience(0.02))
+    await broker.stop()
+    await eventually(lambda: not session.link.connected)
+    with pytest.raises(BrokerUnavailable) as caught:
+        await (session.questions.cancel(JOB, "") if act == "cancel" else session.questions.retry(JOB))
+    assert not isinstance(caught.value, DeadlineExceeded | OutcomeUnknown)
+    assert not caught.value.sent
+    assert str(caught.value).endswith(f"; the {act} of job {id_text(JOB)} was not sent, and will not be")
+    await broker.start()
+    peer = await broker.welcome(fresh=False)
+    await eventually(lambda: session.link.connected)
+    session.link.send_nowait(m.Watch())
+    await peer.expect(m.Watch)
+
+
+async def test_a_question_while_the_broker_is_away_says_so(session_of: Opened, broker: FakeBroker) -> None:
+    session, _ = await session_of(patience=Patience(0.02))
+    await broker.stop()
+    await eventually(lambda: not session.link.connected)
+    with pytest.raises(DeadlineExceeded, match="what is known of a job was not answered: no broker answers at tcp://"):
+        await session.questions.info(JOB)
+
+
+async def test_what_a_broker_cannot_do_is_told_when_that_is_known(session_of: Opened, broker: FakeBroker) -> None:
+    session, peer = await session_of()
+    with pytest.raises(Unsupported, match="the runs of a job"):
+        await session.questions.history(JOB)
+    peer.abort()
+    peer = await broker.accept()
+    asking = asyncio.ensure_future(session.questions.history(JOB))
+    await peer.welcome(capabilities=int(m.Capability.RUNS))
+    asked = await peer.expect(m.GetJob)
+    assert asked.runs
+    peer.send(m.JobRecord(asked.request, INFO))
+    assert (await asking)[0].id == id_text(INFO.id)
 
 
 async def test_a_caller_who_is_cancelled_leaves_nothing_behind(session_of: Opened) -> None:

@@ -10,11 +10,13 @@ import pytest
 
 from aioqueue import BulkTooLarge, BulkUnknown, Call, Jobs, Queue, QueueFull
 from aioqueue.client.bulk import _PARTS_UNDER_WAY
-from aioqueue.errors import BadOption, BrokerUnavailable, NotSerializable
+from aioqueue.errors import BadOption, BrokerUnavailable, NotSerializable, OutcomeUnknown
 from aioqueue.limits import ATOMIC_BYTES_MAX, ATOMIC_JOBS_MAX, BODY_BYTES_MAX, BULK_PART_JOBS_MAX, FRAME_BYTES_TARGET
+from aioqueue.model.ids import id_text
 from aioqueue.model.states import JobState
 from aioqueue.protocol import messages as m
 from tests.support.fake_broker import FakeBroker, FakePeer
+from tests.support.patience import eventually
 
 RESEND = int(m.SubmitFlag.RESEND)
 Entered = tuple[Queue, FakePeer]
@@ -200,7 +202,7 @@ async def test_a_refused_item_of_a_part_says_how_many_were_submitted_before(ente
     peer.send(m.Submitted(second.request, 2, outcomes, refused))
     with pytest.raises(QueueFull) as caught:
         await submitting
-    assert f"{BULK_PART_JOBS_MAX} of the jobs before" in caught.value.__notes__[0]
+    assert f"{BULK_PART_JOBS_MAX:,} of the jobs before" in caught.value.__notes__[0]
 
 
 async def test_of_many_calls_the_one_that_cannot_be_sent_is_named_by_its_number(entered: Entered) -> None:
@@ -284,3 +286,82 @@ async def test_a_bulk_that_was_given_up_while_nobody_listened_is_dropped_and_not
     assert await peer.read() == m.BulkDrop(part.bulk)
     queue.session().link.send_nowait(m.Watch())
     await peer.expect(m.Watch)
+
+
+async def test_a_bulk_waits_from_its_last_progress(entered: Entered) -> None:
+    queue, peer = entered
+    task = queue.task(double)
+    hasty = queue.using(timeout=0.5)
+    submitting = asyncio.ensure_future(hasty.submit_many(task.call(number) for number in range(MANY)))
+    began = asyncio.get_running_loop().time()
+    parts = 0
+    while True:
+        said = await peer.read()
+        if isinstance(said, m.BulkCommit):
+            break
+        assert isinstance(said, m.BulkStage)
+        # Each part takes its time, all of them much more than one call may.
+        await asyncio.sleep(0.1)
+        peer.send(m.Submitted(said.request, 1))
+        parts += 1
+    assert asyncio.get_running_loop().time() - began > 1.0
+    peer.send(m.Submitted(said.request, 2))
+    assert len(await submitting) == MANY
+    assert parts > 10
+
+
+async def test_a_bulk_whose_parts_are_not_answered_is_withdrawn(entered: Entered) -> None:
+    queue, peer = entered
+    task = queue.task(double)
+    hasty = queue.using(timeout=0.05)
+    submitting = asyncio.ensure_future(hasty.submit_many(task.call(number) for number in range(MANY)))
+    part = await peer.expect(m.BulkStage)
+    with pytest.raises(BrokerUnavailable, match="the submit_many was not sent, and will not be") as caught:
+        await submitting
+    assert not caught.value.sent
+    said = await peer.read()
+    while isinstance(said, m.BulkStage):
+        said = await peer.read()
+    assert said == m.BulkDrop(part.bulk)
+
+
+async def test_a_bulk_whose_commit_is_not_answered_is_unknown_and_named(entered: Entered) -> None:
+    queue, peer = entered
+    task = queue.task(double)
+    submitting = asyncio.ensure_future(
+        queue.using(timeout=0.5).submit_many(task.call(number) for number in range(MANY))
+    )
+    parts = await take_parts(peer, MANY)
+    commit = await peer.expect(m.BulkCommit)
+    with pytest.raises(OutcomeUnknown, match="the commit of bulk") as caught:
+        await submitting
+    assert (caught.value.bulk, caught.value.jobs) == (commit.bulk.hex(), MANY)
+    assert caught.value.job == id_text(parts[0].items[0].job)
+    assert await peer.read() == m.BulkDrop(commit.bulk)
+
+
+async def test_one_frame_of_many_jobs_that_is_not_answered_is_unknown(entered: Entered, broker: FakeBroker) -> None:
+    queue, peer = entered
+    task = queue.task(double)
+    submitting = asyncio.ensure_future(queue.using(timeout=0.05).submit_many([task.call(1), task.call(2)]))
+    sent = await peer.expect(m.SubmitAtomic)
+    with pytest.raises(OutcomeUnknown, match="the submit of 2 jobs was sent") as caught:
+        await submitting
+    assert (caught.value.job, caught.value.jobs) == (id_text(sent.items[0].job), 2)
+    peer.abort()
+    peer = await broker.welcome(fresh=False)
+    await eventually(lambda: queue.session().link.connected)
+    queue.session().link.send_nowait(m.Watch())
+    await peer.expect(m.Watch)
+
+
+async def test_a_submit_of_many_that_is_not_atomic_says_how_many_are_certain(entered: Entered) -> None:
+    queue, peer = entered
+    task = queue.task(double)
+    calls = (task.call(number) for number in range(2 * BULK_PART_JOBS_MAX))
+    submitting = asyncio.ensure_future(queue.using(timeout=0.5).submit_many(calls, atomic=False))
+    await peer.accept_submit()
+    await peer.expect(m.Submit)
+    with pytest.raises(OutcomeUnknown, match=f"{BULK_PART_JOBS_MAX:,} of its jobs are certain") as caught:
+        await submitting
+    assert caught.value.certain == BULK_PART_JOBS_MAX

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from aioqueue.client.patience import Patience
 from aioqueue.client.session import Session
 from aioqueue.client.submitting import Acceptance, item_bytes
 from aioqueue.errors import BrokerUnavailable, OutcomeUnknown, QueueClosed, QueueFull
 from aioqueue.limits import FRAME_BYTES_TARGET, IN_FLIGHT_BYTES_MAX, ITEMS_A_FRAME_MAX
+from aioqueue.model.ids import id_text
 from aioqueue.protocol import messages as m
 from tests.support.fake_broker import FakeBroker, FakePeer
+from tests.support.patience import eventually
 
 Opened = Callable[..., Awaitable[tuple[Session, FakePeer]]]
 RESEND = int(m.SubmitFlag.RESEND)
@@ -25,9 +29,16 @@ def add(session: Session, *items: m.SubmitItem) -> list[asyncio.Future[None]]:
     futures = []
     for one in items:
         acceptance = Acceptance()
-        session.submitter.add(one, acceptance)
+        session.submitter.add(one, acceptance, session.patience)
         futures.append(acceptance.future)
     return futures
+
+
+async def nothing_more(session: Session, peer: FakePeer) -> None:
+    """Nothing that was to be submitted is said any more."""
+    await eventually(lambda: session.link.connected)
+    session.link.send_nowait(m.Watch())
+    await peer.expect(m.Watch)
 
 
 async def test_all_submits_of_one_tick_leave_in_one_frame(session_of: Opened) -> None:
@@ -202,43 +213,141 @@ async def test_a_caller_cancelled_after_the_frame_left_leaves_nothing_behind(ses
     assert session.submitter.unanswered() == []
 
 
-async def test_a_submit_that_is_never_answered_ends_with_an_unknown_outcome(session_of: Opened) -> None:
-    session, peer = await session_of(resend_seconds=0.02)
+async def test_a_submit_that_is_never_answered_ends_with_an_unknown_outcome_that_names_the_job(
+    session_of: Opened,
+) -> None:
+    session, peer = await session_of(patience=Patience(0.02))
     (future,) = add(session, item(1))
     await peer.expect(m.Submit)
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknown) as caught:
         await future
+    job = id_text(item(1).job)
+    assert (caught.value.job, caught.value.sent, caught.value.seconds) == (job, True, 0.02)
+    assert str(caught.value) == (
+        f"the submit of job {job} was sent and not answered within 0.02 s; it may have been accepted: "
+        f'`await queue.get("{job}")`, where JobNotFound means that it was not'
+    )
     assert session.submitter.unanswered() == []
 
 
-async def test_a_submit_that_was_never_sent_has_a_known_outcome(session_of: Opened, broker: FakeBroker) -> None:
-    session, peer = await session_of(resend_seconds=0.02)
-    peer.abort()
-    await broker.accept()
+async def test_a_submit_that_was_never_sent_says_so_and_never_will_be(session_of: Opened, broker: FakeBroker) -> None:
+    session, peer = await session_of(patience=Patience(0.02))
+    await broker.stop()
+    await eventually(lambda: not session.link.connected)
     (future,) = add(session, item(1))
     with pytest.raises(BrokerUnavailable) as caught:
         await future
-    assert caught.value.code == "broker_unavailable"
+    assert (caught.value.code, caught.value.sent) == ("broker_unavailable", False)
+    assert caught.value.job == id_text(item(1).job)
+    assert str(caught.value).startswith(f"no broker answers at {broker.url} (")
+    assert str(caught.value).endswith(" s; the job was not sent, and will not be")
+    await broker.start()
+    peer = await broker.welcome(fresh=False)
+    await nothing_more(session, peer)
 
 
-async def test_what_timed_out_makes_room_for_what_waits(session_of: Opened) -> None:
-    session, peer = await session_of(resend_seconds=0.02)
+async def test_what_was_sent_is_not_said_again_when_its_caller_has_left(session_of: Opened, broker: FakeBroker) -> None:
+    session, peer = await session_of()
+    first, second, third = add(session, item(1), item(2), item(3))
+    await peer.expect(m.Submit)
+    (alone,) = add(session, item(4))
+    await peer.expect(m.Submit)
+    peer.abort()
+    peer = await broker.accept()
+    second.cancel()
+    alone.cancel()
+    await peer.welcome(fresh=False)
+    again = await peer.expect(m.Submit)
+    assert [one.job[-1] for one in again.items] == [1, 3]
+    # Of what is left, each hears of its own.
+    refusal = m.ItemRefused(1, "queue_full", "the queue mail holds 5", {"limit": 5})
+    peer.send(m.Submitted(again.request, 1, [m.Outcome.ACCEPTED, m.Outcome.REFUSED], [refusal]))
+    await first
+    with pytest.raises(QueueFull):
+        await third
+    await nothing_more(session, peer)
+
+
+async def test_what_was_not_sent_is_withdrawn_when_its_caller_has_left(session_of: Opened, broker: FakeBroker) -> None:
+    session, peer = await session_of()
+    peer.abort()
+    peer = await broker.accept()
+    futures = add(session, item(1), item(2))
+    await asyncio.sleep(0)
+    (alone,) = add(session, item(3))
+    await asyncio.sleep(0)
+    futures[0].cancel()
+    alone.cancel()
+    await peer.welcome(fresh=False)
+    assert [one.job[-1] for one in (await peer.accept_submit()).items] == [2]
+    await futures[1]
+    await nothing_more(session, peer)
+
+
+async def test_callers_who_come_and_go_while_nobody_listens_leave_nothing_behind(
+    session_of: Opened, broker: FakeBroker
+) -> None:
+    session, _ = await session_of(patience=Patience(math.inf))
+    await broker.stop()
+    await eventually(lambda: not session.link.connected)
+    (staying,) = add(session, item(1))
+    for number in range(1_000):
+        (leaving,) = add(session, item(number))
+        await asyncio.sleep(0)
+        leaving.cancel()
+    assert session.submitter.counts()[0] < 200
+    await broker.start()
+    peer = await broker.welcome(fresh=False)
+    assert [one.job[-1] for one in (await peer.accept_submit()).items] == [1]
+    await staying
+
+
+async def test_calls_of_two_patiences_in_one_tick_each_keep_their_own(session_of: Opened) -> None:
+    session, peer = await session_of()
+    hasty, patient = Acceptance(), Acceptance()
+    session.submitter.add(item(1), hasty, Patience(0.02))
+    session.submitter.add(item(2), patient, session.patience)
+    assert [(await peer.expect(m.Submit)).items[0].job[-1] for _ in range(2)] == [1, 2]
+    with pytest.raises(OutcomeUnknown):
+        await hasty.future
+    assert not patient.future.done()
+
+
+async def test_what_timed_out_makes_room_when_it_is_answered_and_not_before(session_of: Opened) -> None:
+    # Who gives up does not make the broker faster: all of it would wait in the connection.
+    session, peer = await session_of(patience=Patience(0.02))
     size = IN_FLIGHT_BYTES_MAX // 4
     futures = add(session, *(item(number, bytes(size)) for number in range(4)))
-    for _ in range(4):
-        await peer.expect(m.Submit)
-    await asyncio.gather(*futures, return_exceptions=True)
+    sent = [await peer.expect(m.Submit) for _ in range(4)]
+    assert {type(each) for each in await asyncio.gather(*futures, return_exceptions=True)} == {OutcomeUnknown}
     (late,) = add(session, item(9, bytes(size)))
-    # It leaves at once, or never. Whether it is answered in time is up to the machine.
-    assert (await peer.expect(m.Submit)).items[0].job[-1] == 9
-    await asyncio.wait([late])
-    assert isinstance(late.exception(), OutcomeUnknown)
+    with pytest.raises(BrokerUnavailable, match="takes no more") as caught:
+        await late
+    assert not caught.value.sent
+    peer.send(m.Submitted(sent[0].request, 1))
+    acceptance = Acceptance()
+    session.submitter.add(item(10), acceptance, Patience(60.0))
+    assert (await peer.accept_submit()).items[0].job[-1] == 10
+    await acceptance.future
+
+
+async def test_a_submit_that_was_first_sent_too_long_ago_is_not_said_again(
+    session_of: Opened, broker: FakeBroker
+) -> None:
+    session, peer = await session_of(patience=Patience(math.inf, 0.0))
+    (future,) = add(session, item(1))
+    await peer.expect(m.Submit)
+    peer.abort()
+    peer = await broker.welcome(fresh=False)
+    with pytest.raises(OutcomeUnknown):
+        await future
+    await nothing_more(session, peer)
 
 
 async def test_an_atomic_submit_is_one_frame_and_has_one_answer(session_of: Opened) -> None:
     session, peer = await session_of()
     acceptance = Acceptance()
-    session.submitter.add_part([item(1), item(2)], 200, [acceptance], m.SubmitAtomic)
+    session.submitter.add_part([item(1), item(2)], 200, acceptance, m.SubmitAtomic, session.patience)
     submit = await peer.expect(m.SubmitAtomic)
     assert len(submit.items) == 2
     peer.send(m.Submitted(submit.request, 1, [m.Outcome.ACCEPTED, m.Outcome.EXISTS]))
@@ -249,7 +358,7 @@ async def test_an_atomic_submit_does_not_overtake_what_was_submitted_before(sess
     session, peer = await session_of()
     (single,) = add(session, item(1))
     acceptance = Acceptance()
-    session.submitter.add_part([item(2)], 100, [acceptance], m.SubmitAtomic)
+    session.submitter.add_part([item(2)], 100, acceptance, m.SubmitAtomic, session.patience)
     await peer.accept_submit()
     submit = await peer.expect(m.SubmitAtomic)
     peer.send(m.Submitted(submit.request, 1))
@@ -259,7 +368,7 @@ async def test_an_atomic_submit_does_not_overtake_what_was_submitted_before(sess
 async def test_an_atomic_submit_is_sent_again_whole(session_of: Opened, broker: FakeBroker) -> None:
     session, peer = await session_of()
     acceptance = Acceptance()
-    session.submitter.add_part([item(1), item(2)], 200, [acceptance], m.SubmitAtomic)
+    session.submitter.add_part([item(1), item(2)], 200, acceptance, m.SubmitAtomic, session.patience)
     await peer.expect(m.SubmitAtomic)
     peer.abort()
     peer = await broker.welcome()

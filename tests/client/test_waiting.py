@@ -114,7 +114,7 @@ async def test_every_end_still_missing_is_asked_for_after_a_reconnect(session_of
 async def test_a_job_whose_submit_is_sent_again_is_not_asked_for(session_of: Opened, broker: FakeBroker) -> None:
     session, peer = await session_of()
     ending = session.endings.expect(key(1))
-    session.submitter.add(m.SubmitItem(key(1), b"spec", b"\x01", WANT_RESULT), ending)
+    session.submitter.add(m.SubmitItem(key(1), b"spec", b"\x01", WANT_RESULT), ending, session.patience)
     await peer.expect(m.Submit)
     peer.abort()
     peer = await broker.welcome()
@@ -129,7 +129,7 @@ async def test_a_job_whose_submit_was_answered_is_asked_for(session_of: Opened, 
     session, peer = await session_of()
     ending = session.endings.expect(key(1))
     acceptance = Acceptance()
-    session.submitter.add(m.SubmitItem(key(1), b"spec", b"\x01", WANT_RESULT), acceptance)
+    session.submitter.add(m.SubmitItem(key(1), b"spec", b"\x01", WANT_RESULT), acceptance, session.patience)
     await peer.accept_submit()
     await acceptance.future
     peer.abort()
@@ -145,7 +145,9 @@ async def test_an_end_is_asked_for_though_another_submit_of_its_id_is_on_its_way
     session, peer = await session_of()
     ending = session.endings.ask(key(1))
     await waits_of(peer)
-    session.submitter.add(m.SubmitItem(key(1), b"spec", b"\x01", int(m.SubmitFlag.OWN_ID)), Acceptance())
+    session.submitter.add(
+        m.SubmitItem(key(1), b"spec", b"\x01", int(m.SubmitFlag.OWN_ID)), Acceptance(), session.patience
+    )
     await peer.expect(m.Submit)
     peer.abort()
     peer = await broker.welcome()
@@ -170,7 +172,7 @@ async def test_a_wait_made_without_a_connection_leaves_with_the_next(session_of:
 async def test_a_refused_submit_tells_who_waits_for_its_result(session_of: Opened) -> None:
     session, peer = await session_of()
     ending = session.endings.expect(key(1))
-    session.submitter.add(m.SubmitItem(key(1), b"spec", b"\x01", WANT_RESULT), ending)
+    session.submitter.add(m.SubmitItem(key(1), b"spec", b"\x01", WANT_RESULT), ending, session.patience)
     submit = await peer.expect(m.Submit)
     peer.send(m.Refusal(submit.request, "queue_full", "full"))
     with pytest.raises(QueueFull):
@@ -181,7 +183,7 @@ async def test_a_refused_submit_tells_who_waits_for_its_result(session_of: Opene
 async def test_a_submit_that_nobody_waits_for_any_more_is_not_sent(session_of: Opened) -> None:
     session, peer = await session_of()
     ending = session.endings.expect(key(1))
-    session.submitter.add(m.SubmitItem(key(1), b"spec", b"\x01", WANT_RESULT), ending)
+    session.submitter.add(m.SubmitItem(key(1), b"spec", b"\x01", WANT_RESULT), ending, session.patience)
     ending.forget()
     await asyncio.sleep(0)
     session.link.send_nowait(m.Watch())

@@ -136,7 +136,7 @@ class Chaos(Campaign):
         """Everybody works again: every client, and every worker process."""
         async with asyncio.timeout(CALM_SECONDS):
             await self._work()
-            async with Queue(self.client_url) as queue:
+            async with Queue(self.client_url, timeout=None) as queue:
                 await self._everybody_consumes(queue)
                 async with aclosing(queue.statistics()) as updates:
                     self.idle_found = (await anext(updates)).idle_found

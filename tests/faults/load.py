@@ -234,11 +234,11 @@ class Campaign:
     async def _client(self, chance: random.Random) -> None:
         """One client with `WINDOW` jobs under way until the kills are over; then it asks for every end again."""
         jobs: list[Job[Any]] = []
-        async with Queue(self.client_url) as queue, asyncio.TaskGroup() as tasks:
+        async with Queue(self.client_url, timeout=None) as queue, asyncio.TaskGroup() as tasks:
             for lane in range(WINDOW):
                 tasks.create_task(self._lane(queue, random.Random(f"{chance.random()}/{lane}"), jobs))
         # As somebody else, who was not there when the jobs ended.
-        async with Queue(self.client_url) as queue:
+        async with Queue(self.client_url, timeout=None) as queue:
             for job in jobs:
                 await self._see(await queue.get(job.id))
 
@@ -259,7 +259,7 @@ class Campaign:
         """Ask for what was promised to producers, most of which are dead; each end they saw counts as well."""
         self._producer.kill()
         await self._producer.wait()
-        async with Queue(self.client_url) as queue:
+        async with Queue(self.client_url, timeout=None) as queue:
             for mark in self.marks():
                 if mark.what == "acked":
                     self.clients.acknowledged.add(mark.job)

@@ -29,7 +29,7 @@ async def produce(url: str, log: Path, chance: random.Random) -> None:
     """Submit without end."""
     while True:
         try:
-            async with Queue(url) as queue, asyncio.TaskGroup() as tasks:
+            async with Queue(url, timeout=None) as queue, asyncio.TaskGroup() as tasks:
                 for lane in range(WINDOW):
                     tasks.create_task(_lane(queue, log, random.Random(f"{chance.random()}/{lane}")))
         except BrokerUnavailable:

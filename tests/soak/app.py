@@ -6,7 +6,7 @@ import asyncio
 
 from aioqueue import Context, Queue, Retry
 
-queue = Queue("tcp://127.0.0.1:1", name="soak")
+queue = Queue("tcp://127.0.0.1:1", name="soak", timeout=None)
 
 
 @queue.task(name="soak.noop")

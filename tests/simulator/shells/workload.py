@@ -20,7 +20,6 @@ from aioqueue.errors import (
     BadOption,
     BrokerUnavailable,
     BulkUnknown,
-    DeadlineExceeded,
     DiskLow,
     JobCancelled,
     JobExpired,
@@ -148,8 +147,8 @@ class Users:
             act = self._rng.choices(_ACTS, _WEIGHTS)[0]
             try:
                 await act(self)
-            except DeadlineExceeded as error:
-                # A minute without an answer: the storm is shorter than that.
+            except BrokerUnavailable as error:
+                # So long without an answer: the storm is shorter than that.
                 self._world.loop.note(f"liveness: a user gave up: {error}", error)
             except DiskLow:
                 self._world.refused()
@@ -317,7 +316,7 @@ class Users:
 async def live(world: World, host: ClientHost) -> None:
     """One client process, from its first connection to its goodbye."""
     while True:
-        app = Queue("tcp://broker:7710", namespace="sim")
+        app = Queue("tcp://broker:7710", namespace="sim", timeout="60s")
         try:
             async with app:
                 host.queue = app
