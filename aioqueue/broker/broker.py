@@ -23,6 +23,7 @@ from aioqueue.broker.compaction import Compactor
 from aioqueue.broker.connections import Connections
 from aioqueue.broker.crowd import Crowd
 from aioqueue.broker.engine import Engine
+from aioqueue.broker.failures import FailureLog
 from aioqueue.broker.follower import Follower
 from aioqueue.broker.idleness import IdleWatch
 from aioqueue.broker.line import Query, nobody
@@ -69,7 +70,7 @@ class Broker:
         self.bodies = follower.bodies
         self._idleness = IdleWatch(state)
         beats, waiters, seats = Beats(), Waiters[Peer](), Seats[Peer](self.spawn)
-        statistician = Statistician(state, beats, self._idleness, ground.now(), storage.room)
+        self._statistician = statistician = Statistician(state, beats, self._idleness, ground.now(), storage.room)
         outlet = Outlet(seats, waiters, statistician, ground)
         self.engine = engine = Engine(
             follower.partition, storage.journal, leadership, follower.overlay, follower.bodies, outlet, ground,
@@ -157,6 +158,12 @@ class Broker:
     def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
         """Run something beside the engine, for as long as the broker lives."""
         self._task_group.start_soon(work, *arguments)
+
+    def log_failures(self) -> None:
+        """Have each failed attempt in the log: for a broker that serves the workers of other programs."""
+        failures = FailureLog(self.services.ground)
+        self._statistician.on_failure = failures.tell
+        self.spawn(failures.run)
 
     async def attend(self, stream: Stream) -> None:
         """Serve one connection until it ends; what its peer does wrong, or a defect here, ends nothing else."""

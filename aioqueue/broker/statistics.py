@@ -7,7 +7,7 @@ Nothing of another namespace is in a view: no name, no error text and no count. 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from heapq import nlargest
 from typing import Final
 
@@ -23,7 +23,7 @@ from aioqueue.core.nouns import Job
 from aioqueue.core.state import State
 from aioqueue.limits import STATISTICS_BYTES_MAX
 from aioqueue.model.bodies import unpack_failure
-from aioqueue.model.records import EndedRun
+from aioqueue.model.records import EndedRun, FinishedJob
 from aioqueue.model.states import JobState
 from aioqueue.model.views import (
     AdmissionStatistics,
@@ -59,6 +59,8 @@ class Statistician:
         self._started_ms = now.wall_ms
         # The namespace that failed last stands last.
         self._failures: dict[str, deque[RecentFailure]] = {}
+        # Also told of each attempt that failed, with what became of its job.
+        self.on_failure: Callable[[EndedRun, Job | FinishedJob], None] | None = None
 
     def take(self, effects: Iterable[Effect]) -> None:
         """Remember what failed in a batch."""
@@ -68,11 +70,16 @@ class Statistician:
                 failed[effect.run.id] = effect.run
             elif isinstance(effect, ArchiveJob) and effect.finished.id in failed:
                 job = effect.finished
-                self._remember(failed.pop(job.id), job.namespace, job.task, job.queue, job.state is JobState.DEAD)
+                run = failed.pop(job.id)
+                self._remember(run, job.namespace, job.task, job.queue, job.state is JobState.DEAD)
+                if self.on_failure is not None:
+                    self.on_failure(run, job)
         for run in failed.values():
             living = self._state.jobs.get(run.id)
             if living is not None:
                 self._remember(run, living.spec.namespace, living.spec.task, living.spec.queue, False)
+                if self.on_failure is not None:
+                    self.on_failure(run, living)
 
     def _remember(self, run: EndedRun, namespace: str, task: str, queue: str, dead: bool) -> None:
         kind, text = "WorkerCrashed", f"the process of {run.worker} ended without a word"

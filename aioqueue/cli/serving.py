@@ -126,6 +126,7 @@ async def _serve(place: Place, stopping: _Stopping, connections: TaskGroup, json
             # A path that was typed wrong, or a volume that is not mounted, looks like this.
             log.warning("created a new journal at %s, for there was none; --must-exist refuses that", broker.created)
         await stack.enter_async_context(_beside(place.address, broker, connections))
+        broker.log_failures()
         broker.spawn(keep_frozen, lambda: len(broker.engine.partition.state.jobs))
         listener = await listen(place.host, place.port)
         async with anyio.create_task_group() as accepting:

@@ -54,12 +54,16 @@ class Stop(Struct, tag="stop", frozen=True):
 
 
 class Connecting(Struct, tag="connecting", frozen=True):
-    """Child to supervisor: the app is loaded, and its broker is here; beat for the session, and as this process."""
+    """Child to supervisor: the app is loaded, and its broker is here; beat for the session, and as this process.
+
+    `serves` names its queues and tasks, for people.
+    """
 
     addresses: list[TcpAddress]
     namespace: str
     process: bytes
     about: bytes
+    serves: str = ""
 
 
 class Ready(Struct, tag="ready", frozen=True):

@@ -14,18 +14,18 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
 from aioqueue.client.identity import THIS_PROCESS
 from aioqueue.client.queue import Queue
 from aioqueue.errors import AioqueueError, BadUrl, BrokerUnavailable
+from aioqueue.logs import log_early, log_to_stderr
 from aioqueue.transport.address import TcpAddress
 from aioqueue.worker.channel import LINE_BYTES_MAX, ChildEnd, Connecting, Failed, Leaving, Ready, Stop, Work
 from aioqueue.worker.failures import bounded
 from aioqueue.worker.loading import load_queue
-from aioqueue.worker.logs import log_to_stderr
 from aioqueue.worker.wiring import Wiring
 from aioqueue.worker.worker import Worker
 
@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 # After the goodbye this long is left for the app's own exit handlers, and for threads that never end none.
 EXIT_SECONDS: Final = 5.0
+# An app may have thousands of tasks.
+_NAMES_SHOWN: Final = 20
 
 
 def main() -> None:
@@ -43,8 +45,9 @@ def main() -> None:
         return
     code = 0
     try:
+        log_early()
         queue = load_queue(work.options.target)
-        log_to_stderr(work.options.log_level)
+        log_to_stderr(work.options.log_level, [work.options.target.partition(".")[0].partition(":")[0]])
         _run(Child(work, queue, channel))
     except AioqueueError as error:
         channel.send(Failed(error.code, bounded(str(error), LINE_BYTES_MAX // 8)))
@@ -75,6 +78,18 @@ def _exit_after(seconds: float, code: int) -> None:
     timer.start()
 
 
+def serves(queues: Sequence[str], tasks: Sequence[str]) -> str:
+    """What a worker does, for people: `queues default, mail; tasks shop.add, shop.send`."""
+    return f"{_named('queue', queues)}; {_named('task', tasks)}"
+
+
+def _named(what: str, names: Sequence[str]) -> str:
+    if not names:
+        return f"no {what}s"
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return f"{what}{'' if len(names) == 1 else 's'} {', '.join(names[:_NAMES_SHOWN])}{more}"
+
+
 class Child:
     """A queue, a worker on it, and who may stop it."""
 
@@ -92,6 +107,7 @@ class Child:
             )  # fmt: skip
         queue.worker = False
         self._queue = queue
+        self._queues = queue.queues() if options.queues is None else options.queues
         self._channel = channel
         self._cancel_grace_ms = options.cancel_grace_ms
         self._worker = Worker(
@@ -122,7 +138,12 @@ class Child:
         loop.add_signal_handler(signal.SIGINT, lambda: None)
         threading.Thread(target=self._listen, args=[loop], name="aioqueue supervisor", daemon=True).start()
         assert isinstance(self._address, TcpAddress)
-        self._channel.send(Connecting([self._address], self._queue.namespace, THIS_PROCESS.id, THIS_PROCESS.about))
+        self._channel.send(
+            Connecting(
+                [self._address], self._queue.namespace, THIS_PROCESS.id, THIS_PROCESS.about,
+                serves(self._queues, sorted(task.name for task in self._queue.tasks)),
+            )
+        )  # fmt: skip
         async with AsyncExitStack() as stack:
             if await self._connect(stack):
                 await self._work()

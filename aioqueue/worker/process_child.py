@@ -33,9 +33,9 @@ from aioqueue.client.task import Task
 from aioqueue.client.ties import NoConnection
 from aioqueue.errors import Refused, UnknownTask
 from aioqueue.limits import ERROR_BYTES_MAX, FAILURE_TEXT_BYTES_MAX
+from aioqueue.logs import log_to_stderr
 from aioqueue.model.bodies import unpack_headers
 from aioqueue.worker.failures import bounded, failure_of, type_of
-from aioqueue.worker.logs import log_to_stderr
 from aioqueue.worker.process_channel import (
     MAIN,
     FromProcess,
@@ -220,7 +220,7 @@ def _become(prepare: Prepare) -> None:
         if name != "__main__":
             with contextlib.suppress(Exception, SystemExit):
                 importlib.import_module(name)
-    log_to_stderr(prepare.log_level)
+    log_to_stderr(prepare.log_level, {name.partition(".")[0] for name in prepare.modules})
     logging.getLogger().setLevel(prepare.log_level)
 
 

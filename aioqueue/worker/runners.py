@@ -65,7 +65,9 @@ class Runners:
         cancel_grace_ms: int,
         mono_ns: Callable[[], int],
         misfit: Callable[[DeliverItem, Exception], End] = endings.misfit_failed,
+        on_failure: Callable[[DeliverItem], None] | None = None,
     ) -> None:
+        self._on_failure = on_failure
         self._slots_max = slots
         self._calls = calls
         self._settle = settle
@@ -296,7 +298,7 @@ class Runners:
         try:
             return endings.succeeded(item, call.pack(value))
         except Exception as error:
-            _log_failure(item, error)
+            self._failed(item, error)
             return endings.unusable_result(item, error)
 
     def _not_started(self, slot: Slot, item: DeliverItem, error: BaseException) -> End | None:
@@ -305,7 +307,7 @@ class Runners:
             return endings.stopped(item, why, error, True)
         if isinstance(error, Refused):
             return self._does_not_fit(item, error)
-        _log_failure(item, error)
+        self._failed(item, error)
         return endings.raised(item, error, retry=True)
 
     def _does_not_fit(self, item: DeliverItem, error: Exception) -> End:
@@ -318,14 +320,19 @@ class Runners:
             self._forget_stop(slot)
         if why is not None:
             if why is Stop.TIMEOUT:
-                _log_failure(item, TimeoutError(f"it exceeded its timeout of {item.timeout_ms / 1000:g} s"))
+                self._failed(item, TimeoutError(f"it exceeded its timeout of {item.timeout_ms / 1000:g} s"))
             return endings.stopped(item, why, error, call.retries(TimeoutError()))
         if isinstance(error, Told) and error.misfit:
             return self._does_not_fit(item, error)
-        _log_failure(item, error)
+        self._failed(item, error)
         if isinstance(error, asyncio.CancelledError):
             return endings.cancelled_itself(item, error)
         return endings.raised(item, error, call.retries(error))
+
+    def _failed(self, item: DeliverItem, error: BaseException) -> None:
+        _log_failure(item, error)
+        if self._on_failure is not None:
+            self._on_failure(item)
 
     # --- stopping one run ---
 

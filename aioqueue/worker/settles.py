@@ -9,19 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from aioqueue.limits import FRAME_BYTES_TARGET, IN_FLIGHT_BYTES_MAX, ITEMS_A_FRAME_MAX
+from aioqueue.model.aftermath import aftermath
 from aioqueue.model.ids import id_text
+from aioqueue.model.states import JobState
 from aioqueue.model.views import Failure
-from aioqueue.protocol.messages import ClientMessage, Refusal, RunEnd, Settle, SettleAnswer, Settled, SettleItem
+from aioqueue.protocol.messages import (
+    ClientMessage,
+    DeliverItem,
+    Following,
+    Refusal,
+    RunEnd,
+    Settle,
+    SettleAnswer,
+    Settled,
+    SettleItem,
+)
 from aioqueue.worker.endings import without_misfit
 from aioqueue.worker.failures import failure_body
 
 _log = logging.getLogger(__name__)
 # Id, fence, end and the array around them.
 _ITEM_BYTES: Final = 40
+_STATES: Final = frozenset(JobState)
 
 
 class Outlet(Protocol):
@@ -45,6 +58,8 @@ class SettleBox:
         # The bytes of what was sent.
         self._sent_bytes = 0
         self._flush_is_due = False
+        # Tasks of the jobs whose run failed, until it is known what follows.
+        self._failed: dict[bytes, str] = {}
         self._empty: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
@@ -56,6 +71,10 @@ class SettleBox:
         if not self._flush_is_due:
             self._flush_is_due = True
             asyncio.get_running_loop().call_soon(self._flush)
+
+    def expect(self, item: DeliverItem) -> None:
+        """This run has failed: say what follows when the broker tells it."""
+        self._failed[item.job] = item.task
 
     def _flush(self) -> None:
         self._flush_is_due = False
@@ -72,7 +91,7 @@ class SettleBox:
     def _send(self, items: list[SettleItem]) -> None:
         request = self._outlet.next_request()
         self._note(request, items)
-        self._outlet.send_nowait(Settle(request, items))
+        self._outlet.send_nowait(Settle(request, items, bool(self._failed)))
 
     def _note(self, request: int, items: list[SettleItem]) -> None:
         self._sent[request] = items
@@ -114,7 +133,7 @@ class SettleBox:
 
     def answered(self, message: Settled) -> None:
         """The broker recorded these, or told that they were not ours to tell any more."""
-        self._answered(message.request, message.answers)
+        self._answered(message.request, message.answers, message.following)
 
     def answered_in_resume(self, request: int, answers: list[SettleAnswer]) -> None:
         self._answered(request, answers)
@@ -122,6 +141,7 @@ class SettleBox:
     def refused(self, refusal: Refusal) -> None:
         """A settle the broker will not take: results become failures, so that their jobs do not stay running."""
         for item in self._forget(refusal.request):
+            self._failed.pop(item.job, None)
             _log.error("the broker refused the end of job %s: %s", id_text(item.job), refusal.message)
             if item.end is RunEnd.SUCCEEDED:
                 failure = Failure(refusal.code, f"the broker refused the result: {refusal.message}", retry=False)
@@ -134,11 +154,27 @@ class SettleBox:
             self._empty = asyncio.get_running_loop().create_future()
             await self._empty
 
-    def _answered(self, request: int, answers: list[SettleAnswer]) -> None:
+    def _answered(self, request: int, answers: list[SettleAnswer], following: Sequence[Following] = ()) -> None:
         items = self._forget(request)
+        if self._failed:
+            self._tell(items, answers, following)
         if items and (answers or _log.isEnabledFor(logging.DEBUG)):
             _log_answers(items, answers)
         self._tell_if_empty()
+
+    def _tell(self, items: list[SettleItem], answers: list[SettleAnswer], following: Sequence[Following]) -> None:
+        """Say what follows the failures among these; an older broker does not tell."""
+        told = {each.job: each for each in following}
+        for index, item in enumerate(items):
+            task = self._failed.pop(item.job, None)
+            job = told.get(item.job)
+            stale = index < len(answers) and answers[index] is SettleAnswer.STALE
+            if task is None or job is None or stale or job.state not in _STATES:
+                continue
+            state = JobState(job.state)
+            text = aftermath(state, job.failures, job.attempts, job.in_ms, retry=item.retry)
+            level = logging.WARNING if state is JobState.DEAD else logging.INFO
+            _log.log(level, "job %s of task %s: %s", id_text(item.job), task, text)
 
     def _tell_if_empty(self) -> None:
         if self._empty is not None and not self._empty.done() and not self._fresh and not self._sent:

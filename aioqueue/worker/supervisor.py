@@ -20,6 +20,7 @@ from typing import Final
 from aioqueue.errors import AioqueueError, CrashLoop, from_wire
 from aioqueue.ground import Ground
 from aioqueue.model.sizes import count_text
+from aioqueue.model.version import VERSION
 from aioqueue.transport.dialer import Dialer
 from aioqueue.worker.channel import Connecting, Failed, Leaving, Ready, Stop, SupervisorEnd, Work, WorkerOptions
 from aioqueue.worker.child import EXIT_SECONDS
@@ -64,6 +65,7 @@ class Supervisor:
         self._telling: list[Heartbeat] = []
         self._stopping = asyncio.Event()
         self._was_ready = False
+        self._was_loaded = False
         # How many children in a row died before they were ready, by place, since a child was last at work.
         self._fruitless: Counter[int] = Counter()
         self._error: AioqueueError | None = None
@@ -90,6 +92,7 @@ class Supervisor:
             raise self._error
         for left in self._left:
             _log.error("%s", left)
+        _log.info("stopped")
         return 1 if self._left else 0
 
     async def _finish_telling(self) -> None:
@@ -145,6 +148,7 @@ class Supervisor:
     async def _watch(self, child: _Child) -> str:
         """Serve the child until its end; says how it ended."""
         self._children.add(child)
+        child.on_loaded = self._tell_loaded
         if self._stopping.is_set():
             child.stop(hurry=False)
         try:
@@ -153,6 +157,19 @@ class Supervisor:
             self._children.discard(child)
             await child.aclose()
             self._telling = [each for each in (*self._telling, *child.heartbeats) if not each.join(0)]
+
+    def _tell_loaded(self, loaded: Connecting) -> None:
+        """Say once what is run here, and for which broker: it may be away, or another than was meant."""
+        if self._was_loaded:
+            return
+        self._was_loaded = True
+        namespace = "" if loaded.namespace == "default" else f", namespace {loaded.namespace}"
+        _log.info(
+            "aioqueue %s, worker of %s at %s%s: %s; %s at once in %s",
+            VERSION, self._options.target, ", ".join(map(str, loaded.addresses)), namespace, loaded.serves,
+            count_text(self._options.concurrency, "job"),
+            "1 process" if self._processes == 1 else f"each of {self._processes} processes",
+        )  # fmt: skip
 
     def _tell_ready(self) -> None:
         if self._on_ready is not None and sum(child.ready for child in self._children) == self._processes:
@@ -189,6 +206,8 @@ class _Child:
     def __init__(self, process: asyncio.subprocess.Process, channel: SupervisorEnd, work: Work, ground: Ground) -> None:
         self._ground = ground
         self.ready = False
+        # Told once its app is loaded.
+        self.on_loaded: Callable[[Connecting], None] | None = None
         # What it said of its leaving.
         self._leaving: Leaving | None = None
         self.failure: Failed | None = None
@@ -277,6 +296,8 @@ class _Child:
         while (message := await self._channel.receive()) is not None:
             match message:
                 case Connecting(addresses, namespace, process, about):
+                    if self.on_loaded is not None:
+                        self.on_loaded(message)
                     name = self._work.name
                     heartbeat = Heartbeat(
                         Dialer(addresses), self._work.secret, namespace=namespace, name=name, ground=self._ground,

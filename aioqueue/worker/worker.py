@@ -206,6 +206,7 @@ class _Work:
             worker._cancel_grace_ms,
             ground.mono_ns,
             self.session.misfit,
+            self.session.box.expect,
         )
         self.session.begin(self._runners)
         self._heartbeat: Heartbeat | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from aioqueue.model.version import VERSION
 from tests.support.commands import COMMAND, PATIENCE_SECONDS, Served, environment, run, serving
 
 
@@ -122,3 +124,65 @@ def test_the_worker_ends_with_0_when_it_is_told_to_stop(shop: Served) -> None:
         process.terminate()
         process.stderr.read()
         assert process.wait(PATIENCE_SECONDS) == 0
+
+
+TALKER = """
+import logging
+from aioqueue import Context, Queue, Retry
+
+queue = Queue()
+
+
+@queue.task(retry=Retry(2, "constant", base=0.1, jitter=False))
+async def charge(context: Context) -> None:
+    context.log.info("trying")
+    logging.getLogger("shop").info("a card")
+    raise ValueError("no funds")
+"""
+LINE = re.compile(r"^\S+Z (\w+) ([\w.]+)\[(\d+)\]: (.*)$")
+
+
+def test_broker_supervisor_and_worker_log_one_format_and_say_what_follows_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "talker.py").write_text(TALKER)
+    with serving(tmp_path) as served:
+        words = ["worker", "talker:queue", "--url", served.url, "--queues", "default,mail", "--processes", "2"]
+        with (tmp_path / "worker.err").open("w") as stderr:
+            process = subprocess.Popen([*COMMAND, *words], cwd=tmp_path, env=environment(), stderr=stderr)
+        with process:
+            ended = served.run("submit", "talker:charge", "--wait", "--json")
+            process.terminate()
+            assert process.wait(PATIENCE_SECONDS) == 0
+        job = ended.json["id"]
+        assert served.stop() == 0
+        of_broker = [LINE.fullmatch(line) for line in served.err.splitlines()]
+    of_worker = [LINE.fullmatch(line) for line in (tmp_path / "worker.err").read_text().splitlines()]
+
+    assert None not in of_worker
+    assert None not in of_broker
+    told = [(found[1], found[2].removeprefix("aioqueue."), found[4]) for found in of_worker if found is not None]
+    texts = [text for _, _, text in told]
+    assert texts[0] == (
+        f"aioqueue {VERSION}, worker of talker:queue at {served.url}: queues default, mail; task talker.charge; "
+        "100 jobs at once in each of 2 processes"
+    )
+    assert texts[-1] == "stopped"
+    assert sum("worker of talker:queue" in text for text in texts) == 1
+    failed = f"job {job} of task talker.charge"
+    about = [(level, name, text) for level, name, text in told if "talker.charge" in text or "card" in text]
+    assert [line for line in about[1:] if "failed" not in line[2]] == [
+        ("INFO", "job", f"talker.charge {job}: trying"),
+        ("INFO", "shop", "a card"),
+        ("INFO", "worker.settles", f"{failed}: again in 0.1 s, attempt 2 of 2"),
+        ("INFO", "job", f"talker.charge {job}: trying"),
+        ("INFO", "shop", "a card"),
+        ("WARNING", "worker.settles", f"{failed}: dead: out of attempts (2 of 2)"),
+    ]
+    # In the processes themselves, and nothing by both of them.
+    assert len({found[3] for found in of_worker if found is not None}) >= 3
+    tells = [(found[1], found[4]) for found in of_broker if found is not None and "talker.charge" in found[4]]
+    assert [(level, text.rpartition("; ")[2]) for level, text in tells] == [
+        ("INFO", "again in 0.1 s, attempt 2 of 2"),
+        ("WARNING", "dead: out of attempts (2 of 2)"),
+    ]
+    assert of_broker[-1] is not None
+    assert of_broker[-1][4] == "stopped"

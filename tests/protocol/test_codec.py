@@ -72,7 +72,7 @@ def test_frames_are_appended_to_a_buffer_that_holds_others() -> None:
 def test_a_message_over_the_frame_limit_is_not_sent_and_leaves_the_buffer_as_it_was() -> None:
     buffer = bytearray(b"before")
     settle = Settle(1, [SettleItem(JOB, 1, RunEnd.SUCCEEDED, bytes(100))])
-    with pytest.raises(PayloadTooLarge, match="a Settle message: 128 bytes, the limit is 100"):
+    with pytest.raises(PayloadTooLarge, match="a Settle message: 129 bytes, the limit is 100"):
         Codec(frame_bytes_max=100).encode_into(settle, buffer)
     assert buffer == b"before"
 

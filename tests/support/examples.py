@@ -104,8 +104,8 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     m.Deliver(
         [m.DeliverItem(JOB, 9, 1, "app.send", ARGS, b"\x80", [b"\x01\xc0"], {2: b"\xa1g"}, 1, 0, 30_000, "mail")]
     ),
-    m.Settle(2, [m.SettleItem(JOB, 9, m.RunEnd.FAILED, b"\x01\x94\xa1E\xa1t\xa0\xc3", False)]),
-    m.Settled(2, 47, [m.SettleAnswer.STALE]),
+    m.Settle(2, [m.SettleItem(JOB, 9, m.RunEnd.FAILED, b"\x01\x94\xa1E\xa1t\xa0\xc3", False)], True),
+    m.Settled(2, 47, [m.SettleAnswer.STALE], [m.Following(JOB, 2, 1, 5, 2_100)]),
     m.Beat(1_400, BLOCK, 2, [JOB]),
     m.WorkerDied("signal 9", 1, True),
     m.CancelRun(JOB, 9, Cause.DEADLINE),

@@ -15,6 +15,7 @@ from aioqueue.limits import (
     ITEMS_A_FRAME_MAX,
 )
 from aioqueue.model.ids import id_text
+from aioqueue.model.states import JobState
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.codec import Codec
 from aioqueue.worker.settles import SettleBox, in_frames
@@ -216,3 +217,59 @@ def test_every_part_fits_a_frame_and_nothing_is_lost(body_bytes: int) -> None:
 
 def test_no_ends_make_no_frame() -> None:
     assert list(in_frames([])) == []
+
+
+def failed(number: int) -> tuple[m.DeliverItem, m.SettleItem]:
+    job = number.to_bytes(16, "big")
+    return m.DeliverItem(job, number, 1, "shop.charge", b""), m.SettleItem(job, number, m.RunEnd.FAILED, b"failure")
+
+
+async def test_what_follows_a_failure_is_asked_for_and_logged(
+    box: SettleBox, outlet: Outlet, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="aioqueue.worker.settles")
+    (run, end_of_run), (other, end_of_other) = failed(1), failed(2)
+    for item, settle in ((run, end_of_run), (other, end_of_other)):
+        box.expect(item)
+        box.put(settle)
+    box.put(end(3))
+    await tick()
+    assert outlet.sent == [m.Settle(1, [end_of_run, end_of_other, end(3)], True)]
+    following = [
+        m.Following(run.job, JobState.SCHEDULED, 2, 5, 2_100),
+        m.Following(other.job, JobState.DEAD, 5, 5),
+        # A later version may know other states.
+        m.Following(end(3).job, 99, 1, 1),
+    ]
+    box.answered(m.Settled(1, 5, [], following))
+
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", f"job {id_text(run.job)} of task shop.charge: again in 2.1 s, attempt 3 of 5"),
+        ("WARNING", f"job {id_text(other.job)} of task shop.charge: dead: out of attempts (5 of 5)"),
+    ]
+    box.put(end(4))
+    await tick()
+    assert outlet.sent[-1] == m.Settle(2, [end(4)])
+
+
+async def test_a_failure_that_an_older_broker_answers_or_that_was_not_counted_is_not_asked_about_again(
+    box: SettleBox, outlet: Outlet, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, logger="aioqueue.worker.settles")
+    run, settle = failed(1)
+    stale = m.Settled(2, 5, [m.SettleAnswer.STALE], [m.Following(run.job, JobState.DEAD, 5, 5)])
+    for answer in (m.Settled(1, 5), stale):
+        box.expect(run)
+        box.put(settle)
+        await tick()
+        box.answered(answer)
+    box.expect(run)
+    box.put(settle)
+    await tick()
+    box.refused(m.Refusal(3, "payload_too_large", "too large"))
+    await tick()
+    box.put(end(2))
+    await tick()
+
+    assert [message.follows for message in outlet.sent if isinstance(message, m.Settle)] == [True, True, True, False]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]

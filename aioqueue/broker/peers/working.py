@@ -8,7 +8,7 @@ from aioqueue.broker.peers.control import declare_tasks
 from aioqueue.broker.peers.peer import Peer
 from aioqueue.broker.peers.rows import Row
 from aioqueue.broker.translate.refusals import refusal
-from aioqueue.broker.translate.runs import resumed, runs_ended, settled
+from aioqueue.broker.translate.runs import following, resumed, runs_ended, settled
 from aioqueue.core import commands as c
 from aioqueue.model.labels import check_labels
 from aioqueue.model.names import check_name
@@ -57,7 +57,18 @@ def _settled(peer: Peer, message: m.Settle, reply: Any) -> None:
         peer.send(refusal(message.request, reply))
         return
     answer = settled(message.request, peer.services.engine.position, reply)
-    peer.send(answer, lazily=not answer.answers)
+    if message.follows:
+        answer.following = _following(peer, message.items)
+    peer.send(answer, lazily=not (answer.answers or answer.following))
+
+
+def _following(peer: Peer, items: list[m.SettleItem]) -> list[m.Following]:
+    """What became of the jobs whose runs failed. One that the archive has by now is nothing to wait for."""
+    living, overlay = peer.services.engine.partition.state.jobs, peer.services.overlay
+    wall_ms = peer.services.ground.now().wall_ms
+    failed = [item.job for item in items if item.end is m.RunEnd.FAILED]
+    found = [living.get(job_id) or overlay.find(job_id) for job_id in failed]
+    return [following(job, wall_ms) for job in found if job is not None]
 
 
 ROWS: Final = (

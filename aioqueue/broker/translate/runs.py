@@ -11,9 +11,11 @@ from typing import Final
 
 from aioqueue.core import commands as c
 from aioqueue.core.effects import DeliverJob
+from aioqueue.core.nouns import Job
 from aioqueue.limits import BODY_BYTES_MAX, ERROR_BYTES_MAX
 from aioqueue.model.bodies import CRASHED, pack_failure
 from aioqueue.model.records import FinishedJob, unpack_extra
+from aioqueue.model.spec import unpack_spec
 from aioqueue.model.states import JobState
 from aioqueue.model.views import Failure
 from aioqueue.protocol import messages as m
@@ -52,6 +54,14 @@ def settled(request: int, position: int, outcomes: Sequence[c.SettleOutcome]) ->
     if outcomes.count(_SETTLED) == len(outcomes):
         return m.Settled(request, position)
     return m.Settled(request, position, settle_answers(outcomes))
+
+
+def following(job: Job | FinishedJob, wall_ms: int) -> m.Following:
+    """What became of a job whose run failed, at this time."""
+    if isinstance(job, FinishedJob):
+        return m.Following(job.id, job.state, job.failures, unpack_spec(job.spec).retry.attempts)
+    in_ms = max(0, job.due_ms - wall_ms) if job.state is JobState.SCHEDULED else 0
+    return m.Following(job.id, job.state, job.failures, job.spec.retry.attempts, in_ms)
 
 
 def settle_answers(outcomes: Sequence[c.SettleOutcome]) -> list[m.SettleAnswer]:

@@ -178,16 +178,36 @@ class Deliver(Struct, array_like=True, tag=53, gc=False):
 
 
 class Settle(Struct, array_like=True, tag=54, gc=False):
+    """Ends of runs. `follows` asks to be told what becomes of the jobs whose run failed."""
+
     request: Number
     items: Annotated[list[SettleItem], Meta(max_length=ITEMS_A_FRAME_MAX)]
+    follows: bool = False
+
+
+class Following(Array):
+    """What became of a job whose run failed: its `state`, its failures of so many attempts, and when it is tried again.
+
+    `in_ms` is from now on, 0 for at once, or for a job that is over.
+    """
+
+    job: JobId
+    state: Number
+    failures: Number
+    attempts: Number
+    in_ms: Number = 0
 
 
 class Settled(Struct, array_like=True, tag=55, gc=False):
-    """The answer to `Settle`; `answers` is empty when all were `OK`."""
+    """The answer to `Settle`; `answers` is empty when all were `OK`.
+
+    `following` is there where it was asked for: one for each failed run whose job can still be seen.
+    """
 
     request: Number
     position: Number
     answers: Annotated[list[SettleAnswer], Meta(max_length=ITEMS_A_FRAME_MAX)] = []
+    following: Annotated[list[Following], Meta(max_length=ITEMS_A_FRAME_MAX)] = []
 
 
 class Beat(Struct, array_like=True, tag=56, gc=False):
