@@ -78,9 +78,9 @@ def _exit_after(seconds: float, code: int) -> None:
     timer.start()
 
 
-def serves(queues: Sequence[str], tasks: Sequence[str]) -> str:
-    """What a worker does, for people: `queues default, mail; tasks shop.add, shop.send`."""
-    return f"{_named('queue', queues)}; {_named('task', tasks)}"
+def serves(queues: Sequence[str] | None, tasks: Sequence[str]) -> str:
+    """What a worker does, for people: `all queues; tasks shop.add, shop.send`."""
+    return f"{'all queues' if queues is None else _named('queue', queues)}; {_named('task', tasks)}"
 
 
 def _named(what: str, names: Sequence[str]) -> str:
@@ -107,7 +107,7 @@ class Child:
             )  # fmt: skip
         queue.worker = False
         self._queue = queue
-        self._queues = queue.queues() if options.queues is None else options.queues
+        self._queues = options.queues
         self._channel = channel
         self._cancel_grace_ms = options.cancel_grace_ms
         self._worker = Worker(

@@ -11,7 +11,7 @@ import pytest
 from aioqueue.client.queue import Queue
 from aioqueue.worker import child as child_module
 from aioqueue.worker.channel import ChildEnd, Stop, Work, WorkerOptions
-from aioqueue.worker.child import Child
+from aioqueue.worker.child import Child, serves
 
 
 def test_a_stop_that_comes_after_the_end_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,3 +29,11 @@ def test_a_stop_that_comes_after_the_end_is_no_error(monkeypatch: pytest.MonkeyP
 
     assert ends == [1]
     channel.close()
+
+
+def test_what_a_worker_serves_is_said_with_some_of_its_names() -> None:
+    assert serves(None, []) == "all queues; no tasks"
+    assert serves(["mail"], ["shop.add", "shop.send"]) == "queue mail; tasks shop.add, shop.send"
+    many = serves(["default", "mail"], [f"task-{number}" for number in range(1_000)])
+    assert many.startswith("queues default, mail; tasks task-0, task-1, ")
+    assert many.endswith(", task-19 and 980 more")
