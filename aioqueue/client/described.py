@@ -8,11 +8,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from inspect import Parameter
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from aioqueue.client.options import Options, Retry, When
 from aioqueue.client.task import Task, options_of
 from aioqueue.errors import BadArguments, MalformedFrame
+from aioqueue.model.labels import check_labels
 from aioqueue.model.registry import Passing, TaskDescription, TaskParameter, digest_of, pack_description
 
 # By `Passing`.
@@ -38,7 +39,6 @@ def description_of(task: Task[..., Any]) -> TaskDescription:
     """All that the declaration says."""
     # Any namespace: what the description takes of the plan is the same in all of them.
     plan, options = task.plan("default"), options_of(task)
-    layer: Mapping[str, Any] = {**options}
     visible = task.signature.visible
     deadline, expires = options.get("deadline", When()), options.get("expires", When())
     return TaskDescription(
@@ -48,7 +48,7 @@ def description_of(task: Task[..., Any]) -> TaskDescription:
         timeout_ms=plan.spec.timeout_ms,
         keep_ms=plan.spec.keep_ms,
         executor=task.executor,
-        labels=tuple(layer.get("labels", ())),
+        labels=options.get("labels", ()),
         delay_ms=plan.delay_ms,
         deadline=(deadline.in_ms, deadline.at_ms),
         expires=(expires.in_ms, expires.at_ms),
@@ -126,7 +126,7 @@ _LEFT_OUT: Final = _Text("...")
 def _options(description: TaskDescription) -> Options:
     """The layer that the declaration is, every option said."""
     retry = description.retry
-    options = Options(
+    return Options(
         queue=description.queue,
         priority=description.priority,
         retry=Retry(
@@ -146,6 +146,5 @@ def _options(description: TaskDescription) -> Options:
         inherit=description.inherit,
         headers=description.headers,
         executor=description.executor,
+        labels=check_labels(description.labels),
     )
-    labels = {"labels": list(description.labels)} if description.labels else {}
-    return cast("Options", {**options, **labels})

@@ -7,7 +7,6 @@ with more fields than are known here was packed by a newer aioqueue, and is refu
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import lru_cache
 from typing import Final
 
@@ -17,12 +16,12 @@ from aioqueue.errors import BadOption, MalformedFrame, PayloadTooLarge, Unsuppor
 from aioqueue.limits import (
     ATTEMPTS_MAX,
     DURATION_MS_MAX,
-    LABELS_MAX,
     PRIORITY_DEFAULT,
     PRIORITY_MAX,
     SPEC_BYTES_MAX,
 )
 from aioqueue.model.growth import Shapes, shortened
+from aioqueue.model.labels import check_labels
 from aioqueue.model.names import check_name
 
 BACKOFFS: Final = ("exponential", "linear", "constant")
@@ -123,11 +122,3 @@ def check_spec(spec: Spec) -> None:
         raise BadOption(option="retry", value=retry.factor, reason="factor must be 1 to 1000")
     if spec.labels:
         check_labels(spec.labels)
-
-
-def check_labels(labels: Collection[str]) -> None:
-    """Raise `BadName` or `BadOption` for labels that no task and no worker may have."""
-    if len(labels) > LABELS_MAX:
-        raise BadOption(option="labels", value=len(labels), reason=f"at most {LABELS_MAX} are allowed")
-    for label in labels:
-        check_name("label", label)

@@ -63,6 +63,8 @@ def test_an_option_of_a_later_version_is_refused_and_not_ignored(option: str) ->
         ({"id": "invoice-42"}, {"id": "invoice-42"}),
         ({"headers": {"trace": "1"}}, {"headers": {"trace": "1"}}),
         ({"queue": "mail"}, {"queue": "mail"}),
+        ({"labels": ["gpu", "eu", "gpu"]}, {"labels": ("eu", "gpu")}),
+        ({"labels": None}, {"labels": ()}),
     ],
 )
 def test_an_option_is_read_into_the_units_of_the_wire(given: dict[str, Any], parsed: dict[str, Any]) -> None:
@@ -92,6 +94,9 @@ def test_an_option_is_read_into_the_units_of_the_wire(given: dict[str, Any], par
         ("id", 42),
         ("headers", {"a": 1}),
         ("headers", [("a", "b")]),
+        ("labels", "gpu"),
+        ("labels", 5),
+        ("labels", [f"l{number}" for number in range(17)]),
     ],
 )
 def test_a_value_that_an_option_cannot_have_is_refused(option: str, value: Any) -> None:
@@ -103,6 +108,17 @@ def test_a_value_that_an_option_cannot_have_is_refused(option: str, value: Any) 
 def test_a_queue_must_have_a_name_that_fits_keys_and_logs(queue: Any) -> None:
     with pytest.raises(BadName):
         task_options({"queue": queue})
+
+
+def test_a_label_must_be_a_name() -> None:
+    with pytest.raises(BadName, match="label"):
+        task_options({"labels": ["two words"]})
+
+
+def test_labels_travel_with_the_spec_and_cost_nothing_where_there_are_none() -> None:
+    plain, labelled = plan_for("t", {}, "default"), plan_for("t", {"labels": ("gpu",)}, "default")
+    assert (plain.spec.labels, labelled.spec.labels) == ((), ("gpu",))
+    assert len(plain.spec_bytes) < len(labelled.spec_bytes)
 
 
 def test_a_time_cannot_be_said_twice() -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from aioqueue import Context, Queue
+from aioqueue import Context, Queue, Worker
 from aioqueue.limits import BODY_BYTES_MAX
+from aioqueue.model.bodies import unpack_failure
 from aioqueue.model.states import Cause
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.extras import Key, packed
-from tests.support.fake_broker import FakeBroker
+from tests.support.fake_broker import FakeBroker, FakePeer
 from tests.support.runs import failure_in, result_in
+from tests.support.workers import wired
 
 Serving = Callable[..., Any]
+Newer = Callable[..., Awaitable[FakePeer]]
 RunOf = Callable[..., m.DeliverItem]
 
 
@@ -44,6 +47,23 @@ class Gate:
 
 
 @pytest.fixture
+async def newer(queue: Queue, broker: FakeBroker) -> AsyncIterator[Newer]:
+    """`await newer()` gives the connection of a worker of `queue`, welcomed by a broker that knows what is declared."""
+    running: list[asyncio.Task[None]] = []
+
+    async def welcome(**options: Any) -> FakePeer:
+        worker = Worker(queue, **{"wiring": wired(broker), **options})
+        running.append(asyncio.create_task(worker.run()))
+        return await broker.welcome(capabilities=int(m.Capability.CONTROL))
+
+    yield welcome
+    await broker.stop()
+    for task in running:
+        task.cancel()
+    await asyncio.wait(running)
+
+
+@pytest.fixture
 async def gate(queue: Queue) -> Gate:
     return Gate(queue)
 
@@ -54,12 +74,76 @@ async def test_a_worker_says_its_role_and_then_its_capacity(queue: Queue, servin
     assert desk.capacity == m.Capacity(7, ["mail", "video"])
 
 
-async def test_a_worker_of_all_queues_names_those_of_its_tasks(queue: Queue, serving: Serving) -> None:
+async def test_a_worker_of_all_queues_names_those_of_its_tasks_to_an_older_broker(
+    queue: Queue, serving: Serving
+) -> None:
     @queue.task(queue="mail")
     async def send() -> None: ...
 
     desk = await serving(queue, queues=None)
     assert desk.capacity.queues == ["default", "mail"]
+
+
+async def test_a_worker_declares_before_its_first_capacity_and_again_after_a_reconnect(
+    queue: Queue, broker: FakeBroker, newer: Newer
+) -> None:
+    @queue.task(name="send", queue="mail")
+    async def send() -> None: ...
+
+    peer = await newer(labels=["gpu"])
+    declare, capacity = await peer.expect(m.Declare), await peer.expect(m.Capacity)
+    assert ([task.name for task in declare.tasks], declare.labels, declare.all_queues) == (["send"], ["gpu"], True)
+    assert (capacity.slots, capacity.queues) == (100, [])
+    peer.abort()
+    again = await broker.welcome(fresh=False, capabilities=int(m.Capability.CONTROL))
+    await again.expect(m.Resume)
+    assert (await again.expect(m.Declare)).tasks == declare.tasks
+    assert await again.expect(m.Capacity) == capacity
+
+
+async def test_a_task_that_is_declared_later_is_offered_too(queue: Queue, newer: Newer) -> None:
+    peer = await newer()
+    assert (await peer.expect(m.Declare)).tasks == []
+    await peer.expect(m.Capacity)
+
+    async def declare() -> None: ...
+
+    await asyncio.to_thread(lambda: [queue.task(declare, name=name) for name in ("a", "b")])
+    assert [task.name for task in (await peer.expect(m.Declare)).tasks] == ["a", "b"]
+    await peer.expect(m.Capacity)
+
+
+async def test_descriptions_follow_where_the_broker_wants_them(queue: Queue, newer: Newer) -> None:
+    for name in ("a", "b"):
+        queue.task(asyncio.sleep, name=name)
+    peer = await newer()
+    declare = await peer.expect(m.Declare)
+    await peer.expect(m.Capacity)
+    peer.send(m.Declared(declare.request, 1, [1]))
+    told = await peer.expect(m.DescribeTasks)
+    assert [task.name for task in told.tasks] == ["b"]
+    assert told.request > declare.request
+
+
+@pytest.mark.parametrize(("task", "args", "why"), [("nope", (), "UnknownTask"), ("add", ("x", 1), "BadArguments")])
+async def test_a_run_that_does_not_fit_is_a_misfit_and_a_failure_for_a_broker_that_knows_none(
+    queue: Queue, broker: FakeBroker, newer: Newer, run_of: RunOf, task: str, args: Any, why: str
+) -> None:
+    @queue.task(name="add")
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    peer = await newer()
+    await peer.expect(m.Declare)
+    await peer.expect(m.Capacity)
+    peer.send(m.Deliver([run_of(task, *args)]))
+    (end,) = (await peer.expect(m.Settle)).items
+    assert (end.end, unpack_failure(end.body).type) == (m.RunEnd.MISFIT, why)
+    peer.abort()
+    older = await broker.welcome(fresh=False)
+    (said,) = (await older.expect(m.Resume)).settles
+    # Another attempt may meet a worker that knows the task; the arguments will not fit the next time either.
+    assert (said.end, said.body, said.retry) == (m.RunEnd.FAILED, end.body, why == "UnknownTask")
 
 
 async def test_a_delivered_run_is_done_and_settled(queue: Queue, serving: Serving, run_of: RunOf) -> None:

@@ -16,6 +16,7 @@ from aioqueue.client.options.retry import Retry, is_int
 from aioqueue.errors import BadOption
 from aioqueue.limits import OWN_ID_CHARACTERS_MAX, PRIORITY_DEFAULT, PRIORITY_MAX
 from aioqueue.model.durations import to_instant_ms, to_ms
+from aioqueue.model.labels import check_labels
 from aioqueue.model.names import check_name
 
 DEFAULT_QUEUE: Final = "default"
@@ -51,6 +52,7 @@ class Options(TypedDict, total=False):
     id: str
     keep: int
     headers: dict[str, str]
+    labels: tuple[str, ...]
 
 
 def merged(upper: Options, lower: Options) -> Options:
@@ -157,6 +159,7 @@ _PARSERS: Final[dict[str, Callable[[Any], Any]]] = {
     "id": _own_id,
     "keep": lambda value: to_ms(value, option="keep"),
     "headers": _headers,
+    "labels": check_labels,
 }
 # What other queues call them.
 _ELSEWHERE: Final = {
@@ -196,4 +199,5 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "id": "",
     "keep": -1,
     "headers": {},
+    "labels": (),
 }

@@ -52,6 +52,7 @@ def plan_for(task: str, options: Options, namespace: str) -> Plan:
         options.get("timeout", 0),
         options.get("keep", -1),
         _DEFAULT_POLICY if retry is None else _policy_of(retry),
+        options.get("labels", ()),
     )
     headers = pack_headers(options.get("headers", {}))
     if len(headers) > HEADERS_BYTES_MAX:
@@ -94,9 +95,16 @@ def _terms(options: Options) -> Extra | None:
 
 @lru_cache(maxsize=4_096)
 def _packed(
-    namespace: str, queue: str, task: str, priority: int, timeout_ms: int, keep_ms: int, retry: RetryPolicy
+    namespace: str,
+    queue: str,
+    task: str,
+    priority: int,
+    timeout_ms: int,
+    keep_ms: int,
+    retry: RetryPolicy,
+    labels: tuple[str, ...],
 ) -> tuple[Spec, bytes]:
-    spec = Spec(namespace, queue, task, priority, timeout_ms, keep_ms, retry)
+    spec = Spec(namespace, queue, task, priority, timeout_ms, keep_ms, retry, labels)
     check_spec(spec)
     return spec, pack_spec(spec)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
@@ -27,6 +27,7 @@ class SubmitOptions(TypedDict, total=False):
     id: str | None
     keep: Duration | None
     headers: Mapping[str, str] | None
+    labels: Collection[str] | None
 
 
 def submit_options(given: Mapping[str, Any]) -> Options:
