@@ -121,6 +121,9 @@ SLOTS_MAX: Final = 100_000
 SESSIONS_MAX: Final = 20_000
 # A worker has two connections, and those that have not said HELLO yet are nobody's. Each takes some 16 KB.
 CONNECTIONS_MAX: Final = 45_000
+# Connections that have not said HELLO. Honest ones say it at once, so for one more the oldest of these is closed: to
+# refuse the newest would lock out everybody else.
+STRANGERS_MAX: Final = 1_000
 # File descriptors that connections leave to the journal, the archive and all else.
 FILES_KEPT: Final = 64
 

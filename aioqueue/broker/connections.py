@@ -14,6 +14,7 @@ from typing import Final
 import anyio
 
 from aioqueue.broker.backlog import room_for_more
+from aioqueue.broker.complaints import Complaints
 from aioqueue.broker.crowd import LOOK_SECONDS
 from aioqueue.broker.hearing import hear_all
 from aioqueue.broker.line import nobody
@@ -26,7 +27,7 @@ from aioqueue.broker.silence import Silences
 from aioqueue.broker.translate.refusals import refusal
 from aioqueue.core import commands as c
 from aioqueue.errors import ConnectionLost, HistoryLost, PeerMisbehaved, Refused, TooManyConnections
-from aioqueue.limits import HANDSHAKE_MS, HEARTBEATS_A_TTL, SLOW_FROM, SLOW_SECONDS_MAX
+from aioqueue.limits import HANDSHAKE_MS, HEARTBEATS_A_TTL, SLOW_FROM, SLOW_SECONDS_MAX, STRANGERS_MAX
 from aioqueue.protocol import messages as m
 from aioqueue.protocol.codec import Codec
 from aioqueue.protocol.conversation import Conversation, Side
@@ -46,6 +47,7 @@ class Connections:
         self._services = services
         self._decode: Final = Codec().decode_client
         self._links = count(1)
+        self._complaints = Complaints(services.ground)
 
     # --- one connection ---------------------------------------------------------------------------------------------
 
@@ -69,6 +71,7 @@ class Connections:
         except TooManyConnections as error:
             await self._turn_away(connection, error)
             return
+        self._make_room()
         peer = Peer(self._services, connection, next(self._links), gauge, look_for_ends)
         self._services.seats.present[peer] = None
         try:
@@ -77,7 +80,10 @@ class Connections:
                 try:
                     await self._converse(peer)
                 except (PeerMisbehaved, Refused, HistoryLost) as error:
-                    log.warning("%s: %s", connection.peer, error)
+                    if peer.session:
+                        log.warning("%s: %s", connection.peer, error)
+                    else:
+                        self._complaints.add(error.code, connection.peer, str(error))
                     await _last_word(peer, refusal(0, error))
                 except (anyio.EndOfStream, ConnectionLost):
                     pass
@@ -90,6 +96,13 @@ class Connections:
             crowd.leave(connection)
             with anyio.CancelScope(shield=True):
                 await connection.aclose()
+
+    def _make_room(self) -> None:
+        oldest = self._services.crowd.surplus()
+        if oldest is not None:
+            reason = f"no Hello came, and {STRANGERS_MAX:,} connections that came later have said none either"
+            self._complaints.add("too_many_strangers", oldest.peer, reason)
+            oldest.cut_off(reason)
 
     async def _turn_away(self, connection: Connection[m.ClientMessage], error: TooManyConnections) -> None:
         crowd = self._services.crowd
@@ -116,6 +129,7 @@ class Connections:
                     continue
                 if scope.deadline != float("inf") and connection.conversation.state.name != "EXPECT_HELLO":
                     scope.deadline = float("inf")
+                    self._services.crowd.known(connection)
                 peer.heard(ground.now().mono_ms)
                 for message in messages:
                     dispatch(peer, message)
@@ -163,6 +177,7 @@ class Connections:
         services = self._services
         async for _ in services.ground.every(LOOK_SECONDS):
             services.crowd.look()
+            self._complaints.look()
             for peer in list(services.seats.present):
                 if peer.backup is not None and peer.backup.is_abandoned(LOOK_SECONDS):
                     log.warning("%s: it asked for no more of its backup, which is given up", peer.connection.peer)

@@ -1,5 +1,7 @@
 """All connections of a broker together: how many there may be, what they may keep in its memory, and who must go.
 
+Who has not said yet who it is, a stranger, has a bound of its own, and makes room for the next one.
+
 Each connection has bounds of its own, in `Connection` and `backlog`; thousands of them at their bounds would still be
 too much. So what comes in is counted for all clients and for all workers (`Intake`), and what waits to go out for all
 together. Who takes nothing of what waits for it is cut off after a while, and where too much waits in all, those for
@@ -20,6 +22,7 @@ from aioqueue.limits import (
     INTAKE_BYTES_MAX,
     OUTBOXES_BYTES_MAX,
     STALLED_SECONDS,
+    STRANGERS_MAX,
 )
 from aioqueue.transport.connection import Connection
 from aioqueue.transport.stream import Stream
@@ -50,6 +53,8 @@ class Crowd:
         self.workers = Intake(INTAKE_BYTES_MAX)
         self.outbox_bytes = 0
         self._gauges: dict[Connection[Any], Gauge] = {}
+        # Whose Hello was not read yet, the oldest first.
+        self._strangers: dict[Connection[Any], None] = {}
         self._told = 0
         self._was_full = False
         # What each had been handed when it was first seen to take nothing, and how many looks ago that was.
@@ -72,11 +77,25 @@ class Crowd:
             # It may fill again, and that would be news.
             self._was_full = False
         gauge = self._gauges[connection] = Gauge(stream, self.clients)
+        self._strangers[connection] = None
         stream.on_input = gauge.came
         gauge.came(stream.waiting_bytes)
         return gauge
 
+    def known(self, connection: Connection[Any]) -> None:
+        """It has said who it is."""
+        self._strangers.pop(connection, None)
+
+    def surplus(self) -> Connection[Any] | None:
+        """The stranger that has to go because there are too many of them, the oldest."""
+        if len(self._strangers) <= STRANGERS_MAX:
+            return None
+        oldest = next(iter(self._strangers))
+        del self._strangers[oldest]
+        return oldest
+
     def leave(self, connection: Connection[Any]) -> None:
+        self.known(connection)
         gauge = self._gauges.pop(connection, None)
         if gauge is not None:
             gauge.source.on_input = None

@@ -25,6 +25,9 @@ from aioqueue.transport.stream import Inbox, Stream
 
 # Workers of a whole cluster connect again at once after a restart of their broker.
 ACCEPT_BACKLOG: Final = 1024
+# asyncio accepts as many in one turn of its loop as it was told the backlog is. It takes some six turns until the first
+# word of one that was accepted is read; so many a turn are far fewer than the strangers that a broker has room for.
+ACCEPTED_A_TURN: Final = 64
 # Closing with a reset: the kernel drops what it still holds for a peer that does not read.
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 
@@ -279,13 +282,21 @@ async def listen(host: str, port: int) -> TcpListener:
     try:
         address = host if port else await _first_address(host)
         listener._server = await loop.create_server(
-            lambda: TcpStream(listener._accept), address, port, backlog=ACCEPT_BACKLOG
+            lambda: TcpStream(listener._accept), address, port, backlog=ACCEPTED_A_TURN
         )
+        for listening in listener._server.sockets:
+            widen_backlog(listening)
     except (OSError, UnicodeError) as error:
         raise PortTaken(host=host, port=port, reason=reason_of(error), way_out=_way_out(error)) from None
     name = listener._server.sockets[0].getsockname()
     listener.host, listener.port = name[0], name[1]
     return listener
+
+
+def widen_backlog(listening: Any) -> None:
+    """Let the kernel hold more callers for this socket than the event loop takes in one turn."""
+    with socket.socket(fileno=os.dup(listening.fileno())) as same:
+        same.listen(ACCEPT_BACKLOG)
 
 
 async def _first_address(host: str) -> str:

@@ -25,7 +25,7 @@ from anyio.abc import TaskGroup
 
 from aioqueue.errors import BrokerUnavailable
 from aioqueue.limits import CONNECT_SECONDS, FILE_MODE, UNIX_PATH_BYTES_MAX
-from aioqueue.transport.tcp import ACCEPT_BACKLOG, TcpListener, TcpStream
+from aioqueue.transport.tcp import ACCEPT_BACKLOG, ACCEPTED_A_TURN, TcpListener, TcpStream, widen_backlog
 
 _log = logging.getLogger(__name__)
 
@@ -164,8 +164,9 @@ async def listen(path: str) -> UnixListener:
     listener = UnixListener(path)
     try:
         listener._server = await asyncio.get_running_loop().create_unix_server(
-            lambda: UnixStream(listener._accept), sock=bound, backlog=ACCEPT_BACKLOG
+            lambda: UnixStream(listener._accept), sock=bound, backlog=ACCEPTED_A_TURN
         )
+        widen_backlog(bound)
     except BaseException:
         bound.close()
         remove(path)

@@ -183,6 +183,21 @@ async def test_the_crowd_is_full_at_its_limit_and_says_so_once(caplog: pytest.Lo
         assert len(at.crowd) == 1
 
 
+async def test_one_stranger_too_many_is_the_oldest_and_who_said_hello_or_left_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crowd_module, "STRANGERS_MAX", 2)
+    async with peers() as at:
+        known, gone, oldest, *_ = [at.connect() for _ in range(2)] + [at.connect()]
+        at.crowd.known(known)
+        at.crowd.leave(gone)
+        at.connect()
+        assert at.crowd.surplus() is None
+        at.connect()
+        assert at.crowd.surplus() is oldest
+        assert at.crowd.surplus() is None
+
+
 def test_of_a_flood_only_some_are_told_at_a_time() -> None:
     crowd = Crowd()
     assert [crowd.may_tell() for _ in range(TOLD_MAX + 1)] == [True] * TOLD_MAX + [False]

@@ -9,8 +9,11 @@ from anyio import EndOfStream
 from msgspec import structs
 
 from aioqueue.broker import connections
+from aioqueue.broker import crowd as crowd_module
+from aioqueue.broker.complaints import PERIOD_MS, TOLD_IN_FULL
 from aioqueue.broker.crowd import Crowd
 from aioqueue.broker.lookups import Lookups
+from aioqueue.clock import ManualClock
 from aioqueue.core.admission import BacklogLimits
 from aioqueue.errors import ConnectionLost
 from aioqueue.journal.memory import Faults
@@ -109,6 +112,43 @@ async def test_one_connection_too_many_is_told_so_and_takes_the_place_of_one_tha
         async with asyncio.timeout(60):
             await left(at.broker.services.crowd)
         await at.peer()
+
+
+async def test_strangers_make_room_for_each_other_and_nobody_who_said_hello_goes(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crowd_module, "STRANGERS_MAX", 2)
+    async with running(house) as at:
+        welcome = await at.peer()
+        oldest, younger, _ = [await at.connect() for _ in range(3)]
+        with pytest.raises((EndOfStream, ConnectionLost)):
+            await oldest.hear(m.Refusal)
+        # The others may still say who they are.
+        younger.say(m.Hello(1, 1, m.Role.CLIENT, bytes(16)))
+        await younger.hear(m.Welcome)
+        late = await at.peer()
+        for peer in (welcome, younger, late):
+            assert (await peer.submit(item())).refused == []
+
+
+async def test_a_flood_of_failed_handshakes_is_a_few_lines_and_a_count(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    async with running(house, clock=clock) as at:
+        for _ in range(40):
+            stranger = await at.connect()
+            stranger.say(m.Hello(90, 91, m.Role.CLIENT, bytes(16)))
+            assert (await stranger.hear(m.Refusal)).code == "protocol_version"
+        lines = [record.getMessage() for record in caplog.records]
+        assert len([line for line in lines if "protocol versions 90 to 91" in line]) == TOLD_IN_FULL
+        clock.advance(PERIOD_MS)
+        stranger = await at.connect()
+        stranger.say(m.Ping(1))
+        await stranger.hear(m.Refusal)
+    [summary] = [record.getMessage() for record in caplog.records if "more connections failed" in record.getMessage()]
+    assert "35 more connections failed within 60 s" in summary
+    assert "protocol_version (35)" in summary
 
 
 async def test_a_connection_without_a_hello_is_closed_at_its_deadline(
