@@ -283,6 +283,9 @@ KEEP_ACTS_MS: Final = 365 * 86_400_000
 ACTS_MAX: Final = 1_000_000
 # After its retention a job's id is still known as "expired" for this long.
 TOMBSTONE_MS: Final = 86_400_000
+# When a job was forgotten so long ago, the caller's own id that it had may be used again. A submit is repeated for
+# RESEND_SECONDS, and began before its job was forgotten: nobody repeats it any more.
+OWN_ID_FREED_MS: Final = 3_600_000
 # Finished jobs that wait for the archive's commit; a fuller overlay slows the engine instead of growing.
 OVERLAY_JOBS_MAX: Final = 100_000
 # The same in bytes of results, arguments and errors: it is also the largest bulk that is committed at once.

@@ -20,6 +20,7 @@ KINDS: list[type[AioqueueError]] = [
 CODES = {
     "AioqueueError": "error",
     "AlreadyThere": "already_there",
+    "AmbiguousId": "ambiguous_id",
     "AppNotFound": "app_not_found",
     "AppendUnknown": "append_unknown",
     "ArchiveFailed": "archive_failed",
@@ -40,6 +41,7 @@ CODES = {
     "CrashLoop": "crash_loop",
     "DeadlineExceeded": "deadline_exceeded",
     "Deposed": "deposed",
+    "Duplicate": "duplicate",
     "ExtraMissing": "extra_missing",
     "Fenced": "fenced",
     "FrameTooLong": "frame_too_long",

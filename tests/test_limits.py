@@ -34,3 +34,4 @@ def test_the_shortest_session_still_holds_its_heartbeats() -> None:
 def test_a_resend_ends_long_before_what_it_is_compared_with_is_forgotten() -> None:
     assert limits.RESEND_SECONDS * 1_000 < limits.TOMBSTONE_MS
     assert limits.RESEND_SECONDS * 1_000 < limits.KEEP_SUCCEEDED_MS
+    assert limits.RESEND_SECONDS * 1_000 <= limits.OWN_ID_FREED_MS < limits.TOMBSTONE_MS

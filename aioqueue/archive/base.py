@@ -20,10 +20,15 @@ from aioqueue.model.states import JobState
 
 
 class Tombstone(Struct, frozen=True, gc=False):
-    """What is left of a job after its retention: that it was, and how it ended."""
+    """What is left of a job after its retention: that it was, how it ended, and since when nothing more is left.
+
+    `generation` is that of its last life, for an id that a caller or a parent may say again; of others it is 0.
+    """
 
     id: bytes
     state: JobState
+    generation: int = 0
+    since_ms: int = 0
 
 
 class JobFilter(Struct, frozen=True, gc=False):

@@ -12,13 +12,14 @@ from contextlib import suppress
 from typing import Final
 
 from aioqueue.archive.base import KeepRule, Table
-from aioqueue.archive.migrations import NEEDED, has, migrate
+from aioqueue.archive.migrations import GENERATIONS, NEEDED, has, migrate
 from aioqueue.archive.retention import Victims, due_victims, outgrown_victims, stale_acts, stale_tombstones
 from aioqueue.archive.rows import (
     act_columns,
     among,
     job_columns,
     log_columns,
+    needs_generations,
     run_columns,
     store_acts,
     store_jobs,
@@ -135,14 +136,16 @@ class Writer:
         return bool(holes > max(_HOLES_MIN_PAGES, pages // _HOLES_PART))
 
     def _remove(self, connection: sqlite3.Connection, victims: Victims, stale: Sequence[int], now_ms: int) -> None:
+        gone = zip(victims.ids, victims.states, victims.generations, strict=True)
+        stones = [tombstone_columns(job_id, state, now_ms, generation) for job_id, state, generation in gone]
+        if any(map(needs_generations, stones)) and not migrate(connection, GENERATIONS):
+            self._unchecked_bytes = CHECKPOINT_PAGES * _PAGE_BYTES
         connection.execute("BEGIN IMMEDIATE")
         _delete(connection, "tombstones", "number", stale)
         _delete(connection, "jobs", "number", victims.numbers)
         _delete(connection, "runs", "id", victims.ids)
         if has(connection, Table.LOG):
             _delete(connection, "logs", "id", victims.ids)
-        gone = zip(victims.ids, victims.states, strict=True)
-        stones = [tombstone_columns(job_id, state, now_ms) for job_id, state in gone]
         for statement in store_tombstones(stones):
             connection.execute(*statement)
         connection.execute("COMMIT")

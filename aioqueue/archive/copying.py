@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from aioqueue.archive.base import Row, Table
 from aioqueue.archive.migrations import has
-from aioqueue.archive.rows import gather
+from aioqueue.archive.rows import gather, needs_generations
 from aioqueue.errors import BadOption
 from aioqueue.limits import COPY_BYTES, JOB_ID_BYTES
 
@@ -21,8 +21,10 @@ from aioqueue.limits import COPY_BYTES, JOB_ID_BYTES
 _ROWS_MAX: Final = 512
 _NUMBER: Final = struct.Struct(">q")
 _RUN_KEY: Final = struct.Struct(f">{JOB_ID_BYTES}sqq")
-# A tombstone as it is copied: the job, the seal of its state, and since when it stands.
-TOMBSTONE: Final = struct.Struct(f">{JOB_ID_BYTES}sIq")
+# A tombstone as it is copied: the job, the seal of its state, and since when it stands; and one that tells of a
+# generation, which an older release leaves out.
+_TOMBSTONE: Final = struct.Struct(f">{JOB_ID_BYTES}sIq")
+_WITH_GENERATION: Final = struct.Struct(f">{JOB_ID_BYTES}sqq")
 
 
 class _Look(NamedTuple):
@@ -83,9 +85,19 @@ def copy_rows(connection: sqlite3.Connection, after: bytes) -> tuple[list[Row], 
     return [Row(table, _data(table, cells[keys:])) for cells in found], _pack(table, found[-1])
 
 
+def pack_tombstone(columns: Sequence[Any]) -> bytes:
+    """The bytes of a tombstone in a copy, from the columns that are stored of it."""
+    return (_WITH_GENERATION if needs_generations(columns) else _TOMBSTONE).pack(*columns)
+
+
+def unpack_tombstone(data: bytes) -> tuple[Any, ...]:
+    """The columns of a tombstone of a copy. Raises `struct.error`."""
+    return (_WITH_GENERATION if len(data) == _WITH_GENERATION.size else _TOMBSTONE).unpack(data)
+
+
 def _data(table: Table, cells: Sequence[str]) -> bytes:
     if table is Table.TOMBSTONE:
-        return TOMBSTONE.pack(bytes.fromhex(cells[0]), int(cells[1]), int(cells[2]))
+        return pack_tombstone((bytes.fromhex(cells[0]), int(cells[1]), int(cells[2])))
     return bytes.fromhex(cells[0])
 
 

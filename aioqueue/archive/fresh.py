@@ -13,8 +13,8 @@ from contextlib import closing, contextmanager
 from typing import Any, Final
 
 from aioqueue.archive.base import Row, Table
-from aioqueue.archive.copying import TOMBSTONE
-from aioqueue.archive.migrations import NEEDED, migrate
+from aioqueue.archive.copying import unpack_tombstone
+from aioqueue.archive.migrations import GENERATIONS, NEEDED, migrate
 from aioqueue.archive.rows import (
     act_columns,
     act_of,
@@ -22,6 +22,7 @@ from aioqueue.archive.rows import (
     job_of,
     log_columns,
     log_of,
+    needs_generations,
     read_tombstone,
     run_columns,
     run_of,
@@ -84,14 +85,16 @@ class FreshArchive:
             return (*act_columns(act_of(self._path, row.data))[:-1], row.data)
         if row.table is Table.LOG:
             return (*log_columns(log_of(self._path, row.data))[:-1], row.data)
-        job_id, seal, since_ms = TOMBSTONE.unpack(row.data)
-        read_tombstone(self._path, (job_id.hex(), str(seal)))
+        job_id, seal, since_ms = unpack_tombstone(row.data)
+        read_tombstone(self._path, (job_id.hex(), str(seal), str(since_ms)))
         return job_id, seal, since_ms
 
     def _store(self, table: Table) -> None:
         rows = self._waiting[table]
         if rows and table in NEEDED:
             migrate(self._database, NEEDED[table])
+        if table is Table.TOMBSTONE and any(map(needs_generations, rows)):
+            migrate(self._database, GENERATIONS)
         self._database.execute("BEGIN IMMEDIATE")
         for statement in _STORES[table](rows):
             self._database.execute(*statement)

@@ -9,8 +9,15 @@ from itertools import islice
 from typing import Any, Final
 
 from aioqueue.archive.base import JobFilter, KeepRule, Row, Table, Tombstone
-from aioqueue.archive.copying import TOMBSTONE
-from aioqueue.archive.rows import act_columns, job_columns, log_columns, run_columns, tombstone_columns
+from aioqueue.archive.copying import pack_tombstone
+from aioqueue.archive.rows import (
+    act_columns,
+    job_columns,
+    kept_generation,
+    log_columns,
+    run_columns,
+    tombstone_columns,
+)
 from aioqueue.archive.shelves import (
     OTHER_SHELVES,
     SUCCEEDED_SHELVES,
@@ -52,7 +59,7 @@ class MemoryArchive:
         self._shelves: dict[int, list[_Entry]] = {shelf: [] for shelf in (*SUCCEEDED_SHELVES, *OTHER_SHELVES)}
         self._expiring: list[tuple[int, bytes]] = []
         self._ids: list[bytes] = []
-        self._tombstones: dict[bytes, tuple[Tombstone, int]] = {}
+        self._tombstones: dict[bytes, Tombstone] = {}
         # Acts by their place and time, and numbered as they come.
         self._acts: dict[tuple[int, int, int], tuple[int, Act]] = {}
         self._logs: dict[bytes, dict[tuple[int, int], LogPart]] = {}
@@ -98,7 +105,7 @@ class MemoryArchive:
             if job_id in self._jobs:
                 found[job_id] = self._jobs[job_id][0]
             elif job_id in self._tombstones:
-                found[job_id] = self._tombstones[job_id][0]
+                found[job_id] = self._tombstones[job_id]
         return found
 
     async def runs(self, job_id: bytes) -> list[EndedRun]:
@@ -135,8 +142,8 @@ class MemoryArchive:
     async def retain(self, now_ms: int, rows_max: int, bytes_max: int) -> int:
         self._check_open()
         removed = self._forget(list(self._too_old(now_ms, rows_max)), now_ms, rows_max)
-        for job_id, (_, since_ms) in list(islice(self._tombstones.items(), max(0, rows_max - removed))):
-            if since_ms + TOMBSTONE_MS > now_ms:
+        for job_id, stone in list(islice(self._tombstones.items(), max(0, rows_max - removed))):
+            if stone.since_ms + TOMBSTONE_MS > now_ms:
                 break
             del self._tombstones[job_id]
             removed += 1
@@ -159,8 +166,11 @@ class MemoryArchive:
         jobs = [Row(Table.JOB, job_columns(job)[-1]) for job, _ in self._jobs.values()]
         ended = [Row(Table.RUN, run_columns(run)[-1]) for runs in self._runs.values() for run in runs.values()]
         stones = [
-            Row(Table.TOMBSTONE, TOMBSTONE.pack(*tombstone_columns(stone.id, stone.state, since_ms)))
-            for stone, since_ms in self._tombstones.values()
+            Row(
+                Table.TOMBSTONE,
+                pack_tombstone(tombstone_columns(stone.id, stone.state, stone.since_ms, stone.generation)),
+            )
+            for stone in self._tombstones.values()
         ]
         acts = [Row(Table.ACT, act_columns(act)[-1]) for _, act in self._acts.values()]
         logs = [Row(Table.LOG, log_columns(part)[-1]) for parts in self._logs.values() for part in parts.values()]
@@ -246,7 +256,8 @@ class MemoryArchive:
             self._bytes -= sum(map(_run_bytes, self._runs.pop(job_id, {}).values()))
             self._logs.pop(job_id, None)
             self._tombstones.pop(job_id, None)
-            self._tombstones[job_id] = Tombstone(job_id, job.state), now_ms
+            generation = kept_generation(job_id, job.generation)
+            self._tombstones[job_id] = Tombstone(job_id, job.state, generation, now_ms)
             removed += rows
         return removed
 

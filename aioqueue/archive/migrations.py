@@ -41,9 +41,11 @@ CREATE TABLE IF NOT EXISTS logs (
 ) WITHOUT ROWID
 """
 
-MIGRATIONS: Final = (Migration(2, (_ACTS, _LOGS)),)
+# A tombstone that tells of a generation has a seal that the versions before take for damage; no table changes for it.
+MIGRATIONS: Final = (Migration(2, (_ACTS, _LOGS)), Migration(3, ()))
 # Which version has the tables that were not there at first.
 NEEDED: Final = {Table.ACT: 2, Table.LOG: 2}
+GENERATIONS: Final = 3
 
 
 def migrate(connection: sqlite3.Connection, needed: int) -> bool:

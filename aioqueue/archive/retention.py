@@ -14,12 +14,12 @@ import msgspec
 
 from aioqueue.archive.base import KeepRule, Table
 from aioqueue.archive.migrations import has
-from aioqueue.archive.rows import among, gather
+from aioqueue.archive.rows import among, gather, kept_generation
 from aioqueue.archive.shelves import OTHER_SHELVES, SUCCEEDED_SHELVES, ruled_shelves, state_on
 from aioqueue.limits import ACTS_MAX, KEEP_ACTS_MS, TOMBSTONE_MS
 from aioqueue.model.states import JobState
 
-_CELLS: Final = ("number", "hex(id)", "shelf", "length(row)", "ended_ms")
+_CELLS: Final = ("number", "hex(id)", "shelf", "length(row)", "ended_ms", "generation")
 _OWN_TIME: Final = "SELECT * FROM jobs WHERE expires_ms IS NOT NULL AND expires_ms <= ? ORDER BY expires_ms LIMIT ?"
 _RULED: Final = "SELECT * FROM jobs WHERE shelf = ? AND ended_ms <= ? ORDER BY ended_ms LIMIT ?"
 _OLDEST: Final = "SELECT * FROM jobs WHERE shelf = ? ORDER BY ended_ms LIMIT ?"
@@ -38,11 +38,13 @@ _TOMBSTONE_BYTES: Final = 67
 
 
 class Victims(msgspec.Struct):
-    """Jobs that leave in this step: `rows` and `bytes` include their runs, `states` are what their tombstones say."""
+    """Jobs that leave in this step: `rows` and `bytes` include their runs, `states` and `generations` are what their
+    tombstones say."""
 
     numbers: list[int] = []
     ids: list[bytes] = []
     states: list[JobState] = []
+    generations: list[int] = []
     rows: int = 0
     bytes: int = 0
 
@@ -101,7 +103,7 @@ def _with_runs(
     victims = Victims()
     ids = [bytes.fromhex(cells[1]) for cells in found]
     runs = _runs_of(connection, ids)
-    for job_id, (number, _, shelf, row_bytes, _) in zip(ids, found, strict=True):
+    for job_id, (number, _, shelf, row_bytes, _, generation) in zip(ids, found, strict=True):
         count, run_bytes = runs.get(job_id, (0, 0))
         full = victims.rows and victims.rows + 1 + count > rows_max
         if full or (bytes_wanted is not None and victims.bytes >= bytes_wanted):
@@ -109,6 +111,7 @@ def _with_runs(
         victims.numbers.append(int(number))
         victims.ids.append(job_id)
         victims.states.append(state_on(int(shelf)))
+        victims.generations.append(kept_generation(job_id, int(generation)))
         victims.rows += 1 + count
         victims.bytes += int(row_bytes) + run_bytes
     return victims

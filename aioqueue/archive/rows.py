@@ -23,11 +23,14 @@ from aioqueue.archive.base import Tombstone
 from aioqueue.archive.shelves import expires_ms, print_of, shelf_of
 from aioqueue.core import levels
 from aioqueue.errors import ArchiveFailed
-from aioqueue.model.growth import shortened
+from aioqueue.model.ids import is_own_id
 from aioqueue.model.records import Act, EndedRun, FinishedJob, LogPart
 from aioqueue.model.states import TERMINAL, JobState
 
 _CRC_BYTES: Final = 4
+_CHECKSUM_BITS: Final = 8 * _CRC_BYTES
+# SQLite's numbers have 63 bits beside their sign, and nobody comes so far.
+_GENERATION_MAX: Final = 2**31 - 1
 # Every number of rows is a sum of few of these, so a handful of prepared statements serve all.
 _SHAPES: Final = (256, 64, 16, 4, 1)
 
@@ -42,7 +45,7 @@ _log_decoder = msgspec.msgpack.Decoder(LogPart)
 # What the readers below are given of a row.
 JOB_CELLS: Final = ("hex(id)", "generation", "shelf", "ended_ms", "names", "hex(row)")
 RUN_CELLS: Final = ("hex(id)", "generation", "run", "hex(row)")
-TOMBSTONE_CELLS: Final = ("hex(id)", "seal")
+TOMBSTONE_CELLS: Final = ("hex(id)", "seal", "since_ms")
 ACT_CELLS: Final = ("position", "place", "at_ms", "hex(row)")
 LOG_CELLS: Final = ("hex(id)", "generation", "number", "hex(row)")
 
@@ -151,17 +154,31 @@ def read_log(path: str, cells: Sequence[str]) -> LogPart:
     return part
 
 
-def tombstone_columns(job_id: bytes, state: JobState, since_ms: int) -> tuple[Any, ...]:
-    """What is stored of a tombstone, in the order of `store_tombstones`; the state is sealed by a checksum."""
-    return job_id, _seal(job_id, state), since_ms
+def kept_generation(job_id: bytes, generation: int) -> int:
+    """What a tombstone tells of a job's generation: nothing where nobody says the id a second time by intent."""
+    return min(generation, _GENERATION_MAX) if is_own_id(job_id) else 0
+
+
+def tombstone_columns(job_id: bytes, state: JobState, since_ms: int, generation: int = 0) -> tuple[Any, ...]:
+    """What is stored of a tombstone, in the order of `store_tombstones`; state and generation are sealed by a checksum.
+
+    The generation stands above the checksum's 32 bits, and where it is 0 the seal is that of the first version.
+    """
+    return job_id, _seal(job_id, state, generation), since_ms
+
+
+def needs_generations(columns: Sequence[Any]) -> bool:
+    """Whether a tombstone's columns tell of a generation, which an archive's first versions cannot."""
+    return bool(columns[1] >> _CHECKSUM_BITS)
 
 
 def read_tombstone(path: str, cells: Sequence[str]) -> Tombstone:
-    """The tombstone of the cells `TOMBSTONE_CELLS`; `ArchiveFailed` where its id or state was changed."""
-    job_id, seal = bytes.fromhex(cells[0]), int(cells[1])
-    for state in TERMINAL:
-        if seal == _seal(job_id, state):
-            return Tombstone(job_id, state)
+    """The tombstone of the cells `TOMBSTONE_CELLS`; `ArchiveFailed` where its id, state or generation was changed."""
+    job_id, seal, since_ms = bytes.fromhex(cells[0]), int(cells[1]), int(cells[2])
+    generation = seal >> _CHECKSUM_BITS
+    for state in TERMINAL if 0 <= generation <= _GENERATION_MAX else ():
+        if seal == _seal(job_id, state, generation):
+            return Tombstone(job_id, state, generation, since_ms)
     raise _damaged(path, cells[0], "the seal of its tombstone does not fit")
 
 
@@ -171,15 +188,16 @@ def _sealed(record: msgspec.Struct) -> bytes:
 
 
 def _pack_cut(job: FinishedJob) -> bytes:
-    return _encoder.encode(shortened(job, levels.KNOWN.first))
+    return _encoder.encode(levels.KNOWN.cut_one(job))
 
 
 # Nothing is cut where nothing has grown, and this line runs for every job there is.
 _pack_job = _pack_cut if FinishedJob in levels.KNOWN.grown else _encoder.encode
 
 
-def _seal(job_id: bytes, state: JobState) -> int:
-    return zlib.crc32(job_id + bytes([state]))
+def _seal(job_id: bytes, state: JobState, generation: int) -> int:
+    told = generation.to_bytes(_CRC_BYTES, "big") if generation else b""
+    return generation << _CHECKSUM_BITS | zlib.crc32(job_id + bytes([state]) + told)
 
 
 def _record(path: str, job_id: str, row: str, decoder: msgspec.msgpack.Decoder[_T]) -> _T:

@@ -42,7 +42,7 @@ def tell(command: Any, ids: Iterable[bytes], found: Found) -> None:
         case c.SubmitJobs():
             for job in command.items:
                 if job.id in asked:
-                    job.known = c.Known.FINISHED if job.id in found else c.Known.ABSENT
+                    _tell_submit(job, found.get(job.id))
         case c.SettleRuns(items=runs) | c.ResumeSession(settles=runs):
             for run in runs:
                 if run.id in asked:
@@ -61,3 +61,15 @@ def tell(command: Any, ids: Iterable[bytes], found: Found) -> None:
             dropped = first is not None and first.state is JobState.CANCELLED
             command.known = first is not None and not (dropped and getattr(first, "note", BULK_DROPPED) == BULK_DROPPED)
             command.looked = True
+
+
+def _tell_submit(job: c.NewJob, end: FinishedJob | Tombstone | None) -> None:
+    if end is None:
+        job.known = c.Known.ABSENT
+    elif isinstance(end, FinishedJob):
+        job.known, job.before = c.Known.FINISHED, c.Before(end.generation, end.task, end.namespace)
+    else:
+        # Only a caller's own id is ever free again.
+        own = job.known is c.Known.OWN or job.known is c.Known.FORGOTTEN
+        job.known = c.Known.FORGOTTEN if own else c.Known.FINISHED
+        job.before = c.Before(end.generation, forgotten_ms=end.since_ms)

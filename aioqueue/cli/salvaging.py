@@ -30,7 +30,7 @@ from aioqueue.journal.epoch import stated_level
 from aioqueue.journal.files import real_path
 from aioqueue.journal.fresh import FreshJournal, fresh_journal
 from aioqueue.journal.salvage import Gap, Remains, remains
-from aioqueue.model.ids import id_text
+from aioqueue.model.ids import id_text, is_own_id
 from aioqueue.model.sizes import count_text
 from aioqueue.monitor.text import plain
 from aioqueue.transport.address import SqliteAddress
@@ -253,7 +253,8 @@ async def _drop_what_ended(rescue: Rescue, path: str, journal_id: bytes) -> None
             rescue.drop(
                 job_id
                 for job_id, row in known.items()
-                if isinstance(row, Tombstone) or row.generation >= living[job_id]
+                # A tombstone tells of the generation only where the id may be used again.
+                if row.generation >= living[job_id] or (isinstance(row, Tombstone) and not is_own_id(job_id))
             )
     finally:
         await archive.aclose()

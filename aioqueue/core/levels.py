@@ -40,6 +40,7 @@ LEVELS: Final[Mapping[int, Mapping[type, int]]] = {
         e.JobMisfit: 2, e.TaskSet: 6, e.ItemsLapsed: 1,
         # Labels.
         Spec: 8,
+        Terms: 5,
     },
 }  # fmt: skip
 
@@ -160,6 +161,11 @@ class Levels:
             else event
             for event in events
         ]
+
+    def cut_one(self, record: msgspec.Struct) -> Any:
+        """The same for one record."""
+        name = self._cut_only.get(type(record))
+        return record if name is not None and getattr(record, name) is None else shortened(record, self.first)
 
     def _reasons(self, kinds: set[type], *, packed: bool) -> dict[type, tuple[str, ...]]:
         """The kinds, and all records that may hold one of them at any depth, with the fields that may."""

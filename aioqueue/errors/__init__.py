@@ -31,6 +31,7 @@ from aioqueue.errors.broker import (
 )
 from aioqueue.errors.callers import (
     AlreadyThere,
+    AmbiguousId,
     AppNotFound,
     BackupFailed,
     BadAnnotation,
@@ -43,6 +44,7 @@ from aioqueue.errors.callers import (
     BulkUnknown,
     CrashLoop,
     DiskLow,
+    Duplicate,
     ExtraMissing,
     JobNotFound,
     JournalGone,
@@ -99,6 +101,7 @@ from aioqueue.errors.peers import (
 __all__ = [
     "AioqueueError",
     "AlreadyThere",
+    "AmbiguousId",
     "AppNotFound",
     "AppendUnknown",
     "ArchiveFailed",
@@ -119,6 +122,7 @@ __all__ = [
     "DeadlineExceeded",
     "Deposed",
     "DiskLow",
+    "Duplicate",
     "ExtraMissing",
     "Fenced",
     "FrameTooLong",

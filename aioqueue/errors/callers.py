@@ -114,6 +114,23 @@ class ResultExpired(Refused):
     sentence = "job {job} ended as {state}, and its result has passed its retention"
 
 
+class Duplicate(Refused):
+    """The id of a submit is taken by a job of another task: of `task`, where the submit is of `asked`."""
+
+    code = "duplicate"
+    sentence = (
+        "the id of job {job} is taken by a job of task {task}, so task {asked} cannot be submitted under it; give it "
+        "another id="
+    )
+
+
+class AmbiguousId(Refused):
+    """What a command line gives as an id is the beginning, or the end, of several; `jobs` are some of them."""
+
+    code = "ambiguous_id"
+    sentence = "{count} jobs have ids like {id}: {jobs}; write more of the id"
+
+
 class NotRetryable(Refused):
     code = "not_retryable"
     sentence = "job {job} is {state}; only a job that is over and did not succeed can be retried"

@@ -18,13 +18,16 @@ class Terms(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unkno
     """What few jobs are bound by. Times are milliseconds UTC, 0 for none.
 
     A job that has not begun by `expires_ms`, or is not over by `deadline_ms`, is expired. `parent` is the job that
-    submitted it; one that `inherits` ends with its parent, where that is cancelled or expires.
+    submitted it; one that `inherits` ends with its parent, where that is cancelled or expires. `first_generation` is
+    the one with which this use of its id began: above 0 where a job of a caller's own id was forgotten, and the id used
+    again.
     """
 
     expires_ms: int = 0
     deadline_ms: int = 0
     parent: bytes = b""
     inherits: bool = False
+    first_generation: int = 0
 
 
 NO_TERMS: Final = Terms()
@@ -36,8 +39,8 @@ class FinishedJob(msgspec.Struct, array_like=True, gc=False):
     `spec` is the packed `Spec`. `fence` is that of the run whose settle ended the job, 0 where no settle did.
     `body` is the result of a success or the last `Failure`. `args` is kept for what did not succeed, so that it can
     be submitted again, and is empty for a success. `position` is the journal's batch that ended it; `generation`
-    rises with each requeue. `extra` is the packed remainder of the submit (headers, own id, options). `note` says why
-    it was cancelled or expired, for people.
+    rises with each requeue, and with each new use of the id. `extra` is the packed remainder of the submit (headers,
+    own id, options). `note` says why it was cancelled or expired, for people.
     """
 
     id: bytes

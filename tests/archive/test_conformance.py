@@ -9,7 +9,8 @@ from aioqueue.archive.shelves import matches, print_of
 from aioqueue.errors import ArchiveFailed, BadOption
 from aioqueue.limits import KEEP_ACTS_MS, KEEP_DEAD_MS, KEEP_SUCCEEDED_MS, TOMBSTONE_MS
 from aioqueue.model.bodies import pack_failure
-from aioqueue.model.records import Act, FinishedJob
+from aioqueue.model.ids import own_id
+from aioqueue.model.records import Act, FinishedJob, Terms
 from aioqueue.model.states import TERMINAL, JobState
 from aioqueue.model.views import Failure
 from tests.support.finished import DAY_MS, HOUR_MS, START_MS, act, ended, finished, job_id, logged
@@ -408,7 +409,7 @@ async def test_a_job_is_kept_for_exactly_its_time(
         assert await archive.retain(START_MS + kept_ms - 1, 10, PLENTY) == 0
     assert await archive.get([job.id]) == {job.id: job}
     assert await archive.retain(START_MS + kept_ms, 10, PLENTY) == 1
-    assert await archive.get([job.id]) == {job.id: Tombstone(job.id, state)}
+    assert await archive.get([job.id]) == {job.id: Tombstone(job.id, state, 0, START_MS + kept_ms)}
     assert await archive.page(ANY, 5, b"") == ([], b"")
 
 
@@ -446,8 +447,7 @@ async def test_a_job_of_more_runs_than_a_step_goes_whole(archive: Archive) -> No
     assert await retain_all(archive, START_MS + 2 * DAY_MS) == 32
     assert await archive.runs(job_id(1)) == []
     assert list((await archive.get([job_id(1), job_id(2)])).values()) == [
-        Tombstone(job_id(1), JobState.SUCCEEDED),
-        Tombstone(job_id(2), JobState.SUCCEEDED),
+        Tombstone(job_id(number), JobState.SUCCEEDED, 0, START_MS + 2 * DAY_MS) for number in (1, 2)
     ]
 
 
@@ -469,7 +469,32 @@ async def test_a_job_that_ends_again_is_told_before_its_tombstone(archive: Archi
     await archive.write([again], [], [], 2)
     assert await archive.get([again.id]) == {again.id: again}
     await retain_all(archive, START_MS + 60 * DAY_MS, rows_max=1_000)
-    assert await archive.get([again.id]) == {again.id: Tombstone(again.id, JobState.DEAD)}
+    assert await archive.get([again.id]) == {again.id: Tombstone(again.id, JobState.DEAD, 0, START_MS + 60 * DAY_MS)}
+
+
+@pytest.mark.parametrize("generation", [0, 1, 7, 2**31 + 5])
+async def test_a_tombstone_of_an_own_id_tells_of_its_generation_and_of_others_none_does(
+    archive: Archive, generation: int
+) -> None:
+    own, plain = own_id("default", "default", "invoice-42"), job_id(2)
+    jobs = [finished(number, id=key, generation=generation) for number, key in enumerate((own, plain))]
+    await archive.write(jobs, [], [], 1)
+    await retain_all(archive, START_MS + 2 * DAY_MS)
+    assert await archive.get([own, plain]) == {
+        own: Tombstone(own, JobState.SUCCEEDED, min(generation, 2**31 - 1), START_MS + 2 * DAY_MS),
+        plain: Tombstone(plain, JobState.SUCCEEDED, 0, START_MS + 2 * DAY_MS),
+    }
+
+
+async def test_a_new_use_of_an_id_is_kept_though_its_tombstone_stood(archive: Archive) -> None:
+    own = own_id("default", "default", "invoice-42")
+    await archive.write([finished(1, id=own)], [], [], 1)
+    await retain_all(archive, START_MS + 2 * DAY_MS)
+    again = finished(1, id=own, generation=1, terms=Terms(first_generation=1), finished_ms=START_MS + 3 * DAY_MS)
+    await archive.write([again], [], [own], 2)
+    assert await archive.get([own]) == {own: again}
+    await retain_all(archive, START_MS + 5 * DAY_MS)
+    assert await archive.get([own]) == {own: Tombstone(own, JobState.SUCCEEDED, 1, START_MS + 5 * DAY_MS)}
 
 
 async def test_a_requeued_job_has_no_tombstone_either(archive: Archive) -> None:
@@ -520,7 +545,7 @@ async def test_by_size_others_go_when_no_succeeded_job_is_left(archive: Archive)
     left = await all_pages(archive, ANY, 50)
     assert left == dead[::-1][: len(left)]
     assert 20 <= len(left) <= 60
-    assert await archive.get([job_id(900)]) == {job_id(900): Tombstone(job_id(900), JobState.SUCCEEDED)}
+    assert await archive.get([job_id(900)]) == {job_id(900): Tombstone(job_id(900), JobState.SUCCEEDED, 0, START_MS)}
 
 
 async def test_an_archive_that_cannot_shrink_enough_ends_its_retention(archive: Archive) -> None:

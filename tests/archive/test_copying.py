@@ -13,10 +13,12 @@ from aioqueue.archive.fresh import fresh_archive, verify_archive
 from aioqueue.archive.migrations import version_of
 from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.errors import ArchiveFailed, BadOption
+from aioqueue.model.ids import own_id
 from aioqueue.model.states import JobState
 from tests.support.finished import DAY_MS, START_MS, act, ended, finished, job_id, logged
 
 NEW = b"n" * 16
+GONE = Tombstone(job_id(90), JobState.SUCCEEDED, 0, START_MS + 100)
 EVERYTHING = JobFilter("default")
 PLENTY = 1 << 40
 
@@ -64,7 +66,19 @@ async def test_a_copy_holds_every_job_run_and_tombstone(archive: Archive, tmp_pa
     assert await copy.page(EVERYTHING, 100, b"") == await archive.page(EVERYTHING, 100, b"")
     for number in range(20):
         assert await copy.runs(job_id(number)) == await archive.runs(job_id(number))
-    assert await copy.get([job_id(90), job_id(99)]) == {job_id(90): Tombstone(job_id(90), JobState.SUCCEEDED)}
+    assert await copy.get([job_id(90), job_id(99)]) == {job_id(90): GONE}
+    await copy.aclose()
+
+
+async def test_a_tombstone_is_copied_with_its_generation(archive: Archive, tmp_path: Path) -> None:
+    own = own_id("default", "default", "invoice-42")
+    await archive.write([finished(1, id=own, generation=3, keep_ms=0)], [], [], 7)
+    await archive.retain(START_MS + 100, 10, PLENTY)
+    assert made(tmp_path / "new", await rows_of(archive), 7) == 0
+    with closing(sqlite3.connect(tmp_path / "new")) as connection:
+        assert version_of(connection) == 3
+    copy = await SqliteArchive.open(tmp_path / "new", journal_id=NEW)
+    assert await copy.get([own]) == {own: Tombstone(own, JobState.SUCCEEDED, 3, START_MS + 100)}
     await copy.aclose()
 
 

@@ -85,7 +85,7 @@ async def test_a_golden_file_is_read_as_it_was_meant(tmp_path: Path, golden: Pat
         assert archive.synced == 47
         assert await archive.page(JobFilter("shop"), 10, b"") == (jobs[::-1], b"")
         assert await archive.get([GONE.id, JOBS[0].id]) == {
-            GONE.id: Tombstone(GONE.id, JobState.SUCCEEDED),
+            GONE.id: Tombstone(GONE.id, JobState.SUCCEEDED, 0, START_MS + DAY_MS),
             JOBS[0].id: jobs[0],
         }
         assert await archive.runs(JOBS[2].id) == RUNS

@@ -18,10 +18,12 @@ from aioqueue.archive.migrations import MIGRATIONS, NEEDED, VERSION_FIRST, Migra
 from aioqueue.archive.schema import USER_VERSION
 from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.errors import ArchiveFailed, JournalNewer
+from aioqueue.model.ids import own_id
 from tests.support.finished import act, finished, job_id, logged
 
 JOURNAL = b"j" * 16
-STEPS = sum(len(migration.steps) + 2 for migration in MIGRATIONS)
+# Those to the second version.
+STEPS = sum(len(migration.steps) + 2 for migration in MIGRATIONS if migration.version == 2)
 
 
 @pytest.fixture
@@ -85,6 +87,20 @@ async def test_the_first_row_that_needs_it_makes_the_version(path: Path, what: s
     await archive.aclose()
 
 
+async def test_the_first_tombstone_with_a_generation_makes_the_third_version(path: Path) -> None:
+    own, again = own_id("default", "default", "once"), own_id("default", "default", "again")
+    archive = await SqliteArchive.open(path, journal_id=JOURNAL)
+    await archive.write([finished(1, id=own, keep_ms=0), finished(2, generation=4, keep_ms=0)], [], [], 1)
+    await archive.retain(2**50, 10, 1 << 40)
+    assert header_version(path) == 1
+    await archive.write([finished(3, id=again, generation=4, keep_ms=0)], [], [], 2)
+    await archive.retain(2**50, 10, 1 << 40)
+    assert header_version(path) == 3
+    generations = {key: row.generation for key, row in (await archive.get([own, job_id(2), again])).items()}
+    assert generations == {again: 4, own: 0, job_id(2): 0}
+    await archive.aclose()
+
+
 async def test_a_version_that_a_reader_kept_out_of_the_file_is_there_with_the_next_commit(
     path: Path,
 ) -> None:
@@ -107,7 +123,7 @@ async def test_a_version_above_the_known_ones_is_refused_untouched(path: Path) -
         file.seek(60)
         file.write((USER_VERSION + 1).to_bytes(4, "big"))
     before = path.read_bytes()
-    with pytest.raises(JournalNewer, match="3"):
+    with pytest.raises(JournalNewer, match=f"{USER_VERSION + 1}.*{USER_VERSION}"):
         await SqliteArchive.open(path, journal_id=JOURNAL)
     assert path.read_bytes() == before
     assert [name for name in os.listdir(path.parent) if name != path.name] == []
@@ -134,13 +150,13 @@ def test_a_migration_that_was_made_is_not_made_again(path: Path) -> None:
 
 
 def test_only_what_is_needed_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    later = Migration(3, ("CREATE TABLE IF NOT EXISTS streams (id BLOB)",))
+    later = Migration(USER_VERSION + 1, ("CREATE TABLE IF NOT EXISTS streams (id BLOB)",))
     monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, later))
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         migrate(connection, 2)
         assert version_of(connection) == 2
-        migrate(connection, 3)
-        assert version_of(connection) == 3
+        migrate(connection, USER_VERSION + 1)
+        assert version_of(connection) == USER_VERSION + 1
 
 
 # --- interrupted --------------------------------------------------------------------------------------------------

@@ -81,7 +81,9 @@ async def test_a_tombstone_survives_too(path: Path) -> None:
     await archive.retain(START_MS + 2 * DAY_MS, 100, PLENTY)
     await archive.aclose()
     archive = await opened(path)
-    assert await archive.get([job_id(2)]) == {job_id(2): Tombstone(job_id(2), JobState.SUCCEEDED)}
+    assert await archive.get([job_id(2)]) == {
+        job_id(2): Tombstone(job_id(2), JobState.SUCCEEDED, 0, START_MS + 2 * DAY_MS)
+    }
     await archive.aclose()
 
 

@@ -9,6 +9,7 @@ import msgpack
 import msgspec
 import pytest
 from msgspec import inspect
+from msgspec.structs import replace
 
 from aioqueue.clock import Now
 from aioqueue.core import events as e
@@ -18,9 +19,10 @@ from aioqueue.core.partition import Partition
 from aioqueue.core.records import decode_events, encode_events
 from aioqueue.errors import JournalNewer
 from aioqueue.model.growth import Shapes, inner_records
-from aioqueue.model.records import JobExtra, Terms
+from aioqueue.model.records import JobExtra, Terms, pack_extra
 from aioqueue.model.spec import RetryPolicy, Spec, pack_spec
 from aioqueue.model.states import JobState
+from tests.support.finished import finished
 from tests.support.later import LATER, TODAY, Mark, Marked, at_level, later
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "records-v1"
@@ -77,6 +79,23 @@ def test_what_an_older_release_would_not_heed_needs_its_level(event: Any, level:
             KNOWN.check([(event, None)], 1)
 
 
+def test_a_plain_job_needs_no_more_than_the_first_level() -> None:
+    spec = pack_spec(Spec("default", "default", "shop.mail.send"))
+    submitted = e.JobSubmitted(JOB, spec, 1, JobState.READY, 0, 0, 0, 0, 0, pack_extra(JobExtra(b"", "own", {})))
+    bound = e.JobSubmitted(JOB, spec, 1, JobState.READY, 0, 0, 0, 0, 1, None, Terms(*TIMES))
+    plain = [submitted, bound, e.JobLeased(JOB, 1, 1, 1), e.JobSucceeded(JOB, 1, 0, 0, 0)]
+    assert KNOWN.needed_by(plain) == 1
+    assert KNOWN.needed(replace(bound, terms=Terms(*TIMES, 3))) == 2
+
+
+def test_what_an_archive_row_does_not_use_is_not_written() -> None:
+    row = finished(1)
+    assert KNOWN.cut_one(row) is row
+    bound = replace(row, terms=Terms(*TIMES))
+    assert KNOWN.cut_one(bound)[21] == list(TIMES)
+    assert KNOWN.cut_one(replace(row, terms=Terms(*TIMES, 3))).terms == Terms(*TIMES, 3)
+
+
 # --- what grew ----------------------------------------------------------------------------------------------------
 
 
@@ -94,7 +113,7 @@ class WideSubmitted(e.JobSubmitted, array_like=True, tag=1, gc=False, forbid_unk
 
 
 FIELDS = {WideSubmitted: 11, WideTerms: 4, Control: 1}
-WIDE = Levels({1: {**LEVELS[1], **FIELDS}, 2: {WideSubmitted: 12}, 3: {WideTerms: 5}})
+WIDE = Levels({1: {**LEVELS[1], **FIELDS}, 2: {**LEVELS[2], WideTerms: 5, WideSubmitted: 12}, 3: {WideTerms: 6}})
 TIMES = (1_700_000_002_000, 1_700_000_003_000, bytes(range(16, 32)), True)
 FIRST = (JOB, b"spec", 300, JobState.SCHEDULED, 1_700_000_000_123, 70_000, 12, 0xFFFFFFFF, 2, b"extra")
 
@@ -121,7 +140,7 @@ def test_a_submit_that_uses_no_later_field_has_the_bytes_of_today() -> None:
         (WideSubmitted(*FIRST), 1),
         (WideSubmitted(*FIRST, WideTerms(*TIMES)), 1),
         (WideSubmitted(*FIRST, None, 5), 2),
-        (WideSubmitted(*FIRST, WideTerms(*TIMES, Control("a"))), 3),
+        (WideSubmitted(*FIRST, WideTerms(*TIMES, 0, Control("a"))), 3),
         (e.JobDue(JOB, 1), 1),
     ],
 )
@@ -136,7 +155,7 @@ def test_a_record_needs_the_level_of_the_last_field_it_uses(event: Any, level: i
 
 @pytest.mark.usefixtures("wide")
 def test_what_uses_a_later_field_is_newer_for_today() -> None:
-    for event in (WideSubmitted(*FIRST, None, 5), WideSubmitted(*FIRST, WideTerms(*TIMES, Control("a")))):
+    for event in (WideSubmitted(*FIRST, None, 5), WideSubmitted(*FIRST, WideTerms(*TIMES, 0, Control("a")))):
         with pytest.raises(JournalNewer):
             decode_events(encode_events([event]), "j")
 
@@ -145,9 +164,9 @@ def test_a_field_appended_within_a_field_is_newer_and_no_damage(monkeypatch: pyt
     kinds = list[WideSubmitted]
     monkeypatch.setattr(records, "_decoder", msgspec.msgpack.Decoder(kinds))
     monkeypatch.setattr(records, "_shapes", Shapes(kinds))
-    [record] = msgpack.unpackb(msgspec.msgpack.encode([WideSubmitted(*FIRST, WideTerms(*TIMES, Control("a")))]))
-    record[11][4].append("from a later release")
-    with pytest.raises(JournalNewer, match=r"2 elements at place 11\.4"):
+    [record] = msgpack.unpackb(msgspec.msgpack.encode([WideSubmitted(*FIRST, WideTerms(*TIMES, 0, Control("a")))]))
+    record[11][5].append("from a later release")
+    with pytest.raises(JournalNewer, match=r"2 elements at place 11\.5"):
         decode_events(msgpack.packb([record]), "j")
 
 

@@ -111,8 +111,8 @@ def test_a_record_as_it_was_first_written_is_read_for_ever(bare: Any, length: in
 
 def test_terms_with_one_field_more_are_newer() -> None:
     [record] = msgpack.unpackb(encode_events([EXAMPLES[0]]))
-    record[-1].append(0)
-    with pytest.raises(JournalNewer, match="5 elements at place 11"):
+    record[-1] += [0, 0]
+    with pytest.raises(JournalNewer, match="6 elements at place 11"):
         decode_events(msgpack.packb([record]), "journal")
 
 

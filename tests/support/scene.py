@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from typing import Any, NamedTuple
 
+from aioqueue.archive.base import Tombstone
 from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.lookup import tell
 from aioqueue.clock import ManualClock
@@ -107,6 +108,7 @@ class Scene:
         self.position = 0
         self.batches: list[Written] = []
         self.archive: dict[bytes, FinishedJob] = {}
+        self.stones: dict[bytes, Tombstone] = {}
         self.bodies = Bodies()
         # Session -> job -> fence of what was delivered to it and not ended since.
         self.held: dict[int, dict[bytes, int]] = {}
@@ -126,7 +128,7 @@ class Scene:
             if isinstance(effect, ArchiveJob):
                 self.archive[effect.finished.id] = effect.finished
             elif isinstance(effect, ReviveJob):
-                self.archive.pop(effect.id)
+                assert (self.archive.pop(effect.id, None) is None) is not (self.stones.pop(effect.id, None) is None)
             elif isinstance(effect, DeliverJob):
                 self.held.setdefault(effect.session, {})[effect.id] = effect.fence
         if step.events:
@@ -143,7 +145,7 @@ class Scene:
         """The answer to one command; what was refused is raised."""
         reply = self.step(command).replies[0]
         while isinstance(reply, c.NeedsLookup):
-            tell(command, reply.ids, self.archive)
+            tell(command, reply.ids, {**self.stones, **self.archive})
             reply = self.step(command).replies[0]
         if isinstance(reply, Exception):
             raise reply
@@ -195,6 +197,11 @@ class Scene:
         """Let recovery begin at a position, from what is known up to now."""
         moved: bool = self.ask(c.MoveBase(base, self.position))
         return moved
+
+    def forget(self, job_id: bytes) -> None:
+        """The retention of a job that is over is past."""
+        end = self.archive.pop(job_id)
+        self.stones[job_id] = Tombstone(job_id, end.state, end.generation, self.clock.now().wall_ms)
 
     # --- looking ---
 

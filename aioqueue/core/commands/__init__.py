@@ -5,6 +5,7 @@ from __future__ import annotations
 from aioqueue.core.commands.bulks import CommitBulk, DropBulk, StageBulk
 from aioqueue.core.commands.jobs import (
     AskedTerms,
+    Before,
     CancelJob,
     EndRun,
     InspectJob,
@@ -32,6 +33,7 @@ from aioqueue.model.states import RunEnd, SessionEnd
 
 __all__ = [
     "AskedTerms",
+    "Before",
     "CancelJob",
     "CarriedItem",
     "CarriedJob",

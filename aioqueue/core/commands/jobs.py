@@ -26,14 +26,28 @@ class NeedsLookup(Exception):
 class Known(IntEnum):
     """What is known of an id beside the living jobs.
 
-    `FRESH`: generated just now, nobody needs to look. `UNKNOWN`: it may have been there before (sent again, or a
-    caller's own id). `ABSENT` and `FINISHED`: somebody looked.
+    `FRESH`: generated just now, nobody needs to look. `UNKNOWN`: it may have been there before (sent again). `OWN`: so
+    may a caller's own id, which may be used again when its job is forgotten. The others were looked up: `FORGOTTEN` is
+    an own id of which only a tombstone is left.
     """
 
     FRESH = 0
     UNKNOWN = 1
     ABSENT = 2
     FINISHED = 3
+    OWN = 4
+    FORGOTTEN = 5
+
+
+class Before(Struct, frozen=True, gc=False):
+    """The job that had an id before: its task and namespace where they are known, and when it was forgotten, in
+    milliseconds UTC, where it was.
+    """
+
+    generation: int
+    task: str = ""
+    namespace: str = ""
+    forgotten_ms: int = 0
 
 
 class AskedTerms(Struct, frozen=True, gc=False):
@@ -51,7 +65,8 @@ class AskedTerms(Struct, frozen=True, gc=False):
 
 
 class NewJob(Struct, gc=False):
-    """One job to be. `due_ms` is UTC, 0 where `delay_ms` (or neither) says when."""
+    """One job to be. `due_ms` is UTC, 0 where `delay_ms` (or neither) says when. `before` was found of `FINISHED` and
+    `FORGOTTEN` ones."""
 
     id: bytes
     spec: Spec
@@ -62,6 +77,7 @@ class NewJob(Struct, gc=False):
     extra: bytes | None = None
     known: Known = Known.FRESH
     terms: AskedTerms | None = None
+    before: Before | None = None
 
 
 class SubmitJobs(Struct, gc=False):

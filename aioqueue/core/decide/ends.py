@@ -14,7 +14,7 @@ from aioqueue.core.nouns import copy_job
 from aioqueue.core.state import State
 from aioqueue.errors import JobNotFound, NotRetryable
 from aioqueue.model.ids import id_text
-from aioqueue.model.records import Terms
+from aioqueue.model.records import NO_TERMS, Terms
 from aioqueue.model.states import Cause, JobState
 
 _READY, _RUNNING, _STOPPING = JobState.READY, JobState.RUNNING, JobState.STOPPING
@@ -59,7 +59,9 @@ def requeue_job(state: State, command: c.RequeueJob, now: Now, bodies: BodyArea)
     offset, length, crc = bodies.add(found.args)
     generation = found.generation + 1
     # Its times are over, and so may its parent be: whoever asks for it again wants it to run.
-    terms = Terms(parent=found.terms.parent) if found.terms is not None and found.terms.parent else None
+    before = found.terms or NO_TERMS
+    kept = Terms(parent=before.parent, first_generation=before.first_generation)
+    terms = None if kept == NO_TERMS else kept
     event = e.JobSubmitted(
         found.id, found.spec, state.next_seq, _READY, 0, offset, length, crc, generation, found.extra or None, terms
     )

@@ -1,7 +1,7 @@
 """New jobs: which of them are new indeed, and which there is room for.
 
-An id that is known is answered, never submitted twice; what does not fit is refused with all that follows it, or all of
-it where the submit is atomic.
+An id that is known is answered, never submitted twice (`own_ids`); what does not fit is refused with all that follows
+it, or all of it where the submit is atomic.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from aioqueue.clock import Now
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
+from aioqueue.core.decide.own_ids import begin_new_uses, duplicates, settle_forgotten
 from aioqueue.core.decision import BodyArea, Decision
 from aioqueue.core.state import State
 from aioqueue.core.terms import PARENT_OVER, is_orphan, terms_of
-from aioqueue.errors import BulkTooLarge, Refused
+from aioqueue.errors import BulkTooLarge, Duplicate, Refused
 from aioqueue.limits import ATOMIC_BYTES_MAX, ATOMIC_JOBS_MAX
 from aioqueue.model.states import JobState
 
@@ -35,9 +36,8 @@ def submit_jobs(state: State, command: c.SubmitJobs, now: Now, bodies: BodyArea)
     seen: set[bytes] = set()
     seq = state.next_seq
     # A body is laid down only when no item can send the command back for a look-up any more.
-    if any(item.known is not _FRESH and _must_look(state, item) for item in items):
-        # While it waits, its fresh items may be sent again, accepted and over: they are fresh no more.
-        raise c.NeedsLookup(*(item.id for item in items if item.id not in living))
+    known = [item for item in items if item.known is not _FRESH]
+    taken = _look_at(state, items, known, command.atomic, now.wall_ms) if known else {}
     if command.atomic and not _all_fit(state, items):
         raise state.admission.refusal(len(living))
     room_jobs, room_bytes = state.admission.room(len(living))
@@ -72,7 +72,26 @@ def submit_jobs(state: State, command: c.SubmitJobs, now: Now, bodies: BodyArea)
             orphans.append((e.JobCancelled(job_id, PARENT_OVER), None))
         outcomes.append(_ACCEPTED)
         seq += 1
+    if known:
+        begin_new_uses(known, events)
+        outcomes = [
+            taken[index] if outcome is _EXISTS and index in taken else outcome for index, outcome in enumerate(outcomes)
+        ]
     return Decision(events + orphans, outcomes)
+
+
+def _look_at(
+    state: State, items: list[c.NewJob], known: list[c.NewJob], atomic: bool, wall_ms: int
+) -> dict[int, Duplicate]:
+    """What is known of these; the items whose ids are other tasks', by index. An atomic submit is refused for them."""
+    if any(_must_look(state, item) for item in known):
+        # While it waits, its fresh items may be sent again, accepted and over: they are fresh no more.
+        raise c.NeedsLookup(*(item.id for item in items if item.id not in state.jobs))
+    settle_forgotten(known, wall_ms)
+    taken = duplicates(state, items)
+    if atomic and taken:
+        raise next(iter(taken.values()))
+    return taken
 
 
 def _all_fit(state: State, items: list[c.NewJob]) -> bool:
@@ -85,7 +104,9 @@ def _all_fit(state: State, items: list[c.NewJob]) -> bool:
 
 
 def _must_look(state: State, item: c.NewJob) -> bool:
-    """Nobody looked yet, or what was found missing has ended since, in this very batch."""
+    """Nobody looked yet, or what was found missing, or free, has ended since, in this very batch."""
     if item.id in state.jobs:
         return False
-    return item.known is c.Known.UNKNOWN or (item.known is c.Known.ABSENT and item.id in state.just_finished)
+    if item.known is c.Known.UNKNOWN or item.known is c.Known.OWN:
+        return True
+    return item.known is not c.Known.FINISHED and item.id in state.just_finished

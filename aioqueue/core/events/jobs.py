@@ -9,7 +9,8 @@ from aioqueue.model.states import Cause, JobState
 
 
 class JobSubmitted(Struct, array_like=True, tag=1, gc=False, forbid_unknown_fields=True):
-    """A job lives from here. `generation` above 0 is a requeue.
+    """A job lives from here. `generation` above 0 is a requeue, or a new use of a caller's own id whose job was
+    forgotten: that is one where it is the `first_generation` of `terms`.
 
     `state` is READY, SCHEDULED until `due_ms`, or BLOCKED where it waits for the rest of its bulk.
     `terms` are there where the job has any of them.

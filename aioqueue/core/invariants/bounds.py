@@ -89,7 +89,8 @@ class Bounds:
         terms = event.terms
         if terms is None:
             return
-        if event.generation and (terms.expires_ms or terms.deadline_ms or terms.inherits):
+        again = event.generation > terms.first_generation
+        if again and (terms.expires_ms or terms.deadline_ms or terms.inherits):
             self._say(f"I22: job {event.id.hex()} was requeued with the times of its last life")
         self._terms[event.id] = terms
         if terms.parent:

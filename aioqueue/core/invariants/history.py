@@ -11,7 +11,9 @@ from aioqueue.core.invariants.life import Life
 from aioqueue.core.invariants.settings import Settings
 from aioqueue.core.invariants.stages import Stages
 from aioqueue.core.invariants.turns import Turns
-from aioqueue.limits import CRASHES_MAX
+from aioqueue.limits import CRASHES_MAX, OWN_ID_FREED_MS, TOMBSTONE_MS
+from aioqueue.model.ids import is_own_id
+from aioqueue.model.records import NO_TERMS
 from aioqueue.model.states import JobState, SessionEnd
 
 # What a run that was told to stop makes of its job, save by a late success.
@@ -35,6 +37,8 @@ class History:
         self.settings = Settings(self._say)
         self._last_seq = 0
         self._position = 0
+        self._wall_ms = 0
+        self._set_back_at = 0
         self._base = 1
         self._sessions: dict[int, set[bytes]] = {}
         self._ended_sessions: set[int] = set()
@@ -47,6 +51,9 @@ class History:
         if position <= self._position:
             self._say(f"I2: batch {position} follows batch {self._position}")
         self._position = position
+        if wall_ms < self._wall_ms:
+            self._set_back_at = position
+        self._wall_ms = wall_ms
         for event in events:
             _JUDGE[type(event)](self, event, wall_ms)
         for session in self._unexplained:
@@ -62,16 +69,22 @@ class History:
     def submitted(self, event: e.JobSubmitted, wall_ms: int) -> None:
         life = self.lives.get(event.id)
         name = event.id.hex()
+        first = (event.terms or NO_TERMS).first_generation
+        if life is not None and not event.generation and life.generation in life.ends:
+            # What nobody knows of any more may come for the first time once more.
+            life = None if wall_ms > life.ended_ms + TOMBSTONE_MS else life
         if life is None:
             life = self.lives[event.id] = Life(event.spec)
             if event.generation:
                 self._say(f"I5: job {name} was requeued and never lived")
-        elif not event.generation:
-            self._say(f"I14: job {name} was accepted twice")
+        elif first == event.generation:
+            self._used_again(event, life, wall_ms)
         else:
             end = life.ends.get(life.generation)
             if end not in (JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED):
                 self._say(f"I5: job {name} was requeued, and it is {end.label if end else 'alive'}")
+            if first != life.first:
+                self._say(f"I14: job {name} was requeued as of generation {first}, its id is used from {life.first} on")
         if event.generation != life.generation + 1:
             self._say(f"I7: generation {event.generation} of job {name} follows generation {life.generation}")
         self.bounds.begun(event, life.line)
@@ -84,6 +97,18 @@ class History:
         self._take_seq(event.seq, name)
         if event.state is JobState.READY:
             self.turns.new_place(event.id, life)
+
+    def _used_again(self, event: e.JobSubmitted, life: Life, wall_ms: int) -> None:
+        """A submit that is no requeue of the job that had its id: of a caller's own id, long after that was over."""
+        name = event.id.hex()
+        if not event.generation or not is_own_id(event.id):
+            self._say(f"I14: job {name} was accepted twice")
+        elif life.generation not in life.ends:
+            self._say(f"I14: the id of job {name} was used again while it lived")
+        elif life.ended_at >= self._set_back_at and wall_ms <= life.ended_ms + OWN_ID_FREED_MS:
+            # Where the clock was set back since, nobody can tell from the journal how long that is ago.
+            self._say(f"I14: the id of job {name}, which ended at {life.ended_ms}, was used again at {wall_ms}")
+        life.begin_use(event.spec, event.generation)
 
     def due(self, event: e.JobDue, wall_ms: int) -> None:
         life = self._in_state(event, JobState.SCHEDULED)
@@ -320,6 +345,7 @@ class History:
     def _end(self, job_id: bytes, life: Life, end: JobState) -> None:
         life.ends[life.generation] = end
         life.state = end
+        life.ended_ms, life.ended_at = self._wall_ms, self._position
 
 
 _JUDGE: dict[type[e.Event], Callable[[History, Any, int], None]] = {
