@@ -30,10 +30,7 @@ def own(task: str = "task", *, job_id: bytes = ID, body: bytes = b"args", **chan
 
 @pytest.fixture
 def scene() -> Scene:
-    """Its log states every level that there is."""
-    made = Scene()
-    made.partition.level = 2
-    return made
+    return Scene()
 
 
 def run(scene: Scene, end: c.RunEnd = c.RunEnd.SUCCEEDED) -> FinishedJob:
@@ -195,8 +192,8 @@ def test_a_new_use_is_carried_and_replayed_as_one(scene: Scene) -> None:
     assert scene.replayed(base).state.jobs[ID].generation == 1
 
 
-def test_a_use_again_waits_until_the_log_states_its_level() -> None:
-    scene = Scene()
+def test_a_use_again_waits_until_the_log_states_its_level(scene: Scene) -> None:
+    scene.partition.level = 1
     scene.submit(own())
     run(scene)
     scene.forget(ID)
