@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aioqueue.errors import (
     AioqueueError,
     AlreadyThere,
+    AmbiguousId,
     AppendUnknown,
     AppNotFound,
     ArchiveFailed,
@@ -31,6 +32,7 @@ from aioqueue.errors import (
     DeadlineExceeded,
     Deposed,
     DiskLow,
+    Duplicate,
     ExtraMissing,
     Fenced,
     FrameTooLong,
@@ -91,6 +93,7 @@ __version__ = VERSION
 __all__ = [
     "AioqueueError",
     "AlreadyThere",
+    "AmbiguousId",
     "AppNotFound",
     "AppendUnknown",
     "ArchiveFailed",
@@ -113,6 +116,7 @@ __all__ = [
     "DeadlineExceeded",
     "Deposed",
     "DiskLow",
+    "Duplicate",
     "ExtraMissing",
     "Fenced",
     "FrameTooLong",

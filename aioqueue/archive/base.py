@@ -35,8 +35,9 @@ class JobFilter(Struct, frozen=True, gc=False):
     """Which jobs a page is about; an empty field means any.
 
     `since_ms` and `until_ms` (not itself included) are about the moment that a list is ordered by: the end of a
-    finished job, the submit of a living one. `ids` are the lowest and highest id wanted. `error` is text that stands in
-    the last failure, written as `Type: text`, in this very case.
+    finished job, the submit of a living one. `ids` are the lowest and highest id wanted; `tail` are the last bytes of
+    one, which are asked for with `ids` only. `error` is text that stands in the last failure, written as `Type: text`,
+    in this very case.
     """
 
     namespace: str
@@ -47,6 +48,7 @@ class JobFilter(Struct, frozen=True, gc=False):
     until_ms: int = 0
     ids: tuple[bytes, bytes] | None = None
     error: str = ""
+    tail: bytes = b""
 
 
 class KeepRule(Struct, frozen=True, gc=False):

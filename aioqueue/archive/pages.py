@@ -53,6 +53,9 @@ class _Likely(NamedTuple):
 
 def looks_of(where: JobFilter, wanted: int) -> tuple[int, ...]:
     """How many entries each look of one page may pass over. Where each is a row to be read, it is fewer."""
+    if where.tail and not where.error:
+        # The end of an id is seen in the index.
+        return (LOOK_ENTRIES_MAX,)
     if where.ids is not None or where.error:
         return (LOOK_ROWS_MAX,)
     return wanted + _ENTRIES_FIRST, LOOK_ENTRIES_MAX
@@ -112,6 +115,8 @@ def _by_id(
     oldest, newest = bounds_of(where)
     # The plus signs keep SQLite to the order of ids: another index would have it sort all that matches.
     also += f" AND +shelf IN ({', '.join(map(str, shelves))}) AND +ended_ms >= ? AND +ended_ms < ?"
+    if where.tail:
+        also, values = f" AND substr(id, -{len(where.tail)}) = ?{also}", (where.tail, *values)
     bounds = (before, end or lowest, *values, oldest[0], newest[0], wanted)
     rows = gather(connection, _ID_CELLS, _highest(also, " LIMIT ?"), bounds)
     return end, [_Likely(bytes.fromhex(row[0]), int(row[1])) for row in rows]

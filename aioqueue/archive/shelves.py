@@ -102,6 +102,7 @@ def matches(where: JobFilter, job: FinishedJob) -> bool:
         and (not where.states or job.state in where.states)
         and where.since_ms <= job.finished_ms
         and (not where.until_ms or job.finished_ms < where.until_ms)
+        and job.id.endswith(where.tail)
         and (not where.error or where.error in error_of(job))
     )
 

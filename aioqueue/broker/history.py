@@ -28,10 +28,15 @@ _Told = TypeVar("_Told", Attempt, Run)
 
 
 def history(info: JobInfo, ended: Sequence[EndedRun]) -> list[Run]:
-    """All runs, the oldest first; `ended` are those that are archived, in that order, of all generations."""
+    """All runs, the oldest first; `ended` are those that are archived, in that order, of all generations.
+
+    Those of other jobs that had the same id before are none of this one.
+    """
     runs: list[Run] = []
     generation, attempt, queued_ms = -1, 1, 0
     for run in ended:
+        if run.generation < info.first_generation:
+            continue
         if run.generation != generation:
             generation, attempt = run.generation, 1
             queued_ms = info.submitted_ms if generation == info.generation else 0

@@ -195,7 +195,7 @@ def _matches(where: JobFilter, job: Job) -> bool:
         and (not where.task or spec.task == where.task)
         and where.since_ms <= job.submitted_ms
         and (not where.until_ms or job.submitted_ms < where.until_ms)
-        and (where.ids is None or where.ids[0] <= job.id <= where.ids[1])
+        and (where.ids is None or (where.ids[0] <= job.id <= where.ids[1] and job.id.endswith(where.tail)))
         and (not where.error or job.failures > 0)
     )
 

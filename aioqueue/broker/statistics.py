@@ -23,7 +23,7 @@ from aioqueue.core.nouns import Job
 from aioqueue.core.state import State
 from aioqueue.limits import STATISTICS_BYTES_MAX
 from aioqueue.model.bodies import unpack_failure
-from aioqueue.model.records import EndedRun, FinishedJob
+from aioqueue.model.records import EndedRun, FinishedJob, unpack_extra
 from aioqueue.model.states import JobState
 from aioqueue.model.views import (
     AdmissionStatistics,
@@ -71,17 +71,21 @@ class Statistician:
             elif isinstance(effect, ArchiveJob) and effect.finished.id in failed:
                 job = effect.finished
                 run = failed.pop(job.id)
-                self._remember(run, job.namespace, job.task, job.queue, job.state is JobState.DEAD)
+                dead = job.state is JobState.DEAD
+                self._remember(run, job.namespace, job.task, job.queue, job.extra, dead)
                 if self.on_failure is not None:
                     self.on_failure(run, job)
         for run in failed.values():
             living = self._state.jobs.get(run.id)
             if living is not None:
-                self._remember(run, living.spec.namespace, living.spec.task, living.spec.queue, False)
+                spec = living.spec
+                self._remember(run, spec.namespace, spec.task, spec.queue, living.extra, False)
                 if self.on_failure is not None:
                     self.on_failure(run, living)
 
-    def _remember(self, run: EndedRun, namespace: str, task: str, queue: str, dead: bool) -> None:
+    def _remember(
+        self, run: EndedRun, namespace: str, task: str, queue: str, extra: bytes | None, dead: bool
+    ) -> None:  # fmt: skip
         kind, text = "WorkerCrashed", f"the process of {run.worker} ended without a word"
         if run.body:
             failure = unpack_failure(run.body)
@@ -92,7 +96,8 @@ class Statistician:
             if len(self._failures) >= FAILURES_NAMESPACES_MAX:
                 del self._failures[next(iter(self._failures))]
         self._failures[namespace] = failures
-        failures.append(RecentFailure(run.id, task, queue, run.ended_ms, kind, text, dead))
+        own_id = unpack_extra(extra).own_id
+        failures.append(RecentFailure(run.id, task, queue, run.ended_ms, kind, text, dead, own_id))
 
     def _blocked_by(self, job: Job, now: Now) -> Block | None:
         blocked = self._beats.blocked(job.session, now.mono_ms)
@@ -137,7 +142,7 @@ class Statistician:
             running=[
                 RunningJob(
                     job.id, job.spec.task, job.spec.queue, state.sessions[job.session].name, job.runs,
-                    max(0, now.wall_ms - job.started_ms), self._blocked_by(job, now),
+                    max(0, now.wall_ms - job.started_ms), self._blocked_by(job, now), unpack_extra(job.extra).own_id,
                 )
                 for job in running
             ],

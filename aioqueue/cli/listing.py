@@ -18,8 +18,9 @@ from aioqueue.monitor.text import age, plain, short
 
 # Columns fit the rows of one block, so that a million jobs need not be held to be shown.
 _BLOCK_ROWS: Final = 1_000
-_HEADS: Final = ("ID", "STATE", "TASK", "QUEUE", "PRIORITY", "SUBMITTED", "TOOK", "RUNS", "NOTE")
+_HEADS: Final = ("ID", "STATE", "TASK", "QUEUE", "PRIORITY", "SUBMITTED", "TOOK", "RUNS", "OWN ID", "NOTE")
 _RIGHT: Final = frozenset({"PRIORITY", "SUBMITTED", "TOOK", "RUNS"})
+_OWN_ID_WIDTH: Final = 40
 _NOTE_WIDTH: Final = 120
 _GAP: Final = "  "
 
@@ -117,6 +118,7 @@ def _row(info: JobInfo, now_ms: int) -> tuple[str, ...]:
         f"{age(now_ms - info.submitted_ms)} ago",
         age(ended_ms - info.started_ms) if info.started_ms else "-",
         str(info.runs),
+        short(plain(info.own_id), _OWN_ID_WIDTH) if info.own_id else "-",
         short(plain(_note(info, now_ms)), _NOTE_WIDTH),
     )
 

@@ -30,8 +30,12 @@ AppUrl = Annotated[
 ]
 Namespace = Annotated[str, typer.Option(metavar="NAME", help="The namespace that the jobs belong to.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-JobIdArgument = Annotated[str, typer.Argument(metavar="ID", help="A job's id, as submit and ls print it.")]
-JobIdArguments = Annotated[list[str], typer.Argument(metavar="ID", help="Ids of jobs, as submit and ls print them.")]
+JobIdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="A job's id, its beginning (4 digits or more), or its last 12 digits.")
+]
+JobIdArguments = Annotated[
+    list[str], typer.Argument(metavar="ID", help="Ids of jobs, their beginnings (4 digits or more), or last 12 digits.")
+]
 Limit = Annotated[
     int | None, typer.Option(min=0, metavar="N", show_default=False, help="How many at most. [default: 50]")
 ]

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple, TypeVar
 
+from aioqueue.cli.naming import whole_id
 from aioqueue.cli.options import DEFAULT_URL
 from aioqueue.client.job import Job
 from aioqueue.client.queue import Queue
@@ -56,14 +57,16 @@ def queue_at(url: str, namespace: str = "default", *, create: bool = False) -> Q
 
 
 class Named(NamedTuple):
-    """A job as a command line names it: by its id, or with a lane by its caller's own id."""
+    """A job as a command line names it: by its id or a part of it, or with a lane by its caller's own id."""
 
     id: str
     lane: str = ""
 
     async def found_in(self, queue: Queue) -> Job[Any]:
-        """The job. Raises what `Queue.get` raises."""
-        return await queue.get(self.id, queue=self.lane or None)
+        """The job. Raises what `Queue.get` raises, and `AmbiguousId` for a part of the ids of several."""
+        if self.lane:
+            return await queue.get(self.id, queue=self.lane)
+        return await queue.get(await whole_id(queue, self.id))
 
 
 def check_reachable(queue: Queue, *, create: bool) -> None:

@@ -42,6 +42,7 @@ async def show_job(queue: Queue, named: Named, *, json: bool) -> None:
 
 def described(info: JobInfo, history: Sequence[Run], known: dict[str, Any], now_ms: int) -> Iterator[str]:
     """The job in lines; `known` is its result, if it has one."""
+    retries = info.generation - info.first_generation
     facts = {
         "id": info.id,
         "own id": plain(info.own_id or ""),
@@ -61,17 +62,17 @@ def described(info: JobInfo, history: Sequence[Run], known: dict[str, Any], now_
         "blocked": _blocked(info),
         "deaf": _deaf(info),
         "runs": f"{info.runs} ({info.failures} failed, {info.crashes} crashed)" if info.runs else "0",
-        "retried": f"{info.generation} times by hand" if info.generation > 1 else "once by hand",
+        "retried": f"{retries} times by hand" if retries > 1 else "once by hand",
         "headers": plain(", ".join(f"{name}={value}" for name, value in sorted(info.headers.items()))),
     }
-    if not info.generation:
+    if not retries:
         del facts["retried"]
     if "result" in known:
         facts["result"] = json_text(known["result"])
     for name, fact in facts.items():
         if fact:
             yield f"{name + ':':<11}{fact}"
-    yield from _history(history, now_ms)
+    yield from _history(history, info.first_generation, now_ms)
     if info.failure is not None:
         yield from _failure(info.failure)
 
@@ -95,17 +96,17 @@ def _deaf(info: JobInfo) -> str:
     )
 
 
-def _history(runs: Sequence[Run], now_ms: int) -> Iterator[str]:
+def _history(runs: Sequence[Run], first: int, now_ms: int) -> Iterator[str]:
     """Every run on a line. Those before a retry by hand count from 1 too, so they are set apart."""
     rows = [_run(run, now_ms) for run in runs]
     widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
     if rows:
         yield _row(_HEADS, widths)
-    generation = 0
+    generation = first
     for run, row in zip(runs, rows, strict=True):
         if run.generation != generation:
             generation = run.generation
-            yield f"retried by hand ({generation}):"
+            yield f"retried by hand ({generation - first}):"
         yield _row(row, widths)
 
 

@@ -72,8 +72,10 @@ async def submit_one(submission: Submission, *, wait: bool, timeout: str | None,
     job: Job[Any]
     async with queue:
         job = await queue.using(timeout=SUBMIT_SECONDS).submit(task, *submission.args, **submission.kwargs)
+        if job.existed:
+            say(f"job {job.id} existed already; nothing was submitted")
         if not wait:
-            out(json_text({"id": job.id, "task": job.task}) if json else job.id)
+            out(json_text({"id": job.id, "task": job.task, "existed": job.existed}) if json else job.id)
             return DONE
         telling = None
         if sys.stderr.isatty():
@@ -86,7 +88,7 @@ async def submit_one(submission: Submission, *, wait: bool, timeout: str | None,
         finally:
             if telling is not None:
                 telling.cancel()
-    document = {"id": job.id, "task": job.task, "state": "succeeded", "result": result}
+    document = {"id": job.id, "task": job.task, "existed": job.existed, "state": "succeeded", "result": result}
     out(json_text(document) if json else json_text(result))
     return DONE
 
@@ -114,7 +116,8 @@ def _tell_end_without_result(job: Job[Any], error: JobError, json: bool) -> int:
     failure = {name: error.fields.get(name, "") for name in ("type", "text", "traceback")} if failed else None
     if json:
         state = "dead" if failed else error.code.removeprefix("job_")
-        out(json_text({"id": job.id, "task": job.task, "state": state, "failure": failure}))
+        found = {"id": job.id, "task": job.task, "existed": job.existed, "state": state, "failure": failure}
+        out(json_text(found))
     elif failure is not None and failure["traceback"]:
         print(plain(failure["traceback"].rstrip(), lines=True), file=sys.stderr)
     say(error)

@@ -136,7 +136,7 @@ class Questions:
                 "a page of jobs",
                 lambda number: FindJobs(
                     number, list(where.states), where.queue, where.task, limit, after, where.since_ms, where.until_ms,
-                    where.id_prefix, where.error, runs,
+                    where.id_prefix, where.error, runs, where.id_suffix,
                 ),
                 needs=needs,
             )

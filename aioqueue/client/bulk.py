@@ -14,7 +14,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequenc
 from functools import partial
 from typing import Any, Final, TypeVar, overload
 
-from aioqueue.client.job import Job, Results
+from aioqueue.client.job import Job, Results, marked
 from aioqueue.client.session import Session
 from aioqueue.client.submitting import Acceptance, Parcel, Saying, Submitter, item_bytes
 from aioqueue.client.task import Call
@@ -47,6 +47,8 @@ class Jobs(Sequence[Job[R]]):
     def __init__(self, session: Callable[[], Session]) -> None:
         self._session = session
         self._keys = bytearray()
+        # Those that were there before, by their places.
+        self._there: set[int] = set()
         # From which index on the jobs are those of which task.
         self._tasks: list[tuple[int, Results]] = []
 
@@ -55,6 +57,10 @@ class Jobs(Sequence[Job[R]]):
         if not self._tasks or self._tasks[-1][1] is not results:
             self._tasks.append((len(self), results))
         self._keys += key
+
+    def were_there(self, part: _Part) -> None:
+        """The broker knew some jobs of this part before."""
+        self._there.update(part.first + index for index in part.there)
 
     def __len__(self) -> int:
         return len(self._keys) // JOB_ID_BYTES
@@ -86,17 +92,21 @@ class Jobs(Sequence[Job[R]]):
             middle = (low + high) // 2
             low, high = (middle, high) if self._tasks[middle][0] <= number else (low, middle)
         key = bytes(self._keys[number * JOB_ID_BYTES : (number + 1) * JOB_ID_BYTES])
-        return Job(self._session, key, self._tasks[low][1], None, batch)
+        job: Job[R] = Job(self._session, key, self._tasks[low][1], None, batch)
+        return marked(job, existed=True) if number in self._there else job
 
 
 class _Part(Acceptance):
-    """The receipt of a part with so many jobs. Each that is answered brings its bulk nearer to the end."""
+    """The receipt of a part with so many jobs, of which the first is the bulk's at place `first`. Each that is answered
+    brings its bulk nearer to the end.
+    """
 
-    __slots__ = ("_bulk", "jobs", "parcel")
+    __slots__ = ("_bulk", "first", "jobs", "parcel")
 
-    def __init__(self, bulk: BulkSubmit, jobs: int) -> None:
+    def __init__(self, bulk: BulkSubmit, jobs: int, first: int) -> None:
         super().__init__()
         self._bulk = bulk
+        self.first = first
         self.jobs = jobs
         self.parcel: Parcel
 
@@ -192,17 +202,18 @@ class BulkSubmit:
         """What is gathered, as parts of a good size."""
         self._refresh_ids()
         items, self._items = self._items, []
+        first = len(self._jobs) - len(items)
         self._bytes = self._body_bytes = 0
         start = size = 0
         for index, item in enumerate(items):
             more = item_bytes(item)
             if index > start and (index - start >= BULK_PART_JOBS_MAX or size + more > FRAME_BYTES_TARGET):
-                await self._send_part(items[start:index], size)
+                await self._send_part(items[start:index], size, first + start)
                 start, size = index, 0
             size += more
-        await self._send_part(items[start:], size)
+        await self._send_part(items[start:], size, first + start)
 
-    async def _send_part(self, items: list[SubmitItem], size: int) -> None:
+    async def _send_part(self, items: list[SubmitItem], size: int, first: int) -> None:
         while len(self._under_way) >= _PARTS_UNDER_WAY:
             await self._answered()
         if self._atomic:
@@ -215,14 +226,14 @@ class BulkSubmit:
                     )  # fmt: skip
             part = self._add_part(items, size, partial(_stage, self._bulk, self._parts))
         else:
-            part = self._add_part(items, size, Submit)
+            part = self._add_part(items, size, Submit, first)
         self._parts += 1
         self._under_way.append(part)
         # The calls may come without ever waiting; others want to run too.
         await asyncio.sleep(0)
 
-    def _add_part(self, items: list[SubmitItem], size: int, saying: Saying) -> _Part:
-        part = _Part(self, len(items))
+    def _add_part(self, items: list[SubmitItem], size: int, saying: Saying, first: int = 0) -> _Part:
+        part = _Part(self, len(items), first)
         if not self._open:
             self._timeouts.begin(self, self._patience.seconds)
         self._open[part] = None
@@ -232,6 +243,7 @@ class BulkSubmit:
     async def _answered(self) -> None:
         part = self._under_way[0]
         await part.future
+        self._jobs.were_there(part)
         self._under_way.popleft()
         self._tell(part.jobs)
 
@@ -247,6 +259,7 @@ class BulkSubmit:
         if self._atomic and not self._parts:
             whole = self._add_part(self._items, self._bytes, SubmitAtomic)
             await whole.future
+            self._jobs.were_there(whole)
             self._tell(whole.jobs)
             return
         await self._send_parts()

@@ -21,7 +21,8 @@ class Filter(NamedTuple):
     """Jobs of these states, queue, task, time, id and error; whatever is empty or 0 means any.
 
     The times are milliseconds UTC, of the submit of a living job and of the end of a finished one; `until_ms` is not
-    included. `id_prefix` are hexadecimal digits.
+    included. `id_prefix` are hexadecimal digits, and so are `id_suffix`, the last 12 of an id; a broker that is too old
+    for these tells of others too.
     """
 
     states: tuple[int, ...] = ()
@@ -31,11 +32,12 @@ class Filter(NamedTuple):
     until_ms: int = 0
     id_prefix: str = ""
     error: str = ""
+    id_suffix: str = ""
 
     @property
     def beyond_names(self) -> bool:
         """Whether it asks for what the first brokers did not know."""
-        return bool(self.since_ms or self.until_ms or self.id_prefix or self.error)
+        return bool(self.since_ms or self.until_ms or self.id_prefix or self.error or self.id_suffix)
 
 
 def make_filter(

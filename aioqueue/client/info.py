@@ -23,7 +23,8 @@ class JobInfo(msgspec.Struct, frozen=True):
         print(info.state, info.submitted_at, info.runs, info.failure and info.failure.text)
 
     `failures` counts attempts that failed, `crashes` the processes that died under the job, `runs` how often it was
-    started at all; `generation` rises with each `retry()`; `failure` is the last one. `blocked` is there while the
+    started at all; `generation` rises with each `retry()`, from `first_generation` on, which is above 0 where your own
+    id had other jobs before; `failure` is the last one. `blocked` is there while the
     event loop of its worker stands still: in which job (this one or another), where, and for how long. `parent` is the
     id of the job that submitted it, and `note` says why it was cancelled or expired. `deaf_at` are the
     workers on which a run of it heeded no cancellation and still goes on, whatever its state.
@@ -54,6 +55,7 @@ class JobInfo(msgspec.Struct, frozen=True):
     parent: str | None = None
     note: str = ""
     deaf_at: tuple[str, ...] = ()
+    first_generation: int = 0
 
     @property
     def expires_at(self) -> datetime | None:

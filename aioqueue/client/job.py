@@ -27,7 +27,7 @@ from aioqueue.errors import (
 )
 from aioqueue.model.bodies import unpack_failure
 from aioqueue.model.durations import Duration, to_ms
-from aioqueue.model.ids import id_text
+from aioqueue.model.ids import id_text, is_own_id
 from aioqueue.model.states import JobState
 from aioqueue.model.views import Run
 from aioqueue.protocol.messages import EndedItem
@@ -38,6 +38,8 @@ R = TypeVar("R")
 
 # Looking a member up in its enum costs 0.1 us on Python 3.11, and every result asks.
 _SUCCEEDED: Final = int(JobState.SUCCEEDED)
+# Of an own id in a sentence; more is in the error's fields.
+_OWN_ID_SHOWN: Final = 64
 
 
 class Results(Protocol):
@@ -76,6 +78,14 @@ def _how_it_ended(item: EndedItem, job: str, task: str) -> AioqueueError:
     return JobError(f"job {job} of task {task} ended in state {item.state}", job=job, task=task, state=item.state)
 
 
+def name_own_id(error: AioqueueError, key: bytes, own_id: str) -> None:
+    """Write what its caller calls a job behind its id where an error names that first, and among the error's fields."""
+    job = id_text(key)
+    shown = own_id if len(own_id) <= _OWN_ID_SHOWN else f"{own_id[:_OWN_ID_SHOWN]}…"
+    error.args = (str(error).replace(job, f"{job} ({shown!r})", 1),)
+    error.fields["own_id"] = own_id
+
+
 class Job(Generic[R]):
     """A submitted job. `await job` gives the task's result, or raises how the job ended otherwise.
 
@@ -92,7 +102,7 @@ class Job(Generic[R]):
         assert (await same.info()).state == "succeeded"
     """
 
-    __slots__ = ("_batch", "_ending", "_results", "_session", "key")
+    __slots__ = ("_batch", "_ending", "_existed", "_own_id", "_results", "_session", "key")
 
     def __init__(
         self,
@@ -109,6 +119,9 @@ class Job(Generic[R]):
         self._ending = ending
         # The jobs of one `submit_many`: whoever awaits them one after the other should not pay a round trip for each.
         self._batch = batch
+        # Few jobs have these two, so they cost none of the others anything.
+        self._existed: bool
+        self._own_id: str
 
     @property
     def id(self) -> str:
@@ -120,6 +133,21 @@ class Job(Generic[R]):
     def task(self) -> str:
         """The name of the job's task."""
         return self._results.task
+
+    @property
+    def existed(self) -> bool:
+        """Whether the submit that gave this object found the job there: a job of the same task had your own id.
+
+        Then nothing was submitted, and the job has the arguments and options of its own submit: `await job.info()`
+        tells of it. A child of `Context.submit` was there where an earlier run of the parent submitted it. A submit
+        whose answer was lost with the connection is sent again, and may find the job that it made itself.
+        """
+        return getattr(self, "_existed", False)
+
+    @property
+    def own_id(self) -> str | None:
+        """Your own id, if the job was submitted, or asked for, by it; errors of this object name it too."""
+        return getattr(self, "_own_id", None)
 
     def __repr__(self) -> str:
         return f"<Job {self.id} of {self.task}>"
@@ -134,7 +162,11 @@ class Job(Generic[R]):
         ending = self._ending
         if ending is not None and ending.item is not None:
             # It came already; a coroutine for it costs 0.5 us.
-            found: R = result_of(ending.item, self._results)
+            try:
+                found: R = result_of(ending.item, self._results)
+            except AioqueueError as error:
+                self._name(error)
+                raise
             return found
         return (yield from self._result().__await__())
 
@@ -156,15 +188,23 @@ class Job(Generic[R]):
             raise DeadlineExceeded(f"{told}; {absence}" if absence else told, what=what, seconds=seconds) from None
 
     async def info(self) -> JobInfo:
-        """What the broker knows of the job now. Raises `JobNotFound`."""
-        return await self._session().questions.info(self.key)
+        """What the broker knows of the job now. Raises `JobNotFound` or `ResultExpired`."""
+        try:
+            return await self._session().questions.info(self.key)
+        except AioqueueError as error:
+            self._name(error)
+            raise
 
     async def history(self) -> tuple[Run, ...]:
         """Every run of the job that is known, oldest first, those before a `retry()` included; the one that is on too.
 
         Raises `JobNotFound` or `ResultExpired`, and `Unsupported` by a broker that is too old to tell.
         """
-        return (await self._session().questions.history(self.key))[1]
+        try:
+            return (await self._session().questions.history(self.key))[1]
+        except AioqueueError as error:
+            self._name(error)
+            raise
 
     async def cancel(self, reason: str = "", *, wait: Duration | None = None) -> CancelOutcome:
         """Keep the job from running, or stop it: `cancelled`, `finished` when it had ended before, or `stopping`.
@@ -176,7 +216,11 @@ class Job(Generic[R]):
         Raises `JobNotFound`, `ResultExpired` or `BadOption`.
         """
         seconds = None if wait is None else to_ms(wait, option="wait") / 1000
-        outcome = await self._session().questions.cancel(self.key, reason)
+        try:
+            outcome = await self._session().questions.cancel(self.key, reason)
+        except AioqueueError as error:
+            self._name(error)
+            raise
         if outcome != "stopping" or seconds is None:
             return outcome
         try:
@@ -192,12 +236,25 @@ class Job(Generic[R]):
         It has the time it needs: `expires` and `deadline` were those of its first submit, and a child does not end with
         its parent any more. Raises `NotRetryable` for a job in another state, and `JobNotFound` or `ResultExpired`.
         """
-        await self._session().questions.retry(self.key)
+        try:
+            await self._session().questions.retry(self.key)
+        except AioqueueError as error:
+            self._name(error)
+            raise
         self._ending = None
 
     async def _result(self) -> R:
-        found: R = result_of(await self._end(), self._results)
+        try:
+            found: R = result_of(await self._end(), self._results)
+        except AioqueueError as error:
+            self._name(error)
+            raise
         return found
+
+    def _name(self, error: AioqueueError) -> None:
+        """Let the error name the own id too, if the job has one."""
+        if (own_id := self.own_id) is not None:
+            name_own_id(error, self.key, own_id)
 
     async def _end(self) -> EndedItem:
         """How the job ended, when it has."""
@@ -220,3 +277,13 @@ class Job(Generic[R]):
             self._batch.clear()
         self._ending = endings.ask(self.key)
         return self._ending
+
+
+def marked(job: Job[R], own_id: str = "", *, existed: bool = False) -> Job[R]:
+    """For whoever submitted the job, or asked for it: what its caller calls it; whether the broker knew it before."""
+    if own_id:
+        job._own_id = own_id
+    if existed:
+        # A generated id it knows from this very submit.
+        job._existed = is_own_id(job.key)
+    return job

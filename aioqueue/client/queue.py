@@ -17,7 +17,7 @@ from aioqueue.client.connecting import Connects
 from aioqueue.client.filters import Moment, make_filter
 from aioqueue.client.info import JobInfo, friendly
 from aioqueue.client.items import AnyTask, Items
-from aioqueue.client.job import Job, Results, result_of
+from aioqueue.client.job import Job, Results, marked, name_own_id, result_of
 from aioqueue.client.named import NamedTask
 from aioqueue.client.options import TaskOptions
 from aioqueue.client.patience import UNENDING, Patience, patience_of
@@ -26,7 +26,7 @@ from aioqueue.client.signature import pack_arguments
 from aioqueue.client.submitting import Acceptance
 from aioqueue.client.task import Call, Task
 from aioqueue.client.waiting import Ending
-from aioqueue.errors import BadOption, tells_an_end
+from aioqueue.errors import AioqueueError, BadOption, tells_an_end
 from aioqueue.model.durations import Duration
 from aioqueue.model.ids import id_bytes, own_id
 from aioqueue.model.names import check_name
@@ -134,8 +134,16 @@ class Queue(Connects):
     async def _submit(self, session: Session, task: AnyTask, item: SubmitItem, patience: Patience) -> Job[Any]:
         acceptance = Acceptance()
         session.submitter.add(item, acceptance, patience)
-        await acceptance.future
-        return Job(self.session, item.job, _results(task))
+        try:
+            await acceptance.future
+        except AioqueueError as error:
+            if item.own_id:
+                name_own_id(error, item.job, item.own_id)
+            raise
+        job: Job[Any] = Job(self.session, item.job, _results(task))
+        if item.own_id or acceptance.there:
+            return marked(job, item.own_id, existed=bool(acceptance.there))
+        return job
 
     @overload
     async def submit_many(
@@ -270,8 +278,14 @@ class Queue(Connects):
 
         """
         key = id_bytes(job_id) if queue is None else own_id(self.namespace, check_name("queue", queue), job_id)
-        info = await self.session().questions.info(key)
-        return Job(self.session, key, _results(self._find_task(info.task)))
+        try:
+            info = await self.session().questions.info(key)
+        except AioqueueError as error:
+            if queue is not None:
+                name_own_id(error, key, job_id)
+            raise
+        job: Job[Any] = Job(self.session, key, _results(self._find_task(info.task)))
+        return marked(job, info.own_id or "")
 
     async def find(
         self,

@@ -22,7 +22,7 @@ from aioqueue.client.patience import Patience, Timeouts
 from aioqueue.client.unanswered import Unanswered
 from aioqueue.errors import AioqueueError, from_wire
 from aioqueue.limits import FRAME_BYTES_TARGET, IN_FLIGHT_BYTES_MAX, ITEM_OVERHEAD_BYTES, ITEMS_A_FRAME_MAX
-from aioqueue.protocol.messages import ClientMessage, Submit, SubmitFlag, SubmitItem, Submitted
+from aioqueue.protocol.messages import ClientMessage, Outcome, Submit, SubmitFlag, SubmitItem, Submitted
 
 _RESEND = int(SubmitFlag.RESEND)
 # So many parcels may wait for a connection before those are looked for that nobody wants any more.
@@ -30,20 +30,27 @@ _SWEEP_PARCELS: Final = 64
 
 
 class Receipt(Protocol):
-    """Whoever has to hear what became of an item."""
+    """Whoever has to hear what became of an item. Of one that was there before, `existed` is told first, with its place
+    in the parcel.
+    """
 
+    def existed(self, index: int) -> None: ...
     def accepted(self) -> None: ...
     def refused(self, error: AioqueueError) -> None: ...
     def abandoned(self) -> bool: ...
 
 
 class Acceptance:
-    """A receipt that a caller awaits: `future`."""
+    """A receipt that a caller awaits: `future`. `there` are the places of the items that the broker knew before."""
 
-    __slots__ = ("future",)
+    __slots__ = ("future", "there")
 
     def __init__(self) -> None:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.there: list[int] = []
+
+    def existed(self, index: int) -> None:
+        self.there.append(index)
 
     def accepted(self) -> None:
         if not self.future.done():
@@ -228,6 +235,8 @@ class Submitter:
         parcel = self._take(message.request)
         if parcel is None:
             return
+        if message.outcomes:
+            _tell_what_existed(parcel, message)
         if message.refused and parcel.saying is Submit:
             _tell_each(parcel, message)
         else:
@@ -324,6 +333,13 @@ class Submitter:
             return
         for item, receipt in zip(parcel.items, parcel.receipts, strict=True):
             receipt.refused(self._unanswered.unknown(item.job, round(seconds)))
+
+
+def _tell_what_existed(parcel: Parcel, message: Submitted) -> None:
+    receipts = parcel.receipts
+    for index, outcome in enumerate(message.outcomes[: len(parcel.items)]):
+        if outcome is Outcome.EXISTS:
+            receipts[index if index < len(receipts) else 0].existed(index)
 
 
 def _tell_each(parcel: Parcel, message: Submitted) -> None:

@@ -35,6 +35,9 @@ class Ending:
         self.waiters: list[asyncio.Future[None]] | None = None
         self._table = table
 
+    def existed(self, index: int) -> None:
+        """It is the end of a job that was there before."""
+
     def accepted(self) -> None:
         """The submit was accepted; the end is still to come."""
 

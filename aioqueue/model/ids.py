@@ -19,8 +19,13 @@ from aioqueue.errors import BadOption, JobNotFound
 from aioqueue.limits import JOB_ID_BYTES, OWN_ID_CHARACTERS_MAX
 
 ROUTE_BITS: Final = 12
+# What a screen has room for; random in every id.
+ID_END_BYTES: Final = 6
 # What a partition's number is computed from; told in WELCOME, so that a later hash can be told apart.
 HASH_VERSION: Final = 1
+
+# The lowest and the highest.
+EVERY_ID: Final = (bytes(JOB_ID_BYTES), b"\xff" * JOB_ID_BYTES)
 
 _VARIANT: Final = 0b10 << 62
 _RANDOM_MASK: Final = (1 << 62) - 1
@@ -103,6 +108,14 @@ def id_range(prefix: str) -> tuple[bytes, bytes]:
     if not digits:
         raise BadOption(option="id", value=prefix, reason="it must be the beginning of a job's id, such as 01a200bc")
     return bytes.fromhex(digits.ljust(2 * JOB_ID_BYTES, "0")), bytes.fromhex(digits.ljust(2 * JOB_ID_BYTES, "f"))
+
+
+def id_end(suffix: str) -> bytes:
+    """The last 6 bytes of an id, of the 12 digits that `aioqueue top` shows; `BadOption` for what no id ends with."""
+    digits = _digits_of(suffix)
+    if len(digits) != 2 * ID_END_BYTES:
+        raise BadOption(option="id", value=suffix, reason="it must be the last 12 digits of a job's id")
+    return bytes.fromhex(digits)
 
 
 def id_bytes(text: str) -> bytes:

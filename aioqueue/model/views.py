@@ -90,7 +90,8 @@ class JobInfo(msgspec.Struct, frozen=True, array_like=True):
 
     `blocked` is there while the event loop of the worker that runs it stands still, in this job or in another. `parent`
     is the id of the job that submitted it, and `note` says why it was cancelled or expired. `deaf_at` are the workers
-    on which a run of it heeded no cancellation and still goes on, whatever its state.
+    on which a run of it heeded no cancellation and still goes on, whatever its state. `generation` counts on from
+    `first_generation` with each retry by hand; that is above 0 where the caller's own id had other jobs before.
     """
 
     id: bytes
@@ -118,6 +119,7 @@ class JobInfo(msgspec.Struct, frozen=True, array_like=True):
     parent: Annotated[bytes, Meta(max_length=JOB_ID_BYTES)] = b""
     note: str = ""
     deaf_at: Annotated[list[str], Meta(max_length=DEAF_NAMED_MAX)] = []
+    first_generation: int = 0
 
 
 class QueueStatistics(msgspec.Struct, frozen=True, array_like=True):
@@ -176,7 +178,9 @@ class AdmissionStatistics(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RunningJob(msgspec.Struct, frozen=True, array_like=True):
-    """One job that runs now, for a monitor's list. `blocked` is there while it blocks its worker's event loop."""
+    """One job that runs now, for a monitor's list. `blocked` is there while it blocks its worker's event loop; `own_id`
+    is what its caller calls it, empty where the id was generated.
+    """
 
     id: bytes
     task: str
@@ -185,10 +189,11 @@ class RunningJob(msgspec.Struct, frozen=True, array_like=True):
     run: int
     running_ms: int
     blocked: Block | None = None
+    own_id: str = ""
 
 
 class RecentFailure(msgspec.Struct, frozen=True, array_like=True):
-    """One attempt that failed lately."""
+    """One attempt that failed lately. `own_id` is what the job's caller calls it, empty where the id was generated."""
 
     id: bytes
     task: str
@@ -197,6 +202,7 @@ class RecentFailure(msgspec.Struct, frozen=True, array_like=True):
     type: str
     text: str
     dead: bool
+    own_id: str = ""
 
 
 class Statistics(msgspec.Struct, frozen=True, array_like=True):

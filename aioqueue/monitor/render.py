@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aioqueue.limits import LOOP_BLOCKED_MS, SLOW_FROM
-from aioqueue.model.ids import id_text
+from aioqueue.model.ids import ID_END_BYTES, id_text
 from aioqueue.model.sizes import size_text
 from aioqueue.model.views import (
     AdmissionStatistics,
@@ -186,7 +186,7 @@ def _blocked(workers: Sequence[WorkerStatistics], total: int) -> list[Renderable
                 _name(worker.name or f"session {worker.session}"),
                 Text(age(block.for_ms), style="bold red"),
                 _name(block.task),
-                _line(id_text(block.job) if block.job else "", "dim"),
+                _job(block.job) if block.job else _line(""),
                 _line(short(plain(block.place), _ERROR_WIDTH)),
             )
     return _section("Event loops that stand still", table, len(workers), total, "")
@@ -196,7 +196,7 @@ def _running(jobs: Sequence[RunningJob], total: int) -> list[RenderableType]:
     table = _table(("job", "left"), ("task", "left"), ("queue", "left"), ("worker", "left"), "run", "for")
     for job in jobs:
         table.add_row(
-            _line(id_text(job.id), "dim"),
+            _job(job.id, job.own_id),
             _name(job.task),
             _name(job.queue),
             _name(job.worker),
@@ -214,7 +214,7 @@ def _failures(failures: Sequence[RecentFailure], total: int, at_ms: int) -> list
             Text(age(at_ms - failure.at_ms)),
             _name(failure.task),
             _name(failure.queue),
-            _line(id_text(failure.id), "dim"),
+            _job(failure.id, failure.own_id),
             _line("dead", "bold red") if failure.dead else _line("again", "yellow"),
             _line(short(error, _ERROR_WIDTH)),
         )
@@ -237,6 +237,11 @@ def _section(title: str, table: Table, shown: int, total: int, nothing: str) -> 
     if total > shown:
         head.append(f"  {count(total - shown)} more", style="dim")
     return [Text(), head, table if shown else Text(nothing if not total else "", style="dim")]
+
+
+def _job(job_id: bytes, own_id: str = "") -> Text:
+    """What a command takes for the job: its caller's own id (with `--queue`), or the end of the generated one."""
+    return _line(short(plain(own_id), _NAME_WIDTH) if own_id else id_text(job_id)[-2 * ID_END_BYTES :], "dim")
 
 
 def _name(text: str) -> Text:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from aioqueue.archive.base import Archive, JobFilter, Tombstone
 from aioqueue.archive.shelves import matches, print_of
 from aioqueue.errors import ArchiveFailed, BadOption
 from aioqueue.limits import KEEP_ACTS_MS, KEEP_DEAD_MS, KEEP_SUCCEEDED_MS, TOMBSTONE_MS
 from aioqueue.model.bodies import pack_failure
-from aioqueue.model.ids import own_id
+from aioqueue.model.ids import EVERY_ID, own_id
 from aioqueue.model.records import Act, FinishedJob, Terms
 from aioqueue.model.states import TERMINAL, JobState
 from aioqueue.model.views import Failure
@@ -375,6 +376,15 @@ async def test_an_invented_cursor_of_the_right_length_does_no_harm(archive: Arch
     page, after = await archive.page(ANY, 5, cursor)
     assert after == b""
     assert page in ([], [finished(1)])
+
+
+@pytest.mark.parametrize("number", [0, 7, 24])
+async def test_a_job_is_found_by_the_end_of_its_id(archive: Archive, number: int) -> None:
+    await archive.write([finished(each, task=f"task{each % 2}") for each in range(25)], [], [], 1)
+    where = JobFilter("default", ids=EVERY_ID, tail=job_id(number)[-6:])
+    assert await all_pages(archive, where, 10) == [finished(number, task=f"task{number % 2}")]
+    assert await all_pages(archive, replace(where, queue="elsewhere"), 10) == []
+    assert await all_pages(archive, replace(where, tail=b"no job"), 10) == []
 
 
 # --- retention ----------------------------------------------------------------------------------------------------

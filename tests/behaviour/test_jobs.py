@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,6 +19,7 @@ from aioqueue import (
     Call,
     Context,
     DeadlineExceeded,
+    Duplicate,
     JobCancelled,
     JobFailed,
     JobNotFound,
@@ -169,6 +172,98 @@ async def test_a_callers_own_id_is_one_job_however_often_it_is_submitted(app: Ap
     assert [await job for job in jobs] == [42, 42, 42]
     assert await (await queue.submit(charge.options(id="invoice-42"), 42)) == 42
     assert runs == [42]
+
+
+async def test_a_taken_id_is_told_and_another_task_is_refused_by_both_names(app: App) -> None:
+    @app.queue.task(name="shop.charge")
+    async def charge(invoice: int) -> int:
+        return invoice
+
+    @app.queue.task(name="shop.refund")
+    async def refund(invoice: int) -> int:
+        return -invoice
+
+    queue = await app.start()
+    mine = charge.options(id="invoice-42")
+    first = await queue.submit(mine, 42)
+    again = await queue.submit(mine, 43)
+    assert (first.existed, again.existed, (await queue.submit(charge, 1)).existed) == (False, True, False)
+    assert [await first, await again] == [42, 42]
+    assert (await again.info()).own_id == first.own_id == "invoice-42"
+    for asked in (queue.submit(refund.options(id="invoice-42"), 1), queue.run(refund.options(id="invoice-42"), 1)):
+        with pytest.raises(Duplicate) as refused:
+            await asked
+        assert (refused.value.task, refused.value.asked) == ("shop.charge", "shop.refund")
+        assert (refused.value.job, refused.value.own_id) == (first.id, "invoice-42")
+        assert f"{first.id} ('invoice-42') is taken by a job of task shop.charge" in str(refused.value)
+    assert (await (await queue.get("invoice-42", queue="default")).info()).task == "shop.charge"
+
+
+async def test_of_many_jobs_each_tells_whether_it_was_there(app: App) -> None:
+    @app.queue.task
+    async def double(x: int) -> int:
+        return 2 * x
+
+    @app.queue.task
+    async def half(x: int) -> float:
+        return x / 2
+
+    queue = await app.start()
+    await queue.submit(double.options(id="1"), 1)
+    for atomic in (True, False):
+        calls = [double.call(0), double.options(id="1").call(5), double.options(id=f"2{atomic}").call(2)]
+        jobs = await queue.submit_many([*calls, calls[2], double.call(3)], atomic=atomic)
+        assert [job.existed for job in jobs] == [False, True, False, True, False]
+        assert [await job for job in jobs] == [0, 2, 4, 4, 6]
+    waits = double.options(delay="1h", id="waits")
+    for atomic in (True, False):
+        with pytest.raises(Duplicate):
+            await queue.submit_many([waits.call(1), half.options(id="1").call(1)], atomic=atomic)
+        with pytest.raises(JobNotFound) if atomic else nullcontext():
+            await queue.get("waits", queue="default")
+
+
+async def test_a_child_that_an_earlier_run_submitted_is_told_as_there(app: App) -> None:
+    told: list[bool] = []
+
+    @app.queue.task
+    async def child() -> int:
+        return 1
+
+    @app.queue.task(retry=Retry(attempts=2, base=0))
+    async def parent(context: Context) -> int:
+        job = await context.submit(child)
+        told.append(job.existed)
+        if len(told) == 1:
+            raise ValueError
+        return await job
+
+    queue = await app.start()
+    assert await queue.run(parent) == 1
+    assert told == [False, True]
+
+
+async def test_errors_name_a_job_by_its_callers_own_id_too(app: App) -> None:
+    @app.queue.task(retry=1)
+    async def fails() -> None:
+        raise ValueError("no")
+
+    queue = await app.start()
+    own = "invoice " + "4" * 200
+    job = await queue.submit(fails.options(id=own))
+    shown = f"job {job.id} ('invoice {'4' * 56}…')"
+    for _ in range(2):
+        with pytest.raises(JobFailed, match=re.escape(f"{shown} of task")) as failed:
+            await job
+        assert (failed.value.job, failed.value.own_id) == (job.id, own)
+    found = await queue.get(own, queue="default")
+    with pytest.raises(JobFailed, match=re.escape(shown)):
+        await found.result(60)
+    done = await queue.submit(fails.options(id="later", delay="1h"))
+    with pytest.raises(NotRetryable, match=re.escape(f"job {done.id} ('later') is scheduled")):
+        await done.retry()
+    with pytest.raises(JobNotFound, match=r"no job \S+ \('nowhere'\) is known here"):
+        await queue.get("nowhere", queue="default")
 
 
 async def test_a_waiting_job_that_is_cancelled_never_runs(app: App) -> None:

@@ -31,7 +31,19 @@ def dead(at_shop: Shell) -> str:
 def test_ls_shows_what_was_submitted_with_whole_ids_and_reasons(at_shop: Shell, waiting: str, dead: str) -> None:
     lines = at_shop.run("ls").out.splitlines()
 
-    assert lines[0].split() == ["ID", "STATE", "TASK", "QUEUE", "PRIORITY", "SUBMITTED", "TOOK", "RUNS", "NOTE"]
+    assert lines[0].split() == [
+        "ID",
+        "STATE",
+        "TASK",
+        "QUEUE",
+        "PRIORITY",
+        "SUBMITTED",
+        "TOOK",
+        "RUNS",
+        "OWN",
+        "ID",
+        "NOTE",
+    ]
     by_id = {line.split()[0]: line.split() for line in lines[1:]}
     assert by_id[waiting][1:4] == ["ready", "shop.wait_elsewhere", "elsewhere"]
     assert by_id[dead][1:4] == ["dead", "shop.fail", "default"]

@@ -58,7 +58,14 @@ def test_a_job_that_nobody_begins_in_time_is_shown_with_the_reason(at_shop: Shel
 def test_the_callers_own_id_is_one_job_however_often_it_is_submitted(at_shop: Shell) -> None:
     words = ["submit", "shop:wait_elsewhere", "--id", "invoice-42"]
 
-    assert at_shop.run(*words).out == at_shop.run(*words).out
+    first, again = at_shop.run(*words), at_shop.run(*words)
+    assert first == (0, again.out, "")
+    assert again.err == f"aioqueue: job {first.out.strip()} existed already; nothing was submitted\n"
+    assert at_shop.run(*words, "--json").json["existed"] is True
+    refused = at_shop.run("submit", "shop:add", "1", "--queue", "elsewhere", "--id", "invoice-42").refused()
+    assert "('invoice-42') is taken by a job of task shop.wait_elsewhere, so task shop.add cannot" in refused
+    (row,) = [line for line in at_shop.run("ls", "--queue", "elsewhere").out.splitlines() if "invoice-42" in line]
+    assert row.startswith(first.out.strip())
     listed = at_shop.run("ls", "--queue", "elsewhere", "--json").json
     expected = str(uuid.UUID(bytes=own_id("default", "elsewhere", "invoice-42")))
     assert [info["own_id"] for info in listed if info["id"] == expected] == ["invoice-42"]

@@ -20,8 +20,11 @@ def test_records_become_objects_with_ids_as_uuid_text() -> None:
 
     assert told["queues"][0]["ready"] == 1
     assert told["running"] == [
-        {"id": JOB_TEXT, "task": "t", "queue": "q", "worker": "w", "run": 1, "running_ms": 2, "blocked": None}
-    ]
+        {
+            "id": JOB_TEXT, "task": "t", "queue": "q", "worker": "w", "run": 1, "running_ms": 2, "blocked": None,
+            "own_id": "",
+        }
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("job", "text"), [(JOB, JOB_TEXT), (b"", "")])

@@ -12,6 +12,8 @@ from aioqueue.model.views import AdmissionStatistics, Block, RecentFailure, Runn
 from aioqueue.monitor.render import render, share
 from tests.support.statistics import JOB, JOB_TEXT, NOW_MS, queue, statistics
 
+JOB_END = JOB_TEXT[-12:]
+
 WORKER = WorkerStatistics(4, "host:1/1", ["mail", "images"], 100, 25, True, 20, 7)
 RUNNING = RunningJob(JOB, "app.send", "mail", "host:1/1", 3, 15_000)
 FAILURE = RecentFailure(JOB, "app.send", "mail", NOW_MS - 9_000, "ValueError", "no stock", True)
@@ -52,15 +54,23 @@ def test_workers_running_jobs_and_failures_have_their_lines() -> None:
     picture = render(statistics(workers=[WORKER], running=[RUNNING], failures=[FAILURE]))
 
     assert line_with("images", picture) == ["host:1/1", "mail,", "images", "25", "100", "━━━━━━━━━━", "7ms", "now"]
-    assert line_with("15s", picture) == [JOB_TEXT, "app.send", "mail", "host:1/1", "3", "15s"]
-    assert line_with("no stock", picture) == ["9s", "app.send", "mail", JOB_TEXT, "dead", "ValueError:", "no", "stock"]
+    assert line_with("15s", picture) == [JOB_END, "app.send", "mail", "host:1/1", "3", "15s"]
+    assert line_with("no stock", picture) == ["9s", "app.send", "mail", JOB_END, "dead", "ValueError:", "no", "stock"]
+
+
+def test_a_job_has_the_name_that_its_caller_gave_it() -> None:
+    running, failure = structs.replace(RUNNING, own_id="invoice-42"), structs.replace(FAILURE, own_id="x" * 256)
+    picture = render(statistics(running=[running], failures=[failure]))
+
+    assert line_with("15s", picture)[0] == "invoice-42"
+    assert line_with("no stock", picture)[3] == "x" * 39 + "…"
 
 
 def test_a_long_error_takes_no_room_from_what_stands_before_it() -> None:
     failure = structs.replace(FAILURE, text="no stock of " + "the long bolts " * 20)
 
     line = line_with("no stock", render(statistics(failures=[failure])))
-    assert line[:8] == ["9s", "app.send", "mail", JOB_TEXT, "dead", "ValueError:", "no", "stock"]
+    assert line[:8] == ["9s", "app.send", "mail", JOB_END, "dead", "ValueError:", "no", "stock"]
     assert line[-1].endswith("…")
     narrow = next(text for text in drawn(render(statistics(failures=[failure])), width=90).splitlines() if "9s" in text)
     assert narrow.split()[:3] == ["9s", "app.send", "mail"]
@@ -90,7 +100,7 @@ def test_an_event_loop_that_stands_still_is_named_with_its_job_and_place() -> No
     picture = render(statistics(workers=[blocked, unseen]))
 
     assert "Event loops that stand still" in drawn(picture)
-    assert line_with("shop.py", picture) == ["host:1/1", "12s", "app.send", JOB_TEXT, "shop.py:7", "in", "send"]
+    assert line_with("shop.py", picture) == ["host:1/1", "12s", "app.send", JOB_END, "shop.py:7", "in", "send"]
     assert line_with("no sign", picture) == ["host:1/2", "9s", "no", "sign", "of", "it"]
     assert "stand still" not in drawn(render(statistics(workers=[WORKER])))
 

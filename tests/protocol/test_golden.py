@@ -43,6 +43,7 @@ def test_a_frame_of_before_fields_were_appended_has_their_defaults() -> None:
     whole = {file_of(message).stem: message for message in EXAMPLES}
     defaults: dict[str, dict[str, Any]] = {
         "010-Hello": {"about": b"", "process": b"", "epoch_seen": 0},
+        "034-FindJobs": {"id_suffix": ""},
         "052-Capacity": {"number": 0, "process_slots": 0},
         "054-Settle": {"follows": False},
         "055-Settled": {"following": []},

@@ -48,7 +48,7 @@ INFO: Final = JobInfo(
     OWN, "invoice-42", "default", "mail", "app.send", "dead", 5, 1_700_000_000_000, 0, 1_700_000_000_001,
     1_700_000_000_002, 1, 0, 1, 0, "worker-1", {"trace": "x"}, FAILURE,
     [Attempt(1, "failed", 1_700_000_000_001, 1_700_000_000_002, "worker-1", FAILURE)], BLOCK,
-    1_700_000_001_000, 1_700_000_002_000, OTHER, "its deadline passed", ["worker-2"],
+    1_700_000_001_000, 1_700_000_002_000, OTHER, "its deadline passed", ["worker-2"], 3,
 )  # fmt: skip
 RUN: Final = Run(
     1, 0, 1, "failed", "worker-1", 1_700_000_000_000, 1_700_000_000_001, 1_700_000_000_002, FAILURE
@@ -57,8 +57,8 @@ STATISTICS: Final = Statistics(
     1_700_000_000_000, 1_699_999_000_000, 77, 2,
     [QueueStatistics("default", "mail", 3, 2, 1, 10, 3, 1, 1, 1)],
     [WorkerStatistics(4, "worker-1", ["mail"], 100, 1, True, 20, 3, BLOCK, 2, 1)],
-    [RunningJob(JOB, "app.send", "mail", "worker-1", 1, 15, BLOCK)],
-    [RecentFailure(OTHER, "app.send", "mail", 1_700_000_000_000, "ValueError", "no", True)],
+    [RunningJob(JOB, "app.send", "mail", "worker-1", 1, 15, BLOCK, "invoice-42")],
+    [RecentFailure(OTHER, "app.send", "mail", 1_700_000_000_000, "ValueError", "no", True, "invoice-43")],
     1, AdmissionStatistics(6, 900, 1_000, 100_000, 5_000_000, 4_000_000, False), 3, 4, 40, 9_000, 1_500,
 )  # fmt: skip
 
@@ -86,7 +86,8 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     m.GetJob(3, JOB, True),
     m.JobRecord(3, INFO, [RUN]),
     m.FindJobs(
-        4, [8], "mail", "app.send", 20, b"cursor", 1_700_000_000_000, 1_700_000_060_000, "385ef8", "Error: no", True
+        4, [8], "mail", "app.send", 20, b"cursor", 1_700_000_000_000, 1_700_000_060_000, "385ef8", "Error: no", True,
+        "b090c3149f00",
     ),
     m.JobPage(4, [INFO], b"next", [[RUN]]),
     m.CancelJob(5, JOB, "not needed"),

@@ -18,7 +18,7 @@ from aioqueue.broker.translate.views import info_of_finished, info_of_living
 from aioqueue.core.nouns import Job, copy_job
 from aioqueue.errors import JobNotFound, JournalError, Refused, ResultExpired
 from aioqueue.limits import PAGE_JOBS_MAX, PAGE_RUNS_JOBS_MAX
-from aioqueue.model.ids import id_range, id_text
+from aioqueue.model.ids import EVERY_ID, id_end, id_range, id_text
 from aioqueue.model.records import FinishedJob
 from aioqueue.model.rights import Right
 from aioqueue.model.states import JobState
@@ -91,10 +91,12 @@ def find_jobs(peer: Peer, message: m.FindJobs) -> None:
 
     def ask() -> tuple[JobFilter, LivingPage] | Refused:
         try:
-            ids = id_range(message.id_prefix) if message.id_prefix else None
+            tail = id_end(message.id_suffix) if message.id_suffix else b""
+            # What ends so is looked for among all ids, in their order.
+            ids = id_range(message.id_prefix) if message.id_prefix else EVERY_ID if tail else None
             where = JobFilter(
                 peer.namespace, states, message.queue, message.task, message.since_ms, message.until_ms, ids,
-                message.error,
+                message.error, tail,
             )  # fmt: skip
             return where, listings.page(where, limit, message.after)
         except Refused as error:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from aioqueue.core import commands as c
 from aioqueue.errors import AioqueueError, BadOption, PayloadTooLarge, Refused, Unsupported, WrongNamespace
 from aioqueue.limits import BODY_BYTES_MAX, DURATION_MS_MAX, INSTANT_MS_MAX
-from aioqueue.model.ids import route_in, route_of
+from aioqueue.model.ids import own_id, route_in, route_of
 from aioqueue.model.records import JobExtra, pack_extra
 from aioqueue.model.spec import Spec, unpack_spec
 from aioqueue.protocol import messages as m
@@ -22,7 +22,8 @@ _SPECS_KNOWN_MAX: Final = 10_000
 # By the wire's number: looking a member up in an enum costs more than all the rest of the item.
 _OUTCOMES: Final = (None, m.Outcome.ACCEPTED, m.Outcome.EXISTS)
 _LOOK: Final = int(m.SubmitFlag.RESEND | m.SubmitFlag.OWN_ID)
-_UNKNOWN, _FRESH = c.Known.UNKNOWN, c.Known.FRESH
+_OWN_ID: Final = int(m.SubmitFlag.OWN_ID)
+_FRESH = c.Known.FRESH
 _ACCEPTED = c.SubmitOutcome.ACCEPTED
 
 
@@ -63,7 +64,7 @@ class Translator:
         if len(item.args) > BODY_BYTES_MAX:
             raise PayloadTooLarge(what=f"the arguments of {spec.task}", size=len(item.args), limit=BODY_BYTES_MAX)
         extra = pack_extra(JobExtra(item.headers, item.own_id)) if item.headers or item.own_id else None
-        look = _UNKNOWN if item.flags & _LOOK else _FRESH
+        look = _known(item, spec) if item.flags & _LOOK else _FRESH
         terms = _asked_terms(item.extra) if item.extra else None
         return c.NewJob(item.job, spec, packed, item.args, item.delay_ms, item.at_ms, extra, look, terms)
 
@@ -73,6 +74,14 @@ class Translator:
             self._specs.clear()
         known = self._specs[packed] = (spec, route_of(spec.namespace, spec.queue), packed)
         return known
+
+
+def _known(item: m.SubmitItem, spec: Spec) -> c.Known:
+    """What to make of an id that may have been there before. It is its caller's own if it is made of the text beside
+    it: so nobody frees the id of a child by calling it that.
+    """
+    own = item.flags & _OWN_ID and item.own_id and item.job == own_id(spec.namespace, spec.queue, item.own_id)
+    return c.Known.OWN if own else c.Known.UNKNOWN
 
 
 def _asked_terms(extra: m.Extra) -> c.AskedTerms:

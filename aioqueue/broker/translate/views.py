@@ -32,7 +32,7 @@ def info_of_living(job: Job, worker: str, runs: Sequence[EndedRun], blocked: Blo
         job.id, extra.own_id, spec.namespace, spec.queue, spec.task, job.state.label, spec.priority, job.submitted_ms,
         job.due_ms, job.started_ms, 0, job.failures, job.crashes, job.runs, job.generation, worker,
         unpack_headers(extra.headers), failure, history, blocked, *_bounds(job.terms),
-        "" if job.rare is None else job.rare.note,
+        "" if job.rare is None else job.rare.note, first_generation=_first_generation(job.terms),
     )  # fmt: skip
 
 
@@ -50,8 +50,13 @@ def info_of_finished(job: FinishedJob, runs: Sequence[EndedRun]) -> JobInfo:
         job.id, extra.own_id, job.namespace, job.queue, job.task, job.state.label, job.priority, job.submitted_ms, 0,
         job.started_ms, job.finished_ms, job.failures, job.crashes, job.runs, job.generation, job.worker,
         unpack_headers(extra.headers), failure, history, None, *_bounds(job.terms), job.note,
+        first_generation=_first_generation(job.terms),
     )  # fmt: skip
 
 
 def _bounds(terms: Terms | None) -> tuple[int, int, bytes]:
     return (0, 0, b"") if terms is None else (terms.expires_ms, terms.deadline_ms, terms.parent)
+
+
+def _first_generation(terms: Terms | None) -> int:
+    return 0 if terms is None else terms.first_generation

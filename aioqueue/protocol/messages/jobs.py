@@ -62,7 +62,8 @@ class FindJobs(Struct, array_like=True, tag=34, gc=False):
     """One page of jobs, newest first; an empty field means any. `after` is the page's cursor.
 
     `since_ms` and `until_ms` (not itself included) are UTC: of the submit of a living job, the end of a finished one.
-    `id_prefix` is how the id begins, in hexadecimal digits; `error` stands in the failure, written as `Type: text`.
+    `id_prefix` is how the id begins, in hexadecimal digits, and `id_suffix` its last 12; `error` stands in the failure,
+    written as `Type: text`. A broker of before `id_suffix` passes over it: who asks looks at the answer once more.
     """
 
     request: Number
@@ -76,6 +77,7 @@ class FindJobs(Struct, array_like=True, tag=34, gc=False):
     id_prefix: Annotated[str, Meta(max_length=2 * JOB_ID_BYTES)] = ""
     error: Annotated[str, Meta(max_length=ERROR_CHARACTERS_MAX)] = ""
     runs: bool = False
+    id_suffix: Annotated[str, Meta(max_length=2 * JOB_ID_BYTES)] = ""
 
 
 class JobPage(Struct, array_like=True, tag=35, gc=False):
