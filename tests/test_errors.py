@@ -44,6 +44,7 @@ CODES = {
     "Duplicate": "duplicate",
     "ExtraMissing": "extra_missing",
     "Fenced": "fenced",
+    "ForeignProtocol": "foreign_protocol",
     "FrameTooLong": "frame_too_long",
     "HistoryLost": "history_lost",
     "JobCancelled": "job_cancelled",

@@ -90,8 +90,6 @@ class Connects(Declares):
         if self._stack is not None:
             raise BadOption(option="url", value=url, reason="the queue is connected; leave `async with` first")
         self._sources.flag = parse_address(url)
-        # Whatever was seen was seen elsewhere.
-        self._journal_seen = NOTHING_SEEN
 
     @property
     def worker(self) -> int | None:

@@ -24,6 +24,7 @@ from aioqueue.errors import (
     BrokerUnavailable,
     CapabilityMissing,
     ConnectionLost,
+    ForeignProtocol,
     HistoryLost,
     JournalError,
     PeerMisbehaved,
@@ -62,7 +63,7 @@ from aioqueue.protocol.messages import (
     Welcome,
 )
 from aioqueue.transport.connection import Connection
-from aioqueue.transport.dialer import Dials
+from aioqueue.transport.dialer import Dialer, Dials
 
 _log = logging.getLogger(__name__)
 _CODEC = Codec()
@@ -72,6 +73,7 @@ _CAPABILITIES: Final = int(sum(Capability))
 _DOUBLINGS_MAX: Final = 16
 # Refusals that another attempt may heal: they tell of the broker's state, not of a mistake in the call.
 _PASSING: Final = (TooManyConnections, TooManySessions, SessionOver, QueueFull)
+_CLOSED_EARLY: Final = "it closed the connection without a word, so it may be no broker of aioqueue"
 _ANOTHER_JOURNAL: Final = (
     "the broker at %s has another journal than before, %s and not %s: jobs of the one before are not known there; see "
     "whether it was started on the right path, or on a backup"
@@ -99,11 +101,12 @@ def reconnect_seconds(failures: int, chance: float) -> float:
 
 
 class Seen(NamedTuple):
-    """The most that a broker told to be durable: a position, and the epoch and the journal that it is of."""
+    """The most that a broker told to be durable: a position, the epoch and journal that it is of, and where it was."""
 
     journal_id: bytes = b""
     epoch: int = 0
     position: int = 0
+    url: str = ""
 
 
 NOTHING_SEEN: Final = Seen()
@@ -142,7 +145,7 @@ class Link:
         self._dialer = dialer
         self._role, self._namespace, self._name, self._secret = role, namespace, name, secret
         self._on_welcome, self._on_messages, self._on_lost = on_welcome, on_messages, on_lost
-        self._journal_id, self._epoch, self._position = journal_seen
+        self._journal_id, self._epoch, self._position, self._seen_at = journal_seen
         self._ground = ground
         # When the latest message that was answered was sent, by the monotonic clock: then the broker heard this side.
         self.heard_ns = 0
@@ -169,7 +172,7 @@ class Link:
     @property
     def journal_seen(self) -> Seen:
         """The highest durable position the broker told of, and where: the next Hello carries it."""
-        return Seen(self._journal_id, self._epoch, self._position)
+        return Seen(self._journal_id, self._epoch, self._position, self._seen_at)
 
     def next_request(self) -> int:
         """A number that no request of this link had; take it right before sending, for the numbers must rise."""
@@ -245,7 +248,8 @@ class Link:
                 tasks.start_soon(self._keep_heard, welcome.session_ttl_ms, tasks.cancel_scope)
                 await self._read(connection, welcome, rest)
             except EndOfStream:
-                reason = ConnectionLost(url=self.url, reason=self._farewell or "the broker closed the connection")
+                closed = "the broker closed the connection" if self._connection is not None else _CLOSED_EARLY
+                reason = ConnectionLost(url=self.url, reason=self._farewell or closed)
             except (PeerMisbehaved, ConnectionLost, BrokerUnavailable, Refused, JournalError) as error:
                 reason = error
             tasks.cancel_scope.cancel()
@@ -280,6 +284,15 @@ class Link:
         except TimeoutError:
             raise BrokerUnavailable(url=self.url, reason=f"no Welcome within {HANDSHAKE_MS} ms") from None
 
+    async def suspicion(self) -> str:
+        """What is to be thought of one that took connections and answered no Hello, if anything.
+
+        It costs some connections more, so it is for who gives up, and not for each attempt: a broker may be busy.
+        """
+        answered = self.trouble is not None and getattr(self.trouble, "reason", "") != _CLOSED_EARLY
+        protocol = "" if answered or not isinstance(self._dialer, Dialer) else await self._dialer.foreign()
+        return str(ForeignProtocol(protocol=protocol)) if protocol else ""
+
     async def _read(
         self, connection: Connection[BrokerMessage], welcome: Welcome, messages: list[BrokerMessage]
     ) -> None:
@@ -290,10 +303,11 @@ class Link:
                 broker=welcome.hash_version, client=HASH_VERSION,
             )  # fmt: skip
         if (welcome.journal_id, welcome.epoch) != (self._journal_id, self._epoch):
-            if self._journal_id not in (b"", welcome.journal_id):
+            if self._journal_id not in (b"", welcome.journal_id) and self._seen_at == self.url:
                 _log.warning(_ANOTHER_JOURNAL, self.url, welcome.journal_id.hex(), self._journal_id.hex())
             # A position is told within an epoch: one of an epoch before is never handed on as one of this.
             self._journal_id, self._epoch, self._position = welcome.journal_id, welcome.epoch, 0
+            self._seen_at = self.url
         self._position = max(self._position, welcome.position)
         self.session_ttl_ms = welcome.session_ttl_ms
         _log.info("connected to the broker at %s as session %d", self.url, welcome.session)

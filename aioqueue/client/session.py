@@ -98,12 +98,20 @@ class Session:
         self._opening = True
         self.start()
         try:
-            await self.ready(connect_seconds)
+            await self._ready_or_suspicious(connect_seconds)
         except BaseException:
             await self.aclose(goodbye=False)
             raise
         finally:
             self._opening = False
+
+    async def _ready_or_suspicious(self, seconds: float) -> None:
+        try:
+            await self.ready(seconds)
+        except BrokerUnavailable:
+            if reason := await self.link.suspicion():
+                raise BrokerUnavailable(url=self.link.url, reason=reason) from None
+            raise
 
     async def ready(self, seconds: float | None) -> None:
         """Wait until a connection stands, for so long at most. Raises as `open` does."""

@@ -91,6 +91,7 @@ from aioqueue.errors.journal import (
 )
 from aioqueue.errors.peers import (
     CapabilityMissing,
+    ForeignProtocol,
     FrameTooLong,
     MalformedFrame,
     PeerMisbehaved,
@@ -125,6 +126,7 @@ __all__ = [
     "Duplicate",
     "ExtraMissing",
     "Fenced",
+    "ForeignProtocol",
     "FrameTooLong",
     "HistoryLost",
     "JobCancelled",

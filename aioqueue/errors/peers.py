@@ -17,6 +17,13 @@ class FrameTooLong(PeerMisbehaved):
     sentence = "a frame of {size} bytes was announced, the limit is {limit}"
 
 
+class ForeignProtocol(FrameTooLong):
+    """What came is no frame, but the beginning of another protocol."""
+
+    code = "foreign_protocol"
+    sentence = "it speaks {protocol}, not the protocol of aioqueue"
+
+
 class MalformedFrame(PeerMisbehaved):
     code = "malformed_frame"
     sentence = "a frame could not be read: {reason}"

@@ -9,10 +9,27 @@ from __future__ import annotations
 
 from typing import Final
 
-from aioqueue.errors import FrameTooLong, PayloadTooLarge
+from aioqueue.errors import ForeignProtocol, FrameTooLong, PayloadTooLarge
 from aioqueue.limits import FRAME_BYTES_MAX
 
 HEADER_BYTES: Final = 4
+
+# How other protocols begin that are met on a mistaken port, from either side. Taken for a frame's length each of these
+# is far above any limit, so a frame is never taken for one of them.
+_FOREIGN: Final[tuple[tuple[bytes, str], ...]] = (
+    (b"HTTP", "HTTP"), (b"GET ", "HTTP"), (b"POST", "HTTP"), (b"PUT ", "HTTP"), (b"HEAD", "HTTP"), (b"OPTI", "HTTP"),
+    (b"DELE", "HTTP"), (b"PATC", "HTTP"), (b"CONN", "HTTP"), (b"PRI ", "HTTP"), (b"<!DO", "HTTP"), (b"<htm", "HTTP"),
+    (b"\x15\x03", "TLS"), (b"\x16\x03", "TLS"),
+    (b"-ERR", "Redis"), (b"-NOA", "Redis"), (b"-DEN", "Redis"), (b"+PON", "Redis"), (b"*1\r\n", "Redis"),
+    (b"*2\r\n", "Redis"), (b"*3\r\n", "Redis"),
+    (b"SSH-", "SSH"), (b"AMQP", "AMQP"), (b"INFO", "NATS"), (b"220 ", "SMTP or FTP"), (b"220-", "SMTP or FTP"),
+    (b"ERROR"[:4], "memcached"), (b"PROX", "the PROXY protocol"),
+)  # fmt: skip
+
+
+def foreign_protocol(beginning: bytes) -> str:
+    """The other protocol that begins so, or nothing where it is none of the well-known."""
+    return next((name for prefix, name in _FOREIGN if beginning.startswith(prefix)), "")
 
 
 def frame(payload: bytes, frame_bytes_max: int = FRAME_BYTES_MAX) -> bytes:
@@ -65,7 +82,7 @@ class FrameReader:
             start = position + HEADER_BYTES
             size = int.from_bytes(data[position:start], "big")
             if size > limit:
-                raise FrameTooLong(size=size, limit=limit)
+                raise _too_long(data[position:start], limit)
             position = start + size
             if position > end:
                 self._partial += data[start - HEADER_BYTES :]
@@ -89,9 +106,17 @@ class FrameReader:
             used += missing
             size = int.from_bytes(partial[:HEADER_BYTES], "big")
             if size > self._frame_bytes_max:
-                raise FrameTooLong(size=size, limit=self._frame_bytes_max)
+                raise _too_long(bytes(partial[:HEADER_BYTES]), self._frame_bytes_max)
             if len(partial) == HEADER_BYTES + size:
                 payloads.append(bytes(memoryview(partial)[HEADER_BYTES:]))
                 self._partial = bytearray()
                 return used
             self._wanted = HEADER_BYTES + size
+
+
+def _too_long(header: bytes, limit: int) -> FrameTooLong:
+    size = int.from_bytes(header, "big")
+    protocol = foreign_protocol(header)
+    return (
+        ForeignProtocol(protocol=protocol, size=size, limit=limit) if protocol else FrameTooLong(size=size, limit=limit)
+    )

@@ -9,12 +9,18 @@ Queues, workers, heartbeats and supervisors all connect through it.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
+
+from anyio import BrokenResourceError, EndOfStream
 
 from aioqueue.errors import BrokerUnavailable
 from aioqueue.limits import CONNECT_SECONDS
+from aioqueue.protocol.frames import foreign_protocol
 from aioqueue.transport import tcp
 from aioqueue.transport.address import SqliteAddress, TcpAddress
 from aioqueue.transport.stream import Stream
@@ -22,6 +28,10 @@ from aioqueue.transport.unix import connect_beside, socket_beside
 
 # A `sqlite:` path must be a real one; whoever owns that journal listens beside it.
 Dialable = TcpAddress | SqliteAddress
+
+# Most that wait for a line answer this one: Redis, HTTP and memcached do, each in its own way.
+_LINE: Final = b"PING\r\n\r\n"
+_QUESTION_SECONDS: Final = 1.0
 
 
 class Dials(Protocol):
@@ -68,6 +78,26 @@ class Dialer:
                 return stream
         raise self._unavailable(troubles)
 
+    async def foreign(self) -> str:
+        """The protocol that is spoken where a Hello was not answered, such as HTTP; nothing if that cannot be told."""
+        for _, address in self._in_turn():
+            for question in (_LINE, _tls_hello()) if isinstance(address, TcpAddress) else ():
+                if protocol := foreign_protocol(await self._answer_of(address, question)):
+                    return protocol
+        return ""
+
+    async def _answer_of(self, address: Dialable, question: bytes) -> bytes:
+        try:
+            async with asyncio.timeout(_QUESTION_SECONDS):
+                stream = await self._stream_to(address)
+                try:
+                    await stream.send(question)
+                    return await stream.receive()
+                finally:
+                    await stream.aclose()
+        except (BrokerUnavailable, TimeoutError, EndOfStream, BrokenResourceError):
+            return b""
+
     def open_socket(self) -> socket.socket:
         """The same for a thread without an event loop: a socket that blocks for at most `CONNECT_SECONDS`."""
         troubles: list[BrokerUnavailable] = []
@@ -101,3 +131,12 @@ class Dialer:
             return troubles[0]
         reasons = [f"{trouble.fields['url']}: {trouble.fields['reason']}" for trouble in troubles]
         return BrokerUnavailable(url=self.url, reason="; ".join(reasons))
+
+
+def _tls_hello() -> bytes:
+    """How a TLS client begins: servers that speak TLS answer nothing else, and close."""
+    outgoing = ssl.MemoryBIO()
+    session = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        session.do_handshake()
+    return outgoing.read()

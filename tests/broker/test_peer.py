@@ -590,6 +590,14 @@ async def test_bytes_that_are_no_frame_end_only_their_own_connection(house: Hous
         assert (await client.submit(item())).outcomes == []
 
 
+async def test_who_speaks_another_protocol_is_named_in_the_log(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    async with running(house) as at:
+        browser = await at.connect()
+        await browser.connection._stream.send(b"GET / HTTP/1.1\r\n\r\n")
+        assert await end_of(browser) == "foreign_protocol"
+    assert "it speaks HTTP, not the protocol of aioqueue" in caplog.text
+
+
 async def test_a_page_of_jobs_with_the_longest_errors_fits_into_its_frame(house: House) -> None:
     failure = pack_failure(Failure("ValueError", "x" * 8_000, "y" * 40_000, False))
     async with running(house) as at:

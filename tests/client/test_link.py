@@ -216,6 +216,15 @@ async def test_what_an_earlier_link_saw_is_told(owner: Owner, broker: FakeBroker
     assert (hello.journal_id, hello.epoch_seen, hello.position_seen) == (JOURNAL, 2, 12)
 
 
+async def test_another_broker_may_have_another_journal(
+    owner: Owner, broker: FakeBroker, started: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    started(owner.link(broker, journal_seen=Seen(b"another-journal!", 2, 12, "tcp://elsewhere:7411")).run())
+    await broker.welcome()
+    await owner.welcomes.get()
+    assert "another journal" not in caplog.text
+
+
 async def test_a_link_that_finds_another_journal_than_before_says_so_once(
     running: Running, owner: Owner, broker: FakeBroker, caplog: pytest.LogCaptureFixture
 ) -> None:

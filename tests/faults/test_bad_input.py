@@ -384,7 +384,7 @@ BAD_INPUT: Final = [
     ("frame_too_long", str(STRANGER_FRAME_BYTES_MAX), stranger_is_too_long),
     ("malformed_frame", "could not be read", frame_is_no_msgpack),
     ("unexpected_message", "", frame_is_of_no_kind),
-    ("frame_too_long", "1195725856", somebody_speaks_http),
+    ("foreign_protocol", "it speaks HTTP", somebody_speaks_http),
     ("malformed_frame", "could not be read", field_is_out_of_bounds),
     ("unexpected_message", "GetJob is not allowed before Hello", nothing_was_said_before),
     ("unexpected_message", "Capacity is not allowed", role_may_not_say_it),

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aioqueue.errors import FrameTooLong, PayloadTooLarge
+from aioqueue.errors import ForeignProtocol, FrameTooLong, PayloadTooLarge
 from aioqueue.limits import FRAME_BYTES_MAX, KIB, MIB
+from aioqueue.protocol import frames
 from aioqueue.protocol.frames import FrameReader, frame
 from tests.support.messages import splits
 
@@ -40,6 +41,34 @@ def test_a_length_over_the_limit_is_refused_with_both_numbers() -> None:
     with pytest.raises(FrameTooLong) as refused:
         FrameReader(10).feed(b"\0\0\0\x0b")
     assert refused.value.fields == {"size": 11, "limit": 10}
+
+
+@pytest.mark.parametrize(
+    ("beginning", "protocol"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n", "HTTP"),
+        (b"GET / HTTP/1.1\r\n", "HTTP"),
+        (b"<!DOCTYPE HTML>", "HTTP"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "TLS"),
+        (b"\x16\x03\x01\x02\x00\x01\x00", "TLS"),
+        (b"-ERR unknown command\r\n", "Redis"),
+        (b"*1\r\n$4\r\nPING\r\n", "Redis"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
+    ],
+)
+def test_what_begins_as_another_protocol_is_called_by_its_name(beginning: bytes, protocol: str) -> None:
+    with pytest.raises(ForeignProtocol, match=f"it speaks {protocol}, not the protocol of aioqueue"):
+        FrameReader(FRAME_BYTES_MAX).feed(beginning)
+    reader = FrameReader(FRAME_BYTES_MAX)
+    for byte in beginning[:3]:
+        assert reader.feed(bytes([byte])) == []
+    with pytest.raises(ForeignProtocol):
+        reader.feed(beginning[3:])
+
+
+def test_no_length_that_is_allowed_is_taken_for_another_protocol() -> None:
+    for prefix, _ in frames._FOREIGN:
+        assert int.from_bytes(prefix.ljust(4, b"\0"), "big") > FRAME_BYTES_MAX
 
 
 def test_a_length_over_the_limit_is_refused_when_its_last_byte_comes() -> None:
