@@ -310,6 +310,10 @@ BACKUP_IDLE_SECONDS: Final = 600.0
 PAGE_JOBS_MAX: Final = 1_000
 # The same where each comes with its runs and headers.
 PAGE_RUNS_JOBS_MAX: Final = 100
+# Of the arguments of each job in a list: a screen has room for less, and a page of a hundred stays small.
+ARGS_LISTED_BYTES_MAX: Final = 4 * KIB
+# The same of one job that is asked for; a program that wants more says so.
+ARGS_SHOWN_BYTES_MAX: Final = 64 * KIB
 # Living jobs that a page looks at, some 1 ms: the engine does nothing else meanwhile.
 PAGE_LIVING_LOOKED_MAX: Final = 5_000
 # Text that is looked for in errors; longer than a line that anybody reads.

@@ -80,8 +80,8 @@ class Broker:
             storage.journal, follower.archive, leadership.journal_id, lambda: engine.position, storage.keeps
         )
         self.services = Services(
-            storage.name, ground, engine, follower.overlay, outlet, Translator(), Listings(state), backups, beats,
-            Crowd(), seats, waiters, Watching(engine, statistician, ground), follower.witness,
+            storage.name, ground, engine, follower.overlay, follower.bodies, outlet, Translator(), Listings(state),
+            backups, beats, Crowd(), seats, waiters, Watching(engine, statistician, ground), follower.witness,
             self.spawn,
         )  # fmt: skip
         self._connections = Connections(self.services)

@@ -17,7 +17,7 @@ from msgspec import structs
 from aioqueue.archive.base import JobFilter
 from aioqueue.broker.history import brief, fitted, history
 from aioqueue.broker.overlay import Overlay
-from aioqueue.broker.translate.views import info_of_finished, info_of_living
+from aioqueue.broker.translate.views import info_of_finished, info_of_living, with_kept
 from aioqueue.core.nouns import Job
 from aioqueue.core.state import State
 from aioqueue.errors import BadOption
@@ -201,17 +201,24 @@ def _matches(where: JobFilter, job: Job) -> bool:
 
 
 async def whole_page(
-    overlay: Overlay, living: LivingPage, where: JobFilter, limit: int, after: bytes, *, runs: bool = False
-) -> Page:
-    """The page, filled up with finished jobs; with `runs` it has the headers and the runs of each."""
-    jobs = living.jobs
+    overlay: Overlay, living: LivingPage, where: JobFilter, limit: int, after: bytes, *, runs: bool = False,
+    args_bytes: int = 0,
+) -> Page:  # fmt: skip
+    """The page, filled up with finished jobs; with `runs` it has the headers and the runs of each.
+
+    With `args_bytes` the finished jobs have their arguments, if they are no longer than that.
+    """
+    jobs = list(living.jobs)
     if where.error:
         jobs = [info for info in [await _with_error(overlay, info) for info in jobs] if _has_error(info, where.error)]
     following = living.following
     if not following and (not where.states or TERMINAL.intersection(where.states)):
         cursor = after[1:] if after[:1] == _ARCHIVED else b""
         rows, behind = await overlay.page(where, limit - len(living.jobs), cursor)
-        jobs = [*jobs, *(info_of_finished(row, []) for row in rows)]
+        found = [info_of_finished(row, []) for row in rows]
+        if args_bytes:
+            found = [with_kept(info, row, args_bytes) for info, row in zip(found, rows, strict=True)]
+        jobs += found
         following = _ARCHIVED + behind if behind else b""
     if not runs:
         return Page([_brief(structs.replace(info, headers={})) for info in jobs], [], following)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from aioqueue.broker.backup import Backups
 from aioqueue.broker.beats import Beats
+from aioqueue.broker.bodies import Bodies
 from aioqueue.broker.crowd import Crowd
 from aioqueue.broker.engine import Engine
 from aioqueue.broker.outlet import Outlet
@@ -29,6 +30,7 @@ class Services(NamedTuple):
     ground: Ground
     engine: Engine
     overlay: Overlay
+    bodies: Bodies
     outlet: Outlet[Any]
     translator: Translator
     listings: Listings

@@ -8,6 +8,7 @@ import typer
 
 from aioqueue.cli.options import (
     All,
+    ArgsFull,
     ErrorText,
     IdPrefix,
     JobIdArgument,
@@ -38,11 +39,14 @@ def ls(
     error: ErrorText = "",
     limit: Limit = None,
     every: All = False,
+    args: Annotated[bool, typer.Option("--args", help="Show the arguments, shortened.")] = False,
+    args_full: ArgsFull = False,
     url: Url = "",
     namespace: Namespace = "default",
     json: Json = False,
 ) -> None:
     """List jobs, newest first. The living come before the finished."""
+    from aioqueue.cli.arguments import Arguments
     from aioqueue.cli.listing import Wanted, list_jobs
     from aioqueue.cli.running import queue_at, run_short
 
@@ -51,7 +55,8 @@ def ls(
     if limit is None and not every:
         limit = _LISTED
     wanted = Wanted(tuple(state or ()), queue, task, since, until, job_id, error, limit)
-    run_short(list_jobs(queue_at(url, namespace), wanted, json=json))
+    arguments = Arguments.FULL if args_full else Arguments.SHORT if args else Arguments.NONE
+    run_short(list_jobs(queue_at(url, namespace), wanted, arguments, json=json))
 
 
 def export(
@@ -68,6 +73,7 @@ def export(
     limit: Annotated[
         int | None, typer.Option(min=0, metavar="N", show_default=False, help="How many at most. [default: all]")
     ] = None,
+    args_full: ArgsFull = False,
     url: Url = "",
     namespace: Namespace = "default",
 ) -> None:
@@ -77,17 +83,22 @@ def export(
     from aioqueue.cli.running import queue_at, run_short
 
     wanted = Wanted(tuple(state or ()), queue, task, since, until, job_id, error, limit)
-    run_short(export_jobs(queue_at(url, namespace), wanted, out))
+    run_short(export_jobs(queue_at(url, namespace), wanted, out, args_full=args_full))
 
 
 def show(
-    job: JobIdArgument, queue: OwnIdLane = "", url: Url = "", namespace: Namespace = "default", json: Json = False
+    job: JobIdArgument,
+    args_full: ArgsFull = False,
+    queue: OwnIdLane = "",
+    url: Url = "",
+    namespace: Namespace = "default",
+    json: Json = False,
 ) -> None:
-    """Show one job. With its times, every run, last failure and traceback, and result."""
+    """Show one job. With its arguments, times, every run, last failure and traceback, and result."""
     from aioqueue.cli.running import Named, queue_at, run_short
     from aioqueue.cli.showing import show_job
 
-    run_short(show_job(queue_at(url, namespace), Named(job, queue), json=json))
+    run_short(show_job(queue_at(url, namespace), Named(job, queue), args_full=args_full, json=json))
 
 
 def cancel(

@@ -39,6 +39,7 @@ JobIdArguments = Annotated[
 Limit = Annotated[
     int | None, typer.Option(min=0, metavar="N", show_default=False, help="How many at most. [default: 50]")
 ]
+ArgsFull = Annotated[bool, typer.Option("--args-full", help="Arguments as they are, however long.")]
 All = Annotated[bool, typer.Option("--all", help="All of them, however many.")]
 LogLevel = Annotated[
     str, typer.Option(metavar="LEVEL", help="What to log on stderr: debug, info, warning, error or critical.")

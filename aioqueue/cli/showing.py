@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from aioqueue.cli.arguments import WHOLE_BYTES, arguments_text
 from aioqueue.cli.outcome import out
 from aioqueue.cli.running import Named
 from aioqueue.client.documents import document, json_text
@@ -14,20 +15,24 @@ from aioqueue.client.info import JobInfo
 from aioqueue.client.queue import Queue
 from aioqueue.clock import SystemClock
 from aioqueue.errors import BadResult, ResultExpired
+from aioqueue.limits import ARGS_SHOWN_BYTES_MAX
 from aioqueue.model.ids import id_text
 from aioqueue.model.views import Failure, Run
 from aioqueue.monitor.text import age, long_age, plain
 
 # A job that has ended answers at once.
 _RESULT_SECONDS: Final = 10.0
+_ARGS_WIDTH: Final = 200
 _HEADS: Final = ("RUN", "ATTEMPT", "STARTED", "WAITED", "TOOK", "OUTCOME", "WORKER", "ERROR")
 
 
-async def show_job(queue: Queue, named: Named, *, json: bool) -> None:
+async def show_job(queue: Queue, named: Named, *, args_full: bool, json: bool) -> None:
     """Print the job. Raises `JobNotFound` or `ResultExpired`."""
     async with queue:
         job = await named.found_in(queue)
-        info = await job.info()
+        # A line is cut here, a document is not.
+        args_bytes = ARGS_SHOWN_BYTES_MAX if json and not args_full else WHOLE_BYTES
+        info = await queue.session().questions.info(job.key, args_bytes=args_bytes)
         runs = await job.history()
         known: dict[str, Any] = {}
         if info.state == "succeeded":
@@ -37,16 +42,19 @@ async def show_job(queue: Queue, named: Named, *, json: bool) -> None:
     if json:
         out(json_text({**document(info), "history": document(runs), **known}, indent=2))
     else:
-        out("\n".join(described(info, runs, known, SystemClock().now().wall_ms)))
+        out("\n".join(described(info, runs, known, SystemClock().now().wall_ms, args_full=args_full)))
 
 
-def described(info: JobInfo, history: Sequence[Run], known: dict[str, Any], now_ms: int) -> Iterator[str]:
+def described(
+    info: JobInfo, history: Sequence[Run], known: dict[str, Any], now_ms: int, *, args_full: bool = False
+) -> Iterator[str]:
     """The job in lines; `known` is its result, if it has one."""
     retries = info.generation - info.first_generation
     facts = {
         "id": info.id,
         "own id": plain(info.own_id or ""),
         "task": info.task,
+        "args": arguments_text(info, 0 if args_full else _ARGS_WIDTH),
         "parent": info.parent or "",
         "state": info.state,
         "queue": info.queue if info.namespace == "default" else f"{info.queue} of namespace {info.namespace}",

@@ -108,9 +108,14 @@ class Questions:
             self._open.pop(question.number, None)
             self._timeouts.end(question, seconds)
 
-    async def info(self, key: bytes) -> JobInfo:
-        """What the broker knows of a job now. Raises `JobNotFound` or `ResultExpired`."""
-        answer = await self.ask(Question("what is known of a job", lambda number: GetJob(number, key)))
+    async def info(self, key: bytes, *, args_bytes: int = 0) -> JobInfo:
+        """What the broker knows of a job now, with its arguments if they are no longer than so many bytes.
+
+        Raises `JobNotFound` or `ResultExpired`.
+        """
+        answer = await self.ask(
+            Question("what is known of a job", lambda number: GetJob(number, key, False, args_bytes))
+        )
         assert isinstance(answer, JobRecord)
         return friendly(answer.info)
 
@@ -121,7 +126,9 @@ class Questions:
         assert isinstance(answer, JobRecord)
         return friendly(answer.info), tuple(answer.runs)
 
-    async def page(self, where: Filter, limit: int, after: bytes, *, runs: bool = False) -> JobPage:
+    async def page(
+        self, where: Filter, limit: int, after: bytes, *, runs: bool = False, args_bytes: int = 0
+    ) -> JobPage:
         """One page of jobs; its `next` is where the following one begins, empty after the last.
 
         It may be short, and empty, and still not the last.
@@ -136,7 +143,7 @@ class Questions:
                 "a page of jobs",
                 lambda number: FindJobs(
                     number, list(where.states), where.queue, where.task, limit, after, where.since_ms, where.until_ms,
-                    where.id_prefix, where.error, runs, where.id_suffix,
+                    where.id_prefix, where.error, runs, where.id_suffix, args_bytes,
                 ),
                 needs=needs,
             )
@@ -145,13 +152,17 @@ class Questions:
         return answer
 
     async def pages(
-        self, where: Filter, limit: int | None = None, *, runs: bool = False
+        self, where: Filter, limit: int | None = None, *, runs: bool = False, args_bytes: int = 0
     ) -> AsyncGenerator[JobPage, None]:
-        """A list, a page at a time, at most `limit` jobs in all; with `runs`, all runs of each."""
+        """A list, a page at a time, at most `limit` jobs in all; with `runs`, all runs of each.
+
+        With `args_bytes` with the arguments of each, if they are no longer than that and `ARGS_LISTED_BYTES_MAX`.
+        """
         rest = limit
         after = b""
         while rest is None or rest > 0:
-            page = await self.page(where, PAGE_JOBS_MAX if rest is None else min(rest, PAGE_JOBS_MAX), after, runs=runs)
+            most = PAGE_JOBS_MAX if rest is None else min(rest, PAGE_JOBS_MAX)
+            page = await self.page(where, most, after, runs=runs, args_bytes=args_bytes)
             yield page
             after = page.next
             if not after:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from aioqueue.model import views
+from aioqueue.model.bodies import unpack_body
 from aioqueue.model.ids import id_text
 from aioqueue.model.views import Attempt, Block, Failure
 
@@ -28,6 +30,10 @@ class JobInfo(msgspec.Struct, frozen=True):
     event loop of its worker stands still: in which job (this one or another), where, and for how long. `parent` is the
     id of the job that submitted it, and `note` says why it was cancelled or expired. `deaf_at` are the
     workers on which a run of it heeded no cancellation and still goes on, whatever its state.
+
+    `args` and `kwargs` are its arguments as plain values (numbers, text, lists, dicts, `datetime`), and `args_bytes` is
+    how long they are. They are None where they are not kept, as after a success, are too long, were packed in a way
+    that this program does not know, or were not asked for, as in a list.
     """
 
     id: str
@@ -56,6 +62,9 @@ class JobInfo(msgspec.Struct, frozen=True):
     note: str = ""
     deaf_at: tuple[str, ...] = ()
     first_generation: int = 0
+    args: tuple[Any, ...] | None = None
+    kwargs: dict[str, Any] | None = None
+    args_bytes: int = 0
 
     @property
     def expires_at(self) -> datetime | None:
@@ -86,6 +95,17 @@ def _instant(ms: int) -> datetime | None:
     return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
 
 
+def _arguments(body: bytes) -> tuple[tuple[Any, ...] | None, dict[str, Any] | None]:
+    if not body:
+        return None, None
+    try:
+        args, kwargs = unpack_body(body)
+        return tuple(args), dict(kwargs)
+    except (ValueError, TypeError):
+        # Of another codec, or packed by a client of another language that has its own ways.
+        return None, None
+
+
 def friendly(info: views.JobInfo) -> JobInfo:
     """The broker's view of a job, for people and programs."""
     given = {name: getattr(info, name) for name in views.JobInfo.__struct_fields__}
@@ -93,4 +113,5 @@ def friendly(info: views.JobInfo) -> JobInfo:
         id=id_text(info.id), own_id=info.own_id or None, attempts=tuple(info.attempts), deaf_at=tuple(info.deaf_at)
     )
     given["parent"] = id_text(info.parent) if info.parent else None
+    given["args"], given["kwargs"] = _arguments(info.args)
     return JobInfo(**given)

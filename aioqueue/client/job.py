@@ -25,6 +25,7 @@ from aioqueue.errors import (
     from_wire,
     tells_an_end,
 )
+from aioqueue.limits import ARGS_SHOWN_BYTES_MAX
 from aioqueue.model.bodies import unpack_failure
 from aioqueue.model.durations import Duration, to_ms
 from aioqueue.model.ids import id_text, is_own_id
@@ -188,9 +189,12 @@ class Job(Generic[R]):
             raise DeadlineExceeded(f"{told}; {absence}" if absence else told, what=what, seconds=seconds) from None
 
     async def info(self) -> JobInfo:
-        """What the broker knows of the job now. Raises `JobNotFound` or `ResultExpired`."""
+        """What the broker knows of the job now, with its arguments if they have at most 64 KiB.
+
+        Raises `JobNotFound` or `ResultExpired`.
+        """
         try:
-            return await self._session().questions.info(self.key)
+            return await self._session().questions.info(self.key, args_bytes=ARGS_SHOWN_BYTES_MAX)
         except AioqueueError as error:
             self._name(error)
             raise

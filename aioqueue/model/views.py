@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from aioqueue.limits import (
+    BODY_BYTES_MAX,
     DEAF_NAMED_MAX,
     ITEMS_A_FRAME_MAX,
     JOB_ID_BYTES,
@@ -92,6 +93,8 @@ class JobInfo(msgspec.Struct, frozen=True, array_like=True):
     is the id of the job that submitted it, and `note` says why it was cancelled or expired. `deaf_at` are the workers
     on which a run of it heeded no cancellation and still goes on, whatever its state. `generation` counts on from
     `first_generation` with each retry by hand; that is above 0 where the caller's own id had other jobs before.
+    `args_bytes` is how long its arguments are, where that was asked for and they are kept, and `args` is their body,
+    empty where it was too long.
     """
 
     id: bytes
@@ -120,6 +123,8 @@ class JobInfo(msgspec.Struct, frozen=True, array_like=True):
     note: str = ""
     deaf_at: Annotated[list[str], Meta(max_length=DEAF_NAMED_MAX)] = []
     first_generation: int = 0
+    args: Annotated[bytes, Meta(max_length=BODY_BYTES_MAX + 1)] = b""
+    args_bytes: Annotated[int, Meta(ge=0, le=NUMBER_MAX)] = 0
 
 
 class QueueStatistics(msgspec.Struct, frozen=True, array_like=True):

@@ -253,3 +253,48 @@ def test_a_run_that_heeds_no_cancellation_is_shown_though_its_job_is_over() -> N
     line = "deaf:      a run of it heeds no cancellation and still goes on, on worker-2, worker-3"
     assert line in list(described(over, (), {}, 0))
     assert not any(line.startswith("deaf") for line in described(friendly(replace(INFO, deaf_at=[])), (), {}, 0))
+
+
+def test_arguments_are_shown_with_the_job_and_in_lists_where_they_are_asked_for(at_shop: Shell) -> None:
+    words = ["--args", '["ada@example.com", {"b": [1]}]', "--kwargs", '{"card": "\\u001b[2J"}', "--queue", "elsewhere"]
+    job_id = at_shop.run("submit", "shop.send", *words).out.strip()
+    line = r'["ada@example.com",{"b":[1]}] {"card":"\u001b[2J"}'
+
+    assert f"args:      {line}\n" in at_shop.run("show", job_id).out
+    info = at_shop.run("show", job_id, "--json").json
+    assert (info["args"], info["kwargs"]) == (["ada@example.com", {"b": [1]}], {"card": "\x1b[2J"})
+    assert info["args_bytes"] > 20
+    heads, row = at_shop.run("ls", "--id", job_id, "--args").out.splitlines()
+    assert heads.split()[-2:] == ["ARGS", "NOTE"]
+    assert line in row
+    plain_list = at_shop.run("ls", "--id", job_id)
+    assert "ada@example.com" not in plain_list.out
+    assert at_shop.run("ls", "--id", job_id, "--json").json[0]["args"] is None
+    assert at_shop.run("ls", "--id", job_id, "--args", "--json").json[0]["kwargs"] == info["kwargs"]
+    assert json.loads(at_shop.run("export", "--id", job_id).out)["args"] == info["args"]
+
+
+def test_long_arguments_are_shortened_and_shown_in_full_where_that_is_asked_for(at_shop: Shell) -> None:
+    long = "x" * 100_000
+    job_id = at_shop.run("submit", "shop.send", "--args", json.dumps([long]), "--queue", "elsewhere").out.strip()
+
+    (line,) = [line for line in at_shop.run("show", job_id).out.splitlines() if line.startswith("args:")]
+    assert len(line) == 211
+    assert line.endswith("x…")
+    assert long in at_shop.run("show", job_id, "--args-full").out
+    short = at_shop.run("show", job_id, "--json").json
+    assert (short["args"], short["args_bytes"] > 100_000) == (None, True)
+    assert at_shop.run("show", job_id, "--args-full", "--json").json["args"] == [long]
+
+    assert "(97.7 KiB)" in at_shop.run("ls", "--id", job_id, "--args").out
+    assert long in at_shop.run("ls", "--id", job_id, "--args-full").out
+    assert json.loads(at_shop.run("export", "--id", job_id).out)["args"] is None
+    assert json.loads(at_shop.run("export", "--id", job_id, "--args-full").out)["args"] == [long]
+
+
+def test_arguments_of_a_success_are_not_kept_and_those_of_a_failure_are(at_shop: Shell, dead: str) -> None:
+    done = at_shop.run("submit", "shop:add", "1", "--wait", "--json").json["id"]
+
+    assert "args:" not in at_shop.run("show", done).out
+    assert at_shop.run("show", done, "--json").json["args"] is None
+    assert at_shop.run("show", dead, "--json").json["args"] == ["no\x1b[2Jstock"]

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from aioqueue.protocol.codec import KINDS, Codec
 from aioqueue.protocol.messages import PROTOCOL_VERSION, Message
-from tests.support.examples import BROKER_TYPES, CLIENT_TYPES, EXAMPLES, GOLDEN, file_of
+from tests.support.examples import BROKER_TYPES, CLIENT_TYPES, EXAMPLES, GOLDEN, INFO, file_of
 
 CODEC = Codec()
 # What was said in the same version of the protocol before fields were appended.
@@ -41,10 +41,14 @@ def test_a_frame_of_before_fields_were_appended_has_their_defaults() -> None:
         decode = CODEC.decode_broker if path.stem[4:] in said_by_brokers else CODEC.decode_client
         older[path.stem] = decode(bytes.fromhex(path.read_text(encoding="ascii"))[4:])
     whole = {file_of(message).stem: message for message in EXAMPLES}
+    without_arguments = structs.replace(INFO, first_generation=0, args=b"", args_bytes=0)
     defaults: dict[str, dict[str, Any]] = {
         "010-Hello": {"about": b"", "process": b"", "epoch_seen": 0},
-        "034-FindJobs": {"id_suffix": ""},
         "052-Capacity": {"number": 0, "process_slots": 0},
+        "032-GetJob": {"args_bytes": 0},
+        "033-JobRecord": {"info": without_arguments},
+        "034-FindJobs": {"id_suffix": "", "args_bytes": 0},
+        "035-JobPage": {"jobs": [without_arguments]},
         "054-Settle": {"follows": False},
         "055-Settled": {"following": []},
     }

@@ -168,15 +168,17 @@ def judge_growth(samples: Sequence[Sample], seconds: float) -> list[Judgement]:
     return judged
 
 
-_LEVELS: Final = re.compile(r" (WARNING|ERROR|CRITICAL) |^Traceback|^\S*(Error|Exception)\b")
+_LEVELS: Final = re.compile(r" (WARNING|ERROR|CRITICAL) |^\s*Traceback|^\S*(Error|Exception)\b")
 # What the soak itself brings about, by what is said of it.
 EXPECTED: Final = {
-    "an attempt failed, as it was to": re.compile(r"job \S+ of task soak\.(flaky|doomed) failed in attempt"),
+    "an attempt failed, as it was to": re.compile(
+        r"job \S+ of task soak\.(flaky|doomed)( in queue \S+)?( failed|: dead)|attempts? more failed in the last second"
+    ),
     "a job was cancelled, or its deadline passed": re.compile(r"job \S+ of task soak\.\w+ is stopped"),
     "a broker was restarted": re.compile(
         r"lost the broker at|heartbeats do not reach|; trying again|could not be told to the broker"
     ),
-    "a worker process was killed": re.compile(r"worker process \d+ .*another one starts"),
+    "a worker process was killed": re.compile(r"worker process \d+ .*another one starts|was lost with its worker"),
     "a client did not read": re.compile(r"it read nothing for|nothing came for \d+ ms|it does not read"),
     "the machine was busy": re.compile(r"the event loop"),
 }

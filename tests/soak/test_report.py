@@ -111,13 +111,15 @@ def test_lines_that_the_soak_brings_about_are_counted_and_all_others_are_told() 
     expected, others = sort_lines([
         f"{at} INFO aioqueue.broker: listening",
         f"{at} WARNING aioqueue.worker: job 018b of task soak.doomed failed in attempt 1: ValueError: no",
+        f"{at} WARNING aioqueue.worker.settles[7]: job 018b of task soak.doomed: dead: out of attempts (2 of 2)",
+        f"{at} WARNING aioqueue.broker.failures[7]: job 018b of task soak.doomed in queue q failed on w: E: no; dead",
         f"{at} WARNING aioqueue.worker: job 018b of task soak.noop failed in attempt 1: ValueError: no",
         f"{at} ERROR aioqueue.broker: worker w is idle",
         "Traceback (most recent call last):",
         '  File "x.py", line 1, in f',
         "ValueError: no",
     ])  # fmt: skip
-    assert dict(expected) == {"an attempt failed, as it was to": 1}
+    assert dict(expected) == {"an attempt failed, as it was to": 3}
     assert [line.split(" ")[0] for line in others] == [at, at, "Traceback", "ValueError:"]
 
 

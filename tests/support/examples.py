@@ -48,7 +48,7 @@ INFO: Final = JobInfo(
     OWN, "invoice-42", "default", "mail", "app.send", "dead", 5, 1_700_000_000_000, 0, 1_700_000_000_001,
     1_700_000_000_002, 1, 0, 1, 0, "worker-1", {"trace": "x"}, FAILURE,
     [Attempt(1, "failed", 1_700_000_000_001, 1_700_000_000_002, "worker-1", FAILURE)], BLOCK,
-    1_700_000_001_000, 1_700_000_002_000, OTHER, "its deadline passed", ["worker-2"], 3,
+    1_700_000_001_000, 1_700_000_002_000, OTHER, "its deadline passed", ["worker-2"], 3, ARGS, 5,
 )  # fmt: skip
 RUN: Final = Run(
     1, 0, 1, "failed", "worker-1", 1_700_000_000_000, 1_700_000_000_001, 1_700_000_000_002, FAILURE
@@ -83,11 +83,11 @@ EXAMPLES: Final[tuple[m.Message, ...]] = (
     ),
     m.Wait([JOB, OTHER]),
     m.Ended([m.EndedItem(JOB, 7, b"\x01\xc0"), m.EndedItem(OTHER, 9, b"", "", "not needed")], 43),
-    m.GetJob(3, JOB, True),
+    m.GetJob(3, JOB, True, 4_096),
     m.JobRecord(3, INFO, [RUN]),
     m.FindJobs(
         4, [8], "mail", "app.send", 20, b"cursor", 1_700_000_000_000, 1_700_000_060_000, "385ef8", "Error: no", True,
-        "b090c3149f00",
+        "b090c3149f00", 4_096,
     ),
     m.JobPage(4, [INFO], b"next", [[RUN]]),
     m.CancelJob(5, JOB, "not needed"),

@@ -8,16 +8,17 @@ from typing import Any, Final, NamedTuple
 from msgspec.structs import replace
 
 from aioqueue.archive.base import JobFilter
+from aioqueue.broker.arguments import with_arguments
 from aioqueue.broker.history import fitted, history
 from aioqueue.broker.line import Query
 from aioqueue.broker.pages import LivingPage, whole_page
 from aioqueue.broker.peers.peer import Peer, trouble
 from aioqueue.broker.peers.rows import Row
 from aioqueue.broker.translate.refusals import refusal
-from aioqueue.broker.translate.views import info_of_finished, info_of_living
+from aioqueue.broker.translate.views import info_of_finished, info_of_living, with_kept
 from aioqueue.core.nouns import Job, copy_job
 from aioqueue.errors import JobNotFound, JournalError, Refused, ResultExpired
-from aioqueue.limits import PAGE_JOBS_MAX, PAGE_RUNS_JOBS_MAX
+from aioqueue.limits import ARGS_LISTED_BYTES_MAX, PAGE_JOBS_MAX, PAGE_RUNS_JOBS_MAX
 from aioqueue.model.ids import EVERY_ID, id_end, id_range, id_text
 from aioqueue.model.records import FinishedJob
 from aioqueue.model.rights import Right
@@ -73,7 +74,8 @@ async def _tell_job(peer: Peer, message: m.GetJob, living: Living | None) -> m.B
         if not isinstance(found, FinishedJob):
             raise ResultExpired(job=id_text(message.job), state=found.state.label)
         runs = await overlay.runs(found.id)
-        info = info_of_finished(found, runs)
+        info = with_kept(info_of_finished(found, runs), found, message.args_bytes)
+    [info] = await with_arguments(peer.services, [info], message.args_bytes)
     deaf_at = peer.services.deaf_at(message.job, peer.namespace)
     if message.runs:
         return m.JobRecord(message.request, replace(info, attempts=[], deaf_at=deaf_at), fitted(history(info, runs)))
@@ -86,7 +88,7 @@ def find_jobs(peer: Peer, message: m.FindJobs) -> None:
         # No job here is what only a later version knows.
         peer.post(Query(lambda: m.JobPage(message.request, [], b"")), Peer.send_reply, None)
         return
-    limit = max(1, min(message.limit, PAGE_RUNS_JOBS_MAX if message.runs else PAGE_JOBS_MAX))
+    limit = max(1, min(message.limit, PAGE_RUNS_JOBS_MAX if message.runs or message.args_bytes else PAGE_JOBS_MAX))
     listings = peer.services.listings
 
     def ask() -> tuple[JobFilter, LivingPage] | Refused:
@@ -113,8 +115,12 @@ def _found_living(peer: Peer, question: tuple[m.FindJobs, int], reply: Any) -> N
     where, living = reply
 
     async def tell(peer: Peer, message: m.FindJobs, living: LivingPage) -> m.BrokerMessage:
-        page = await whole_page(peer.services.overlay, living, where, limit, message.after, runs=message.runs)
-        return m.JobPage(message.request, page.jobs, page.following, page.runs)
+        args_bytes = min(message.args_bytes, ARGS_LISTED_BYTES_MAX)
+        page = await whole_page(
+            peer.services.overlay, living, where, limit, message.after, runs=message.runs, args_bytes=args_bytes
+        )
+        jobs = await with_arguments(peer.services, page.jobs, args_bytes)
+        return m.JobPage(message.request, jobs, page.following, page.runs)
 
     peer.lookups.start(_answer(peer, tell), message, living)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from aioqueue.core.nouns import Job
 from aioqueue.model.bodies import CRASHED, unpack_failure, unpack_headers
 from aioqueue.model.records import EndedRun, FinishedJob, Terms, unpack_extra
@@ -52,6 +54,12 @@ def info_of_finished(job: FinishedJob, runs: Sequence[EndedRun]) -> JobInfo:
         unpack_headers(extra.headers), failure, history, None, *_bounds(job.terms), job.note,
         first_generation=_first_generation(job.terms),
     )  # fmt: skip
+
+
+def with_kept(info: JobInfo, finished: FinishedJob, bytes_max: int) -> JobInfo:
+    """The job with what is kept of its arguments since its end."""
+    size = len(finished.args)
+    return replace(info, args=finished.args if size <= bytes_max else b"", args_bytes=size) if size else info
 
 
 def _bounds(terms: Terms | None) -> tuple[int, int, bytes]:

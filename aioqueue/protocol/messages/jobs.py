@@ -43,11 +43,12 @@ class Ended(Struct, array_like=True, tag=31, gc=False):
 
 
 class GetJob(Struct, array_like=True, tag=32, gc=False):
-    """With `runs` the answer holds every run of the job."""
+    """With `runs` the answer holds every run of the job, with `args_bytes` its arguments if they are no longer."""
 
     request: Number
     job: JobId
     runs: bool = False
+    args_bytes: Number = 0
 
 
 class JobRecord(Struct, array_like=True, tag=33, gc=False):
@@ -64,6 +65,7 @@ class FindJobs(Struct, array_like=True, tag=34, gc=False):
     `since_ms` and `until_ms` (not itself included) are UTC: of the submit of a living job, the end of a finished one.
     `id_prefix` is how the id begins, in hexadecimal digits, and `id_suffix` its last 12; `error` stands in the failure,
     written as `Type: text`. A broker of before `id_suffix` passes over it: who asks looks at the answer once more.
+    With `args_bytes` each job comes with its arguments, if they are no longer than that and `ARGS_LISTED_BYTES_MAX`.
     """
 
     request: Number
@@ -78,6 +80,7 @@ class FindJobs(Struct, array_like=True, tag=34, gc=False):
     error: Annotated[str, Meta(max_length=ERROR_CHARACTERS_MAX)] = ""
     runs: bool = False
     id_suffix: Annotated[str, Meta(max_length=2 * JOB_ID_BYTES)] = ""
+    args_bytes: Number = 0
 
 
 class JobPage(Struct, array_like=True, tag=35, gc=False):
