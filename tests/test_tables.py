@@ -18,7 +18,7 @@ from aioqueue.broker.peers.dispatch import _DISPATCH
 from aioqueue.client.session import Session as ClientSession
 from aioqueue.client.task import TaskRegistry
 from aioqueue.core import events as e
-from aioqueue.core.apply import APPLY, bulks, jobs, journal, registry, runs, sessions
+from aioqueue.core.apply import APPLY, bulks, jobs, journal, lanes, registry, runs, sessions
 from aioqueue.core.invariants import History
 from aioqueue.core.invariants.history import _JUDGE
 from aioqueue.core.levels import LEVELS
@@ -99,7 +99,7 @@ def test_no_table_has_a_row_of_what_is_not_journaled() -> None:
 
 
 def test_no_event_is_applied_by_two_files() -> None:
-    rooms = (bulks, jobs, journal, registry, runs, sessions)
+    rooms = (bulks, jobs, journal, lanes, registry, runs, sessions)
     assert sum(len(room.ROWS) for room in rooms) == len(APPLY)
 
 

@@ -17,10 +17,9 @@ does not die of its child's crash.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from aioqueue.core.nouns import Job, Session
-from aioqueue.core.queues import QueueState
+from aioqueue.core.nouns import Job, Offer, Session
 from aioqueue.core.state import State
 from aioqueue.limits import CRASHES_ALONE
 from aioqueue.model.states import JobState
@@ -35,36 +34,36 @@ def children_for(state: State, session: Session) -> Iterator[Job]:
     Only suspects keep a session from anything: without one it gets these in their turn.
     """
     suspects_about = state.suspects_ready or session.suspects
-    if not (state.families and suspects_about) or session.free <= 0 or session.link.throttled:
+    if not (state.families and suspects_about) or not session.has_slot() or session.link.throttled:
         return
     for parent in list(session.leases):
         for child in list(state.families.get(parent, ())):
             job = state.jobs.get(child)
             if job is not None and _is_ready_for(job, session) and _may_join(state, session, job):
                 yield job
-                if session.free <= 0:
+                if not session.has_slot():
                     return
 
 
-def first_of_family(state: State, queues: Sequence[QueueState], job: Job) -> Job:
-    """The suspect itself, or the suspect among its descendants in these queues that goes before it."""
+def first_of_family(state: State, offer: Offer, job: Job) -> Job:
+    """The suspect itself, or the suspect among its descendants that the offer takes and that goes before it."""
     seen = {job.id}
-    while (child := _ready_suspect(state, queues, job)) is not None and child.id not in seen:
+    while (child := _ready_suspect(state, offer, job)) is not None and child.id not in seen:
         seen.add(child.id)
         job = child
     return job
 
 
-def _ready_suspect(state: State, queues: Sequence[QueueState], parent: Job) -> Job | None:
+def _ready_suspect(state: State, offer: Offer, parent: Job) -> Job | None:
     for child in state.families.get(parent.id, ()):
         job = state.jobs[child]
-        if job.state is _READY and job.crashes and state.queues[job.spec.key] in queues:
+        if job.state is _READY and job.crashes and offer.covers(job):
             return job
     return None
 
 
 def _is_ready_for(job: Job, session: Session) -> bool:
-    return job.state is _READY and session.link.offer.covers(job)
+    return job.state is _READY and session.link.offer.covers(job) and session.has_room(job.spec.fit)
 
 
 def _may_join(state: State, session: Session, job: Job) -> bool:

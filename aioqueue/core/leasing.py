@@ -6,31 +6,39 @@ until they are: nobody overtakes it. The shell is told which they are, and reads
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
-from functools import partial
-from heapq import merge
+from collections.abc import Container, Generator, Iterable, Iterator
+from heapq import heapify, heappop, heapreplace, merge
 from itertools import islice
+from typing import Final
 
 from aioqueue.clock import Now
+from aioqueue.core import cohorts
 from aioqueue.core import events as e
+from aioqueue.core.cohorts import suspicious
 from aioqueue.core.commands import Command, OpenSession
 from aioqueue.core.endings import end_of_session
-from aioqueue.core.families import children_for, first_of_family
+from aioqueue.core.families import children_for
 from aioqueue.core.lanes import turn
-from aioqueue.core.nouns import Job, Session
-from aioqueue.core.queues import Pool, QueueState
+from aioqueue.core.nouns import Job, Session, SlotClass
+from aioqueue.core.pools import Pool, Taker
 from aioqueue.core.state import State
 from aioqueue.core.terms import instead_of_lease
 from aioqueue.limits import CRASHES_ALONE
 from aioqueue.model.states import SessionEnd
 
 # A lease, or what becomes of a job whose turn has come too late.
-Leasing = e.SessionOpened | e.JobLeased | e.JobExpired | e.JobCancelled
+Leasing = e.SessionOpened | e.JobLeased | e.JobExpired | e.JobCancelled | e.JobParted | e.LaneJoined
+# Jobs that are moved out of somebody's way in one step: some 3 ms, for a million of them may stand there.
+PARTED_MAX: Final = 1_000
+# Of what waits for a process so much is read ahead: few run at once, and a deep line of it must not fill the hand.
+_AHEAD_PROCESS_JOBS: Final = 64
+# Whoever watches is told no more.
+_COUNTED_MAX: Final = 1_000_000
 
 
 class Hand:
-    """Which arguments the shell has at hand: `held` beside those of the batch in the making. `missing` are the jobs,
-    by id, that stood at the head of a line and could not be leased for that.
+    """Which arguments the shell has at hand: `held` beside those of the batch in the making, and all without a `held`.
+    `missing` are the jobs, by id, that stood at the head of a line and could not be leased for that.
     """
 
     __slots__ = ("_held", "_new", "missing")
@@ -48,32 +56,51 @@ class Hand:
         return False
 
 
-def decide_leases(state: State, now: Now, hand: Hand | None = None) -> Iterator[Leasing]:
+class Parting:
+    """How many jobs may still be moved out of somebody's way in this step; `more` says that others stand there."""
+
+    __slots__ = ("left", "more")
+
+    def __init__(self) -> None:
+        self.left = PARTED_MAX
+        self.more = False
+
+
+def decide_leases(
+    state: State, now: Now, hand: Hand | None = None, parting: Parting | None = None
+) -> Iterator[Leasing]:
     """Leases for all free capacity, one at a time: the caller applies each before it asks for the next. Without a
     `hand` all arguments are there.
 
     Sessions that offer the same share what is ready: the one with the fewest leases comes first, and each takes at
-    most its part, so that one large worker does not starve a small one. A session is journaled just before its first
-    lease.
+    most its part, so that one large worker does not starve a small one. Where they do not take all that is ready, or
+    have slots of two classes, jobs are dealt out one by one, and what stands in their way is moved (see `pools`). A
+    session is journaled just before its first lease.
 
     Where suspects wait, jobs are given out one by one in the order of their turn, each to a session that may have it
-    (the cohort rule, see `suspects`), and at last children to sessions that run their parents and get nothing else (see
-    `families`). A suspect is never for ever behind the jobs that came after it: when it is the turn of one that must
-    run alone and no session is empty, the session with the fewest leases gets nothing more of what stands behind it. So
-    one session of a pool drains, and the others go on.
+    (see `cohorts`), and at last children to sessions that run their parents and get nothing else (see `families`). A
+    suspect is never for ever behind the jobs that came after it: when it is the turn of one that must run alone and no
+    session is empty, the session with the fewest leases gets nothing more of what stands behind it. So one session of a
+    pool drains, and the others go on.
     """
+    parting = Parting() if parting is None else parting
     again = True
     while again:
         again = False
         for pool in list(state.pools.values()):
-            if state.suspects_ready and any(queue.suspects for queue in pool.queues):
-                while (chosen := _next_with_suspects(state, pool)) is not None and _at_hand(chosen[0], hand):
-                    # Pools share queues: one that drained for this suspect may now go on, or have its parent.
-                    again |= chosen[0].crashes > 0
-                    yield from _lease(state, *chosen, now)
+            if state.suspects_ready and suspicious(state, pool.offer):
+                for taker in pool.takers:
+                    while (chosen := (yield from _choose(state, pool, taker, hand, parting))) is not None:
+                        # Pools share queues: one that drained for this suspect may now go on, or have its parent.
+                        again |= chosen[0].crashes > 0
+                        yield from _lease(state, *chosen, now)
             else:
-                while pool.hungry and (head := pool_head(pool)) is not None and _at_hand(head, hand):
-                    yield from _share_out(state, pool, now, hand)
+                for taker in pool.takers:
+                    if taker.careful:
+                        yield from _deal_out(state, taker, now, hand, parting)
+                        continue
+                    while taker.hungry and (head := taker.head()) is not None and _at_hand(head, hand):
+                        yield from _share_out(state, taker, now, hand)
             if state.suspects_ready or state.suspects_running:
                 for session in [state.sessions[number] for number in sorted(pool.members)]:
                     for child in children_for(state, session):
@@ -87,13 +114,14 @@ def _at_hand(job: Job, hand: Hand | None) -> bool:
     return hand is None or hand.has(job)
 
 
-def _share_out(state: State, pool: Pool, now: Now, hand: Hand | None) -> Iterator[Leasing]:
-    hungry = list(pool.hungry.values())
+def _share_out(state: State, taker: Taker, now: Now, hand: Hand | None) -> Iterator[Leasing]:
+    hungry = list(taker.hungry.values())
     if len(hungry) > 1:
         hungry.sort(key=lambda session: len(session.leases))
-    ready = sum(queue.lane.depth for queue in pool.queues)
+    # More than all of them can take is not counted.
+    ready = taker.depth(len(hungry) * max(session.free for session in hungry))
     share = -(-ready // len(hungry))
-    head = pool.queues[0].lane.head if len(pool.queues) == 1 else partial(pool_head, pool)
+    head = taker.head
     for session in hungry:
         for _ in range(min(share, session.free)):
             job = head()
@@ -106,6 +134,47 @@ def _share_out(state: State, pool: Pool, now: Now, hand: Hand | None) -> Iterato
                 yield e.JobLeased(job.id, session.number, state.next_fence, job.runs + 1)
 
 
+def _deal_out(state: State, taker: Taker, now: Now, hand: Hand | None, parting: Parting) -> Iterator[Leasing]:
+    """One job at a time, to the session with the fewest leases: what is ready cannot be counted, and whoever gets one
+    may have no room for the next.
+    """
+    turns = [(len(session.leases), place, session) for place, session in enumerate(taker.hungry.values())]
+    heapify(turns)
+    while turns:
+        _, place, session = turns[0]
+        if session.number not in taker.hungry:
+            heappop(turns)
+            continue
+        yield from _make_way(taker, parting)
+        job = taker.head()
+        if job is None or not taker.takes(job.spec.fit) or not _at_hand(job, hand):
+            return
+        yield from _lease(state, job, session, now)
+        heapreplace(turns, (len(session.leases), place, session))
+
+
+def _make_way(taker: Taker, parting: Parting) -> Iterator[Leasing]:
+    """Move what stands first and is not taken into lines of its own, as many jobs as may be."""
+    if not taker.careful:
+        return
+    while (job := taker.head()) is not None and not taker.takes(job.spec.fit):
+        if not parting.left:
+            parting.more = True
+            return
+        parting.left -= 1
+        yield e.JobParted(job.id)
+
+
+def _choose(
+    state: State, pool: Pool, taker: Taker, hand: Hand | None, parting: Parting
+) -> Generator[Leasing, None, tuple[Job, Session] | None]:
+    if not taker.hungry:
+        return None
+    yield from _make_way(taker, parting)
+    chosen = cohorts.next_with_suspects(state, pool, taker)
+    return chosen if chosen is not None and _at_hand(chosen[0], hand) else None
+
+
 def _lease(state: State, job: Job, session: Session, now: Now) -> Iterator[Leasing]:
     if job.rare is not None and (instead := instead_of_lease(job, state, now)) is not None:
         yield instead
@@ -115,49 +184,6 @@ def _lease(state: State, job: Job, session: Session, now: Now) -> Iterator[Leasi
     yield e.JobLeased(job.id, session.number, state.next_fence, job.runs + 1)
 
 
-def _next_with_suspects(state: State, pool: Pool) -> tuple[Job, Session] | None:
-    """The first job, in the order of their turn, that a hungry session may have, and that session."""
-    hungry = sorted(pool.hungry.values(), key=lambda session: len(session.leases))
-    for job in _heads(state, pool.queues, pool_head(pool)):
-        for session in hungry:
-            if _may_have(session, job):
-                return job, session
-        if job.crashes >= CRASHES_ALONE:
-            drained = _drained(state, pool)
-            hungry = [session for session in hungry if session is not drained]
-    return None
-
-
-def _heads(state: State, queues: Sequence[QueueState], plain: Job | None) -> list[Job]:
-    """Those whose turn it is, in that order: the `plain` one, and of each line of suspects the first, or the one of its
-    family that goes before it.
-    """
-    lines = [line for queue in queues for line in (queue.suspects.among_others, queue.suspects.solitary)]
-    heads = [line[0] for line in lines if line]
-    if plain is not None:
-        heads.append(plain)
-    heads.sort(key=turn)
-    return [first_of_family(state, queues, job) if job.crashes else job for job in heads] if state.families else heads
-
-
-def _may_have(session: Session, job: Job) -> bool:
-    if job.crashes >= CRASHES_ALONE:
-        return not session.leases
-    return not (job.crashes and session.suspects)
-
-
-def _drained(state: State, pool: Pool) -> Session | None:
-    """The session that a suspect waits for; None while one of the pool runs another alone and is the next to be free.
-
-    Always the one with the fewest leases. Those only become fewer, for it gets none; where another has fewer yet, that
-    one is nearer to being empty.
-    """
-    members = [state.sessions[number] for number in pool.members]
-    if any(session.alone for session in members):
-        return None
-    return min(members, key=lambda session: (len(session.leases), session.number))
-
-
 def idle_beside_work(state: State, held: Container[bytes] | None = None) -> Iterator[tuple[Session, int]]:
     """Sessions with a free slot beside a ready job that they may have, each with how many jobs are ready there.
 
@@ -165,8 +191,10 @@ def idle_beside_work(state: State, held: Container[bytes] | None = None) -> Iter
     for them. Judged by the sessions themselves, not by who is listed as hungry; for whoever watches, not for the hot
     path.
     """
+    plain_heads: dict[Taker, Job | None] = {}
     for session in state.sessions.values():
-        if not session.link.connected:
+        pool = session.link.pool
+        if not session.link.connected or not isinstance(pool, Pool):
             continue
         children = [job for job in children_for(state, session) if held is None or job.id in held]
         if children:
@@ -174,44 +202,38 @@ def idle_beside_work(state: State, held: Container[bytes] | None = None) -> Iter
             continue
         if not session.hungry:
             continue
-        offer = session.link.offer
-        pool = state.pools.get(offer)
-        queues = pool.queues if pool is not None else [state.queues[key] for key in offer.keys if key in state.queues]
-        heads = [head for queue in queues if (head := queue.lane.head()) is not None]
-        first = [*heads, *_heads(state, queues, None)]
-        lonely = any(job.crashes >= CRASHES_ALONE for job in first)
-        if lonely and pool is not None and _drained(state, pool) is session and session.leases:
+        taker = pool.taker_of(session)
+        if taker not in plain_heads:
+            plain = taker.head()
+            plain_heads[taker] = plain if plain is not None and taker.takes(plain.spec.fit) else None
+        first = cohorts.heads(state, pool.offer, plain_heads[taker])
+        lonely = next((job for job in first if job.crashes >= CRASHES_ALONE), None)
+        if lonely is not None and cohorts.drained(state, pool, lonely) is session and session.leases:
             # What stands behind such a job waits for it on purpose.
             continue
         if held is not None and any(job.id not in held for job in first):
             continue
-        if any(_may_have(session, job) for job in first):
-            yield session, sum(queue.lane.depth + len(queue.suspects) for queue in queues)
-
-
-def pool_head(pool: Pool) -> Job | None:
-    """The queues of a worker act as one: highest priority first, then lowest sequence."""
-    queues = pool.queues
-    if len(queues) == 1:
-        return queues[0].lane.head()
-    best: Job | None = None
-    for queue in queues:
-        head = queue.lane.head()
-        if head is not None and (
-            best is None
-            or head.spec.priority > best.spec.priority
-            or (head.spec.priority == best.spec.priority and head.seq < best.seq)
-        ):
-            best = head
-    return best
+        if any(cohorts.may_have(session, job) for job in first):
+            suspects = sum(len(queue.suspects) for queue in suspicious(state, pool.offer))
+            yield session, taker.depth(_COUNTED_MAX) + suspects
 
 
 def upcoming(state: State, jobs_max: int) -> Iterator[Job]:
     """The ready jobs that stand first in the lines of each pool, at most so many, in the order of their leases."""
     for pool in state.pools.values():
-        lines: list[Iterator[Job]] = [queue.lane.upcoming(jobs_max) for queue in pool.queues]
-        lines += [islice(queue.suspects.in_order(), jobs_max) for queue in pool.queues if queue.suspects]
-        yield from islice(merge(*lines, key=turn) if len(lines) != 1 else lines[0], jobs_max)
+        for taker in pool.apart:
+            most = _AHEAD_PROCESS_JOBS if taker.classes == (SlotClass.PROCESS,) else jobs_max
+            lines = taker.upcoming(most)
+            lines += [
+                islice((job for job in queue.suspects.in_order() if taker.takes(job.spec.fit)), most)
+                for queue in suspicious(state, pool.offer)
+            ]
+            yield from islice(merge(*lines, key=turn) if len(lines) != 1 else lines[0], most)
+
+
+def decide_joined(state: State) -> list[e.LaneJoined]:
+    """The queues that are one line again: what had a line of its own is gone, and everybody takes everything."""
+    return [e.LaneJoined(*key) for key, queue in state.split.items() if queue.may_join]
 
 
 def decide_due(state: State, now: Now) -> e.JobDue | None:

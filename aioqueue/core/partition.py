@@ -27,7 +27,15 @@ from aioqueue.core.decide.bulks import decide_forgotten, decide_freed, silent_bu
 from aioqueue.core.decide.registry import decide_lapsed
 from aioqueue.core.decision import BodyArea, Decision
 from aioqueue.core.effects import Effect
-from aioqueue.core.leasing import Hand, decide_due, decide_expired, decide_leases, silent_sessions
+from aioqueue.core.leasing import (
+    Hand,
+    Parting,
+    decide_due,
+    decide_expired,
+    decide_joined,
+    decide_leases,
+    silent_sessions,
+)
 from aioqueue.core.nouns import Job
 from aioqueue.core.state import State
 from aioqueue.core.terms import decide_doomed, decide_end
@@ -138,12 +146,17 @@ class Partition:
         # However much was asked, leases have their part of every batch, or a flood of submits would starve the workers.
         leases_end = max(BATCH_EVENTS_TARGET + batch.carried, len(batch.events) + _PART)
         hand = None if held is None else Hand(held, batch.at.arguments)
-        for lease in decide_leases(self.state, now, hand):
+        parting = Parting()
+        for lease in decide_leases(self.state, now, hand, parting):
             batch.add(lease, None)
             if len(batch.events) >= leases_end or batch.at.leased_bytes >= LEASED_BYTES_TARGET:
                 more = True
                 break
+        more |= parting.more
         more |= (bool(self.state.doomed) and self._end_doomed(batch)) or bool(self.state.closing)
+        if self.state.split:
+            for joined in decide_joined(self.state):
+                batch.add(joined, None)
         missing = [] if hand is None else list(hand.missing.values())
         parts, owed = batch.bodies.parts, batch.at
         return Step(len(replies), replies, batch.events, parts, owed.effects, owed.arguments, missing, more)

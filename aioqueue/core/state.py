@@ -14,7 +14,8 @@ from aioqueue.core.admission import USUAL_LIMITS, Admission, BacklogLimits
 from aioqueue.core.homes import Homes
 from aioqueue.core.named import Item
 from aioqueue.core.nouns import Bulk, Fit, Job, Offer, Session, SharedSpec
-from aioqueue.core.queues import Pool, QueueState
+from aioqueue.core.pools import Key, Pool
+from aioqueue.core.queues import QueueState
 from aioqueue.core.registry import Registry
 from aioqueue.core.timers import Entry, Timers
 from aioqueue.limits import ITEM_BYTES, QUEUES_IDLE_MAX, SPEC_BYTES_USUAL
@@ -24,6 +25,8 @@ from aioqueue.model.states import JobState
 
 # Interned specs beyond this are forgotten all at once; living jobs keep theirs.
 _SPECS_INTERNED_MAX = 10_000
+# More tasks than anybody has in one queue; beyond that its workers look at every job.
+_FITS_A_QUEUE_MAX = 1_000
 _SCHEDULED, _STOPPING = JobState.SCHEDULED, JobState.STOPPING
 
 
@@ -33,9 +36,9 @@ class State:
     def __init__(self, limits: BacklogLimits = USUAL_LIMITS) -> None:
         self.jobs: dict[bytes, Job] = {}
         self.admission = Admission(limits)
-        self.queues: dict[tuple[str, str], QueueState] = {}
+        self.queues: dict[Key, QueueState] = {}
         # Those of them with no job and no pool, in the order in which that came to be: the oldest are forgotten.
-        self.idle_queues: dict[tuple[str, str], None] = {}
+        self.idle_queues: dict[Key, None] = {}
         self.sessions: dict[int, Session] = {}
         self.session_of: dict[bytes, int] = {}
         # When scheduled jobs are due; and when jobs expire that have not begun, or are not over.
@@ -47,6 +50,10 @@ class State:
         # By parent: its living children, whether they end with it or not.
         self.families: dict[bytes, dict[bytes, None]] = {}
         self.pools: dict[Offer, Pool] = {}
+        # Those of them that take from every queue of their namespace.
+        self.every: dict[str, dict[Offer, Pool]] = {}
+        # The queues in which a fit has a line of its own.
+        self.split: dict[Key, QueueState] = {}
         self.bulks: dict[bytes, Bulk] = {}
         # Those of them whose jobs are to be freed, or cancelled.
         self.closing: dict[bytes, Bulk] = {}
@@ -58,6 +65,8 @@ class State:
         # How many suspects are ready, in all queues, and how many run: mostly none, and then nobody looks for one.
         self.suspects_ready = 0
         self.suspects_running = 0
+        # The queues in which suspects are ready.
+        self.suspicious: dict[Key, QueueState] = {}
         self.next_seq = 1
         self.next_fence = 1
         self.next_session = 1
@@ -66,7 +75,8 @@ class State:
         self.base = 1
         self.partial = False
         self._specs: dict[bytes, SharedSpec] = {}
-        self._fits: dict[Fit, Fit] = {}
+        # The fits of those, by queue; each is one object.
+        self._fits: dict[Key, dict[Fit, Fit]] = {}
 
     def _is_scheduled(self, entry: Entry) -> bool:
         job = self.jobs.get(entry[2])
@@ -99,43 +109,74 @@ class State:
                 self._fits.clear()
             plain = unpack_spec(packed)
             key = (plain.namespace, plain.queue)
+            fits = self._fits.setdefault(key, {})
             fit = Fit(plain.task, plain.labels)
-            fit = self._fits.setdefault(fit, fit)
-            spec = self._specs[packed] = SharedSpec(**structs.asdict(plain), packed=packed, key=key, fit=fit)
+            spec = SharedSpec(**structs.asdict(plain), packed=packed, key=key, fit=fits.setdefault(fit, fit))
+            self._specs[packed] = spec
+            if (queue := self.queues.get(key)) is not None and (queue.vague or fit not in queue.fits):
+                self._learn(queue, key, fit)
         return spec
 
-    def busy_queue(self, key: tuple[str, str]) -> QueueState:
+    def _learn(self, queue: QueueState, key: Key, fit: Fit) -> None:
+        """Jobs of this fit may stand in the queue from here on. Those that somebody invents must not stay for ever."""
+        queue.fits[fit] = None
+        if len(queue.fits) > _FITS_A_QUEUE_MAX:
+            # Those of no job any more go, if that can be told; else it may be any.
+            queue.vague = any(queue.counts) or len(self._fits[key]) > _FITS_A_QUEUE_MAX
+            queue.fits = {} if queue.vague else dict.fromkeys(self._fits[key])
+        for taker in queue.takers:
+            taker.learn(queue)
+
+    def busy_queue(self, key: Key) -> QueueState:
         """The queue, which gets a job or a pool; made when it is first named."""
         found = self.queues.get(key)
         if found is None:
             found = self.queues[key] = QueueState()
+            fits = self._fits.get(key, {})
+            found.vague = len(fits) > _FITS_A_QUEUE_MAX
+            found.fits = {} if found.vague else dict.fromkeys(fits)
+            for pool in self.every.get(key[0], {}).values():
+                pool.serve([(key, found)])
         elif self.idle_queues:
             self.idle_queues.pop(key, None)
         return found
 
-    def rest_queue(self, key: tuple[str, str]) -> None:
+    def rest_queue(self, key: Key) -> None:
         """The queue lost a job or a pool. Names that somebody invents by the million must not stay for ever."""
         queue = self.queues[key]
         if not queue.pools and not any(queue.counts):
             self.idle_queues[key] = None
             if len(self.idle_queues) > QUEUES_IDLE_MAX:
                 oldest = next(iter(self.idle_queues))
+                for taker in list(self.queues[oldest].takers):
+                    taker.leave(oldest)
+                self.split.pop(oldest, None)
                 del self.idle_queues[oldest], self.queues[oldest]
 
     def pool(self, offer: Offer) -> Pool:
         """The pool of all sessions that offer just this."""
         found = self.pools.get(offer)
         if found is None:
-            found = self.pools[offer] = Pool([self.busy_queue(key) for key in offer.keys])
-            for queue in found.queues:
+            found = self.pools[offer] = Pool(offer)
+            named = [(key, self.busy_queue(key)) for key in offer.keys]
+            for _, queue in named:
                 queue.pools += 1
+            if offer.every:
+                named = [(key, queue) for key, queue in self.queues.items() if key[0] == offer.namespace]
+                self.every.setdefault(offer.namespace, {})[offer] = found
+            found.serve(named)
         return found
 
     def forget_pool(self, offer: Offer) -> None:
         """Nobody offers just this any more."""
-        for queue in self.pools.pop(offer).queues:
-            queue.pools -= 1
+        self.pools.pop(offer).close()
+        if offer.every:
+            every = self.every[offer.namespace]
+            del every[offer]
+            if not every:
+                del self.every[offer.namespace]
         for key in offer.keys:
+            self.queues[key].pools -= 1
             self.rest_queue(key)
 
     def journaled_part(self) -> dict[str, Any]:

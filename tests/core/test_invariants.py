@@ -79,11 +79,11 @@ DAMAGE: dict[str, tuple[str, Callable[[State], Any]]] = {
     "a secret that leads nowhere": ("I2", lambda state: state.session_of.clear()),
     "a session under another number": ("I2", lambda state: setattr(state.sessions[2], "number", 5)),
     "a hungry session that is full": (
-        "liveness", lambda state: next(iter(state.pools.values())).hungry.update({1: state.sessions[1]}),
+        "liveness", lambda state: next(iter(state.pools.values())).takers[0].hungry.update({1: state.sessions[1]}),
     ),
     "a free slot that is not fed": ("liveness", lambda state: setattr(state.sessions[1].link, "slots", 2)),
     "a hungry session that is over": (
-        "liveness", lambda state: next(iter(state.pools.values())).hungry.update({9: state.sessions[1]}),
+        "liveness", lambda state: next(iter(state.pools.values())).takers[0].hungry.update({9: state.sessions[1]}),
     ),
     "a pool without members": ("I20", lambda state: next(iter(state.pools.values())).members.clear()),
     "a job that nothing wakes": ("liveness", lambda state: state.due.entries.clear()),
@@ -108,7 +108,8 @@ def test_a_free_slot_beside_a_ready_job_is_only_fine_while_more_is_to_do() -> No
     state = full_state()
     session = state.sessions[1]
     session.link.slots = 2
-    state.pool(session.link.offer).hungry[1] = session
+    session.link.full_at = session.link.hungry_below = 2
+    state.pool(session.link.offer).feed(session)
     assert check_state(state, settled=False) == []
     assert {violation.split(":")[0] for violation in check_state(state)} == {"liveness"}
 

@@ -83,8 +83,8 @@ def test_cancelled_jobs_do_not_pile_up_where_nobody_leases() -> None:
         job = ready(number)
         lane.push(job)
         cancel(lane, job)
-    [fifo] = lane._fifos.values()
-    assert len(fifo.line) <= 1_100
+    [line] = lane._lines.values()
+    assert len(line.jobs) <= 1_100
     assert drained(lane) == [0]
 
 

@@ -123,11 +123,19 @@ def test_a_lease_to_nobody_or_under_an_old_fence_is_illegal(session: int, fence:
     assert scene.partition.state.journaled_part() == was
 
 
-def test_a_lease_of_another_job_than_the_head_of_its_lane_is_illegal() -> None:
+def test_a_lease_of_a_job_that_stands_in_no_line_is_illegal() -> None:
     scene = scene_with(JobState.READY)
     scene.submit(new_job(3))
-    with pytest.raises(IllegalChange, match="out of its turn"):
+    scene.partition.state.queues[NAMESPACE, "default"].lane.take(scene.job(3))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="does not stand in this line"):
         apply(scene.partition.state, e.JobLeased(job_id(3), 1, 50, 1), None, Moment(9, 9))
+
+
+def test_a_lease_before_its_turn_is_one_of_a_worker_that_did_not_take_what_stood_before() -> None:
+    scene = scene_with(JobState.READY)
+    scene.submit(new_job(3))
+    apply(scene.partition.state, e.JobLeased(job_id(3), 1, 50, 1), None, Moment(9, 9))
+    assert job_id(3) in scene.running()[1]
 
 
 @pytest.mark.parametrize("number", [1, 42])

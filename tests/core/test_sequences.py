@@ -121,7 +121,7 @@ def shape(scene: Scene) -> str:
     """All that decides how a scene goes on."""
     state = scene.partition.state
     links = [(s.number, s.link.slots, s.link.heard_ms, s.link.since_fence) for s in state.sessions.values()]
-    hungry = {key: list(pool.hungry) for key, pool in state.pools.items()}
+    hungry = {key: [list(taker.hungry) for taker in pool.takers] for key, pool in state.pools.items()}
     # At which positions records stand decides nothing.
     journaled = {part: content for part, content in state.journaled_part().items() if part != "homes"}
     return repr((journaled, links, hungry, state.session_of, scene.held, scene.archive, scene.clock.now()))

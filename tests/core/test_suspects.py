@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
+from aioqueue.core import cohorts
 from aioqueue.core import commands as c
-from aioqueue.core import leasing
 from aioqueue.core.lanes import Suspects
 from aioqueue.core.nouns import Job, Session
 from aioqueue.model.states import JobState
@@ -130,7 +130,7 @@ def test_a_suspect_does_not_wait_for_ever_beside_sessions_that_are_never_empty(s
 
 
 def test_without_a_session_that_drains_it_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leasing, "_drained", lambda state, pool: None)
+    monkeypatch.setattr(cohorts, "drained", lambda state, pool, job: None)
     assert flow(0) == -1
 
 

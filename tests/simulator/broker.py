@@ -19,7 +19,8 @@ from aioqueue.clock import ManualClock
 from aioqueue.core import commands as c
 from aioqueue.core.apply import Moment
 from aioqueue.core.effects import ArchiveJob, CloseSession, DeliverJob, Effect, ReviveJob, StopRun
-from aioqueue.core.events import JournaledEvent, SessionEnded
+from aioqueue.core.events import JobMisfit, JournaledEvent, SessionEnded
+from aioqueue.core.invariants import Offers
 from aioqueue.core.leasing import upcoming
 from aioqueue.core.nouns import Job
 from aioqueue.core.partition import Partition
@@ -76,11 +77,13 @@ class Decided(NamedTuple):
     data: bytes
     replies: list[tuple[Entry, Any]]
     effects: list[Effect]
+    # What workers took when it was decided.
+    offers: Offers
     # What was decided after it without an event leaves after it, in its order.
     behind: list[tuple[list[tuple[Entry, Any]], list[Effect]]]
 
 
-Observer = Callable[[list[JournaledEvent], bytes, int, int], None]
+Observer = Callable[[list[JournaledEvent], bytes, int, int, Offers], None]
 
 
 class Broker:
@@ -98,6 +101,7 @@ class Broker:
         self._clock = clock
         self._rng = rng
         self._observe = observe
+        self.offers = Offers()
         self._line: deque[Entry] = deque()
         self._parked: list[tuple[Entry, tuple[bytes, ...]]] = []
         # `memory` is how many arguments there is room for, and a chance of its own for when they are read; None where
@@ -191,6 +195,11 @@ class Broker:
         commands = [entry.command for entry in taken]
         step = self.partition.step(commands, now, position, self.held, heard_up_to_ms=heard_up_to_ms)
         self.commands += step.taken
+        for command, reply in zip(commands, step.replies, strict=False):
+            self.offers.told(command, reply)
+        for event in step.events:
+            if isinstance(event, JobMisfit):
+                self.offers.misfit(event, self.partition.state.jobs[event.id].spec.task)
         for event in step.events:
             if isinstance(event, SessionEnded) and event.cause is c.SessionEnd.EXPIRED:
                 silent_ms = now.mono_ms - self._heard_ms.get(event.number, self._begun_ms)
@@ -212,7 +221,9 @@ class Broker:
             self.position = position
             events = encode_events(step.events)
             data = self._chain.encode(now.wall_ms, events, step.bodies)
-            decided = Decided(position, now.wall_ms, events, step.bodies, data, replies, step.effects, [])
+            decided = Decided(
+                position, now.wall_ms, events, step.bodies, data, replies, step.effects, self.offers.copy(), []
+            )
             if self.in_flight is None:
                 self.in_flight = decided
             else:
@@ -327,7 +338,7 @@ class Broker:
     def observe(self, decided: Decided) -> None:
         """Tell the checker of a batch that is durable."""
         events = decode_events(decided.events, "sim")
-        self._observe(events, b"".join(decided.bodies), decided.wall_ms, decided.position)
+        self._observe(events, b"".join(decided.bodies), decided.wall_ms, decided.position, decided.offers)
 
     def _release(self, replies: list[tuple[Entry, Any]], effects: list[Effect]) -> None:
         for entry, reply in replies:

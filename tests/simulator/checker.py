@@ -10,7 +10,7 @@ from __future__ import annotations
 from aioqueue.core import events as e
 from aioqueue.core.commands import AskedTerms, RunEnd, SettleOutcome
 from aioqueue.core.effects import DeliverJob
-from aioqueue.core.invariants import History, Life
+from aioqueue.core.invariants import History, Life, Offers
 from aioqueue.model.records import NO_TERMS, FinishedJob
 from aioqueue.model.states import Cause, JobState
 from tests.simulator.drafts import Draft
@@ -57,10 +57,12 @@ class Checker:
 
     # --- the journal ---
 
-    def observe(self, events: list[e.JournaledEvent], bodies: bytes, wall_ms: int, position: int) -> None:
+    def observe(
+        self, events: list[e.JournaledEvent], bodies: bytes, wall_ms: int, position: int, offers: Offers | None = None
+    ) -> None:
         """A batch became durable."""
         self.events += len(events)
-        broken = self.history.observe(events, wall_ms, position)
+        broken = self.history.observe(events, wall_ms, position, offers)
         if broken:
             raise Violation(broken[0])
         lives = self.history.lives

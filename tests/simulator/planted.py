@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from aioqueue.broker.bodies import Bodies, Plan
 from aioqueue.clock import Now
-from aioqueue.core import admission, apply, backoff, decide, endings, families, leasing, partition, terms
+from aioqueue.core import admission, apply, backoff, cohorts, decide, endings, families, leasing, partition, terms
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.apply import bulks as applied_bulks
@@ -287,7 +287,8 @@ def sessions_live_by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
 def a_worker_with_a_free_slot_again_is_not_hungry(patch: pytest.MonkeyPatch) -> None:
     def starve(state: State, event: e.JobFailed) -> None:
         for pool in state.pools.values():
-            pool.hungry.clear()
+            for taker in pool.takers:
+                taker.hungry.clear()
 
     _after_event(patch, e.JobFailed, starve)
 
@@ -297,14 +298,14 @@ def a_worker_with_a_free_slot_again_is_not_hungry(patch: pytest.MonkeyPatch) -> 
 
 @bug("I8", 0)
 def two_suspects_share_a_session(patch: pytest.MonkeyPatch) -> None:
-    real = leasing._may_have
-    patch.setattr(leasing, "_may_have", lambda session, job: job.crashes == 1 or real(session, job))
+    real = cohorts.may_have
+    patch.setattr(cohorts, "may_have", lambda session, job: job.crashes == 1 or real(session, job))
 
 
 @bug("I8", 0)
 def a_suspect_on_its_last_chance_runs_among_others(patch: pytest.MonkeyPatch) -> None:
-    real = leasing._may_have
-    patch.setattr(leasing, "_may_have", lambda session, job: job.crashes == 2 or real(session, job))
+    real = cohorts.may_have
+    patch.setattr(cohorts, "may_have", lambda session, job: job.crashes == 2 or real(session, job))
 
 
 @bug("I8", 0)
@@ -314,8 +315,8 @@ def a_session_that_runs_one_alone_is_fed(patch: pytest.MonkeyPatch) -> None:
 
 @bug("liveness", 0)
 def nobody_looks_for_those_that_must_run_alone(patch: pytest.MonkeyPatch) -> None:
-    real = leasing._may_have
-    patch.setattr(leasing, "_may_have", lambda session, job: job.crashes < 2 and real(session, job))
+    real = cohorts.may_have
+    patch.setattr(cohorts, "may_have", lambda session, job: job.crashes < 2 and real(session, job))
 
 
 @bug("I8", 0)
@@ -744,12 +745,12 @@ def the_bodies_of_a_stretch_are_dealt_out_in_another_order(patch: pytest.MonkeyP
 def a_job_whose_arguments_are_not_at_hand_is_overtaken(patch: pytest.MonkeyPatch) -> None:
     real = leasing.decide_leases
 
-    def leases(state: State, now: Now, hand: leasing.Hand | None = None) -> Any:
+    def leases(state: State, now: Now, hand: leasing.Hand | None = None, *rest: Any) -> Any:
         for queue in state.queues.values():
             head = queue.lane.head()
             if hand is not None and head is not None and not hand.has(head):
                 queue.lane.push(queue.lane.pop())
-        yield from real(state, now, hand)
+        yield from real(state, now, hand, *rest)
 
     patch.setattr(partition, "decide_leases", leases)
 

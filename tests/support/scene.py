@@ -18,7 +18,7 @@ from aioqueue.core import events as e
 from aioqueue.core import levels
 from aioqueue.core.admission import USUAL_LIMITS, BacklogLimits
 from aioqueue.core.effects import ArchiveJob, DeliverJob, ReviveJob
-from aioqueue.core.invariants import History, check_state
+from aioqueue.core.invariants import History, Offers, check_state
 from aioqueue.core.items import home_of
 from aioqueue.core.named import Item, ItemKind
 from aioqueue.core.nouns import Job
@@ -51,10 +51,12 @@ def new_job(
     known: c.Known = c.Known.FRESH,
     body: bytes | None = None,
     keep_ms: int = -1,
+    task: str = "task",
+    labels: tuple[str, ...] = (),
     **terms: Any,
 ) -> c.NewJob:
     """Job `number`, to be submitted; what is left over are its terms."""
-    spec = Spec(NAMESPACE, queue, "task", priority, keep_ms=keep_ms, retry=retry or RetryPolicy())
+    spec = Spec(NAMESPACE, queue, task, priority, keep_ms=keep_ms, retry=retry or RetryPolicy(), labels=labels)
     body = b"args %d" % number if body is None else body
     return c.NewJob(
         job_id(number, queue), spec, pack_spec(spec), body, delay_ms, due_ms, None, known,
@@ -113,6 +115,8 @@ class Scene:
         # Session -> job -> fence of what was delivered to it and not ended since.
         self.held: dict[int, dict[bytes, int]] = {}
         self.history = History()
+        # What workers said, for the judge.
+        self.offers = Offers()
         self.judging = True
 
     # --- doing ---
@@ -123,6 +127,11 @@ class Scene:
         # Nothing is ever under way here: all that was said has been heard.
         heard_up_to_ms = now.mono_ms if self.partition.seems_silent(now) else None
         step = self.partition.step(commands, now, self.position + 1, heard_up_to_ms=heard_up_to_ms)
+        for command, reply in zip(commands, step.replies, strict=False):
+            self.offers.told(command, reply)
+        for event in step.events:
+            if isinstance(event, e.JobMisfit):
+                self.offers.misfit(event, self.history.lives[event.id].fit[0])
         self.bodies.take(step.arguments, step.effects)
         for effect in step.effects:
             if isinstance(effect, ArchiveJob):
@@ -135,7 +144,9 @@ class Scene:
             self.position += 1
             written = Written(self.position, now.wall_ms, encode_events(step.events), b"".join(step.bodies))
             self.batches.append(written)
-            broken = self.history.observe(decode_events(written.events, "scene"), now.wall_ms, self.position)
+            broken = self.history.observe(
+                decode_events(written.events, "scene"), now.wall_ms, self.position, self.offers
+            )
             assert broken == []
         if self.judging:
             self.judge(settled=not step.more)
@@ -165,11 +176,33 @@ class Scene:
         number: int = self.ask(c.OpenSession(name.encode(), NAMESPACE, name))[0]
         return number
 
-    def worker(self, name: str = "w1", slots: int = 1, queues: tuple[str, ...] = ("default",)) -> int:
-        """A session with capacity; what is ready is leased to it at once."""
+    def worker(
+        self,
+        name: str = "w1",
+        slots: int = 1,
+        queues: tuple[str, ...] = ("default",),
+        *,
+        process_slots: int = 0,
+        **declared: Any,
+    ) -> int:
+        """A session with capacity; what is ready is leased to it at once. What is left over it declares before."""
         number = self.session(name)
-        self.ask(c.OfferCapacity(number, slots, queues))
+        if declared:
+            self.declare(number, **declared)
+        self.ask(c.OfferCapacity(number, slots, queues, process_slots=process_slots))
         return number
+
+    def declare(
+        self,
+        session: int,
+        tasks: tuple[str, ...] | None = None,
+        processes: tuple[str, ...] = (),
+        labels: tuple[str, ...] = (),
+        all_queues: bool = False,
+    ) -> None:
+        """The session declares these tasks, those that run in processes apart, or none."""
+        pairs = None if tasks is None else (*((task, 0) for task in tasks), *((task, 1) for task in processes))
+        self.ask(c.DeclareOffer(session, 0, pairs, labels, all_queues))
 
     def settle(self, session: int, number: int, end: c.RunEnd = c.RunEnd.SUCCEEDED, **changes: Any) -> c.SettleOutcome:
         """The session settles job `number` under the fence it was given."""

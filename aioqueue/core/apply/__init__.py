@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from aioqueue.core import events as e
-from aioqueue.core.apply import bulks, jobs, journal, registry, runs, sessions
+from aioqueue.core.apply import bulks, jobs, journal, lanes, registry, runs, sessions
 from aioqueue.core.apply.journal import known_session
 from aioqueue.core.apply.moment import Moment, Rows
 from aioqueue.core.state import State
@@ -24,4 +24,4 @@ def apply(state: State, event: e.Event, body: bytes | None, at: Moment) -> None:
 
 
 # The rows of all files: one table, so that who applies a million looks into one.
-APPLY: Final[Rows] = jobs.ROWS | runs.ROWS | bulks.ROWS | sessions.ROWS | journal.ROWS | registry.ROWS
+APPLY: Final[Rows] = jobs.ROWS | runs.ROWS | bulks.ROWS | sessions.ROWS | journal.ROWS | registry.ROWS | lanes.ROWS

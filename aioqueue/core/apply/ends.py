@@ -5,6 +5,7 @@ from __future__ import annotations
 from aioqueue.core import events as e
 from aioqueue.core.apply.bounds import unbind
 from aioqueue.core.apply.moment import Moment
+from aioqueue.core.apply.suspects import suspect_gone
 from aioqueue.core.effects import ArchiveJob
 from aioqueue.core.machine import LEGAL, illegal_change
 from aioqueue.core.nouns import Job, admitted_bytes
@@ -42,8 +43,7 @@ def forget_ready(state: State, job: Job) -> None:
     """A job that was ready is not there any more."""
     queue = state.queues[job.spec.key]
     if job.crashes:
-        queue.suspects.remove(job)
-        state.suspects_ready -= 1
+        suspect_gone(state, queue, job)
     else:
         queue.lane.forget(job)
 

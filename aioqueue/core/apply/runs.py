@@ -13,8 +13,8 @@ from aioqueue.core import events as e
 from aioqueue.core.apply.bounds import PARENT_CANCELLED, PARENT_EXPIRED, begin_run, doom, unbind
 from aioqueue.core.apply.ends import finish, living
 from aioqueue.core.apply.moment import Moment, Rows
-from aioqueue.core.apply.sessions import rest, shut_task
-from aioqueue.core.apply.suspects import hold_suspect, suspect_ready
+from aioqueue.core.apply.sessions import shut_task
+from aioqueue.core.apply.suspects import hold_suspect, suspect_gone, suspect_ready
 from aioqueue.core.effects import ArchiveRun, DeliverJob, StopRun
 from aioqueue.core.machine import IllegalChange
 from aioqueue.core.nouns import Job, Rare
@@ -39,14 +39,11 @@ def leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) -> 
         raise IllegalChange(f"session {event.session} cannot lease job {job.id.hex()} with fence {event.fence}")
     queue = state.queues[job.spec.key]
     if job.crashes:
-        queue.suspects.remove(job)
-        state.suspects_ready -= 1
+        suspect_gone(state, queue, job)
         hold_suspect(state, session, job)
-    elif job.rare is not None and job.rare.terms is not None and job.rare.terms.parent:
-        # Before its turn, perhaps (see `families`); a replay that began at a base may not know its parent yet.
-        queue.lane.take(job)
-    elif queue.lane.pop() is not job:
-        raise IllegalChange(f"job {job.id.hex()} was leased out of its turn")
+    else:
+        # Whether it was its turn is no matter of a replay: who took what then is not journaled.
+        queue.lane.lease(job)
     queue.counts[_READY] -= 1
     queue.counts[_RUNNING] += 1
     session.leases[job.id] = job
@@ -58,8 +55,8 @@ def leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) -> 
     state.next_fence = event.fence + 1
     at.leased_bytes += job.place & LENGTH_MASK
     link = session.link
-    if link.slots <= len(session.leases) or job.crashes >= CRASHES_ALONE:
-        rest(state, session)
+    if (link.full_at <= len(session.leases) or job.crashes >= CRASHES_ALONE) and link.pool is not None:
+        link.pool.leased(session, job)
     extra, deadline_ms = None, 0
     if job.rare is not None:
         extra, deadline_ms = begin_run(state, job.rare)
@@ -171,8 +168,8 @@ def _unlease(state: State, job: Job) -> str:
         session.suspects = tuple(other for other in session.suspects if other is not job)
         state.suspects_running -= 1
     link = session.link
-    if link.slots > len(session.leases) and not link.throttled and not (session.suspects and session.alone):
-        state.pool(link.offer).hungry[session.number] = session
+    if link.hungry_below > len(session.leases) and not link.throttled and not (session.suspects and session.alone):
+        link.pool.feed(session)  # type: ignore[union-attr]
     return session.name
 
 

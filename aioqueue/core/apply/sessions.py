@@ -15,6 +15,9 @@ from aioqueue.core.named import Item, ItemKind
 from aioqueue.core.nouns import Offer, Session, task_offer
 from aioqueue.core.state import State
 
+# More than any number of runs.
+_ALWAYS: Final = 2**62
+
 
 def session_opened(state: State, event: e.SessionOpened, body: bytes | None, at: Moment) -> None:
     session = _session(state, event)
@@ -54,22 +57,36 @@ def _forget_session(state: State, number: int, at: Moment) -> None:
     at.effects.append(CloseSession(number))
 
 
-def rest(state: State, session: Session) -> None:
-    """The session is not hungry any more."""
-    pool = state.pools.get(session.link.offer)
-    if pool is not None:
-        pool.hungry.pop(session.number, None)
-
-
 def _leave_pool(state: State, session: Session) -> None:
     """The session offers this no more; a pool without members is forgotten, or they would pile up."""
-    offer = session.link.offer
-    pool = state.pools.get(offer)
-    if pool is not None:
-        pool.hungry.pop(session.number, None)
+    link = session.link
+    if link.pool is not None:
+        pool = state.pools[link.offer]
+        pool.rest(session)
         pool.members.discard(session.number)
         if not pool.members:
-            state.forget_pool(offer)
+            state.forget_pool(link.offer)
+        link.pool, link.full_at, link.hungry_below = None, 0, 0
+
+
+def _join_pool(state: State, session: Session) -> None:
+    """Sessions that have slots are listed where those are that offer the same."""
+    link = session.link
+    offer = link.offer
+    if not link.slots and not (offer.mixed and link.process_slots):
+        return
+    pool = state.pool(offer)
+    # One object for all that offer the same.
+    link.offer, link.pool = pool.offer, pool
+    pool.members.add(session.number)
+    if offer.mixed:
+        # Which class is full cannot be told from how many runs there are: it is looked at each time.
+        link.full_at, link.hungry_below = 0, _ALWAYS
+        session.in_processes = {key: job for key, job in session.leases.items() if offer.class_of(job.spec.fit)}
+    else:
+        link.full_at = link.hungry_below = link.slots
+    if session.hungry:
+        pool.feed(session)
 
 
 def link_changed(state: State, event: e.LinkChanged, body: bytes | None, at: Moment) -> None:
@@ -108,22 +125,15 @@ def shut_task(state: State, session: Session, task: str) -> None:
     _join_pool(state, session)
 
 
-def _join_pool(state: State, session: Session) -> None:
-    link = session.link
-    if link.slots:
-        pool = state.pool(link.offer)
-        pool.members.add(session.number)
-        if session.hungry:
-            pool.hungry[session.number] = session
-
-
 def link_throttled(state: State, event: e.LinkThrottled, body: bytes | None, at: Moment) -> None:
     session = state.sessions[event.number]
-    session.link.throttled = event.throttled
-    if session.hungry:
-        state.pool(session.link.offer).hungry[session.number] = session
-    else:
-        rest(state, session)
+    link = session.link
+    link.throttled = event.throttled
+    if link.pool is not None:
+        if session.hungry:
+            link.pool.feed(session)
+        else:
+            link.pool.rest(session)
 
 
 def session_heard(state: State, event: e.SessionHeard, body: bytes | None, at: Moment) -> None:

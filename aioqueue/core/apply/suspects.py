@@ -17,3 +17,12 @@ def suspect_ready(state: State, queue: QueueState, job: Job) -> None:
     """It stands in the line of its queue."""
     queue.suspects.add(job)
     state.suspects_ready += 1
+    state.suspicious[job.spec.key] = queue
+
+
+def suspect_gone(state: State, queue: QueueState, job: Job) -> None:
+    """It stands there no more; raises `ValueError` if it did not."""
+    queue.suspects.remove(job)
+    state.suspects_ready -= 1
+    if not queue.suspects:
+        del state.suspicious[job.spec.key]

@@ -26,6 +26,7 @@ from aioqueue.core.events.jobs import (
     JobSucceeded,
 )
 from aioqueue.core.events.journal import BaseMoved, BulkCarried, JobCarried, SessionCarried
+from aioqueue.core.events.lanes import JobParted, LaneJoined
 from aioqueue.core.events.link import (
     AdmissionChanged,
     BulkHeard,
@@ -65,11 +66,13 @@ __all__ = [
     "JobFailed",
     "JobLeased",
     "JobMisfit",
+    "JobParted",
     "JobReleased",
     "JobStopping",
     "JobSubmitted",
     "JobSucceeded",
     "JournaledEvent",
+    "LaneJoined",
     "LinkChanged",
     "LinkDeclared",
     "LinkThrottled",
@@ -91,7 +94,7 @@ JournaledEvent = (
 )  # fmt: skip
 Event = (
     JournaledEvent | LinkChanged | LinkDeclared | LinkThrottled | SessionHeard | SessionForgotten | AdmissionChanged
-    | BulkHeard | TasksSeen
+    | BulkHeard | TasksSeen | JobParted | LaneJoined
 )  # fmt: skip
 JobEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
@@ -110,6 +113,8 @@ NOT_JOURNALED: Final = frozenset(
         AdmissionChanged,
         BulkHeard,
         TasksSeen,
+        JobParted,
+        LaneJoined,
     }
 )
 

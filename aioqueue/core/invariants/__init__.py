@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from aioqueue.core.invariants.history import History
 from aioqueue.core.invariants.life import Life
+from aioqueue.core.invariants.offers import Offers
 from aioqueue.core.invariants.state import check_state
 
-__all__ = ["History", "Life", "check_state"]
+__all__ = ["History", "Life", "Offers", "check_state"]

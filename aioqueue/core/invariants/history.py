@@ -8,6 +8,7 @@ from typing import Any, Final
 from aioqueue.core import events as e
 from aioqueue.core.invariants.bounds import Bounds, pause_bounds
 from aioqueue.core.invariants.life import Life
+from aioqueue.core.invariants.offers import Offers
 from aioqueue.core.invariants.settings import Settings
 from aioqueue.core.invariants.stages import Stages
 from aioqueue.core.invariants.turns import Turns
@@ -45,8 +46,11 @@ class History:
         # Crashes that no end of a session has explained yet: session -> (crashes before, the event).
         self._unexplained: dict[int, list[tuple[int, e.JobCrashed]]] = {}
 
-    def observe(self, events: Sequence[e.Event], wall_ms: int, position: int) -> list[str]:
-        """Judge one batch; what it broke."""
+    def observe(
+        self, events: Sequence[e.Event], wall_ms: int, position: int, offers: Offers | None = None
+    ) -> list[str]:
+        """Judge one batch; what it broke. `offers` are what sessions took when it was made, where that is known."""
+        self.turns.offers = offers
         before = len(self.violations)
         if position <= self._position:
             self._say(f"I2: batch {position} follows batch {self._position}")
@@ -136,7 +140,8 @@ class History:
             self._say(f"I8: run {event.run} of job {name} follows run {life.runs}")
         self.bounds.leased(event.id, event.run, wall_ms)
         family = self.bounds.ancestors(event.id)
-        self.turns.judge_turn(event.id, life, held, family)
+        self.turns.judge_fit(name, life, event.session, held)
+        self.turns.judge_turn(event.id, life, event.session, held, family)
         self.turns.judge_cohort(name, life, held, family)
         held.add(event.id)
         life.state = JobState.RUNNING

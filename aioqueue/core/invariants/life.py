@@ -19,7 +19,7 @@ class Life:
     """
 
     __slots__ = (
-        "cap", "crashes", "due_ms", "ended_at", "ended_ms", "ends", "failures", "fence", "fences", "first",
+        "cap", "crashes", "due_ms", "ended_at", "ended_ms", "ends", "failures", "fence", "fences", "first", "fit",
         "generation", "line", "place", "priority", "retry", "runs", "session", "state",
     )  # fmt: skip
 
@@ -34,6 +34,7 @@ class Life:
         """Another job under the same id, with a spec of its own."""
         known = _spec(spec)
         self.line = (known.namespace, known.queue)
+        self.fit = (known.task, known.labels)
         self.priority = known.priority
         self.retry = known.retry
         self.cap = known.retry.attempts

@@ -7,11 +7,11 @@ from typing import Final
 
 from aioqueue.core import homes
 from aioqueue.core.invariants.bounds import check_heap, check_terms
+from aioqueue.core.invariants.fits import check_idle, check_lines, rooms_of
 from aioqueue.core.invariants.settings import check_items
 from aioqueue.core.invariants.stages import check_bulks
-from aioqueue.core.leasing import idle_beside_work, pool_head
+from aioqueue.core.leasing import idle_beside_work
 from aioqueue.core.nouns import Job
-from aioqueue.core.queues import Pool
 from aioqueue.core.state import State
 from aioqueue.limits import CRASHES_ALONE, CRASHES_MAX
 from aioqueue.model.states import TERMINAL, JobState
@@ -37,6 +37,7 @@ def check_state(state: State, *, settled: bool = True, held: Container[bytes] | 
     found += _check_sessions(state)
     found += _check_due(state)
     found += _check_homes(state)
+    found += check_lines(state)
     found += check_terms(state, settled=settled)
     found += check_bulks(state)
     if settled:
@@ -44,51 +45,8 @@ def check_state(state: State, *, settled: bool = True, held: Container[bytes] | 
             f"liveness: session {session.number} could have one of {ready} ready jobs"
             for session, ready in idle_beside_work(state, held)
         ]
-        for offer, pool in state.pools.items():
-            if _idle_beside_work(state, pool) and not (held is not None and _waits_for_arguments(state, pool, held)):
-                found.append(
-                    f"liveness: a ready job of {offer.namespace}/{','.join(offer.queues)} stands beside a free slot"
-                )
+        found += check_idle(state, held)
     return found
-
-
-def _idle_beside_work(state: State, pool: Pool) -> bool:
-    """Whether a session could have a job that is ready; one that drains for a suspect could not."""
-    hungry = pool.hungry.values()
-    lonely = any(queue.suspects.solitary for queue in pool.queues)
-    spare = int(lonely and not any(state.sessions[number].alone for number in pool.members))
-    return (
-        (pool_head(pool) is not None and len(hungry) > spare)
-        or (lonely and any(not session.leases for session in hungry))
-        or (
-            any(
-                queue.suspects.among_others and not _waits_for_child(state, queue.suspects.among_others[0])
-                for queue in pool.queues
-            )
-            and sum(not session.suspects for session in hungry) > spare
-        )
-    )
-
-
-def _waits_for_child(state: State, job: Job) -> bool:
-    """Whether it lets a child go first that is a suspect as well."""
-    return bool(_ready_suspects(state, job))
-
-
-def _ready_suspects(state: State, parent: Job) -> list[Job]:
-    children = [state.jobs[child] for child in state.families.get(parent.id, ())]
-    return [child for child in children if child.crashes and child.state is JobState.READY]
-
-
-def _waits_for_arguments(state: State, pool: Pool, held: Container[bytes]) -> bool:
-    """Whether one that stands at a head, or goes before its parent there, has its arguments in the journal only."""
-    suspects = [queue.suspects for queue in pool.queues]
-    heads = [line[0] for each in suspects for line in (each.among_others, each.solitary) if line]
-    for job in heads:
-        # The list grows as it is walked: children of children too.
-        heads += [child for child in _ready_suspects(state, job) if child not in heads]
-    plain = pool_head(pool)
-    return any(job.id not in held for job in (heads if plain is None else [plain, *heads]))
 
 
 class _Name:
@@ -151,7 +109,7 @@ def _check_queues(state: State) -> list[str]:
             found.append(f"I10: the lane of {key} holds {len(lane)} jobs out of order, {len(due)} are ready")
         if queue.lane.depth != len(due) or queue.lane.head() is not (due[0] if due else None):
             found.append(f"I10: the lane of {key} has depth {queue.lane.depth} and another head, {len(due)} are ready")
-        pools = sum(queue in pool.queues for pool in state.pools.values())
+        pools = sum(key in offer.keys for offer in state.pools)
         if queue.pools != pools or (key in state.idle_queues) == bool(pools or any(queue.counts)):
             found.append(f"I20: {key} has {pools} pools, {queue.pools} by its count, and is kept or forgotten wrongly")
     found += [f"I20: {key} is idle, and no queue" for key in state.idle_queues if key not in state.queues]
@@ -170,7 +128,7 @@ def _check_sessions(state: State) -> list[str]:
     found: list[str] = []
     if {session.secret_hash: number for number, session in state.sessions.items()} != state.session_of:
         found.append("I2: the sessions are not those that their secrets lead to")
-    hungry = {number for pool in state.pools.values() for number in pool.hungry}
+    hungry = {number for pool in state.pools.values() for taker in pool.takers for number in taker.hungry}
     for number, session in state.sessions.items():
         if number != session.number or number >= state.next_session:
             found.append(f"I2: session {session.number} is kept as {number}, the next is {state.next_session}")
@@ -186,11 +144,15 @@ def _check_sessions(state: State) -> list[str]:
         if alone and any(job.fence > min(alone) for job in strangers):
             found.append(f"I8: session {number} was given others beside one that runs alone")
         pool = state.pools.get(session.link.offer)
-        free = session.link.slots > len(session.leases) and not session.link.throttled and not alone
-        if free != (pool is not None and pool.hungry.get(number) is session):
-            fed = "is not" if free else "is"
-            found.append(f"liveness: session {number} has {session.free} free slots and {fed} fed")
-        if (session.link.slots > 0) != (pool is not None and number in pool.members):
+        rooms = rooms_of(session)
+        fed = [] if pool is None else [taker.classes for taker in pool.takers if taker.hungry.get(number) is session]
+        due = (
+            [rooms if session.link.offer.mixed else None] if rooms and not session.link.throttled and not alone else []
+        )
+        if fed != due:
+            found.append(f"liveness: session {number} has free slots of {due}, and is fed as having them of {fed}")
+        slots = session.link.slots + (session.link.process_slots if session.link.offer.mixed else 0)
+        if (slots > 0) != (pool is not None and number in pool.members and session.link.pool is pool):
             found.append(f"I20: session {number} with {session.link.slots} slots and its pool do not know each other")
         hungry.discard(number)
     found += [f"liveness: session {number} is over and would be fed" for number in hungry]

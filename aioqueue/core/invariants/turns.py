@@ -1,4 +1,4 @@
-"""The promises about whose turn it is (I10, I11), and about who runs beside whom (I8)."""
+"""The promises about whose turn it is (I10, I11), about who may have it (I22), and who runs beside whom (I8)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from heapq import heappop, heappush
 
 from aioqueue.core.invariants.bounds import Bounds
 from aioqueue.core.invariants.life import Life
+from aioqueue.core.invariants.offers import Fit, Line, Offers
 from aioqueue.limits import CRASHES_ALONE
 from aioqueue.model.states import JobState
 
@@ -22,10 +23,12 @@ class Turns:
         self._lives = lives
         self._bounds = bounds
         self._places = 0
-        # Ready jobs by queue: heaps of (-priority, place, id), of which some moved on.
+        # What sessions took when the batch was made, where anybody tells.
+        self.offers: Offers | None = None
+        # Ready jobs by queue and fit: heaps of (-priority, place, id), of which some moved on.
         # Which of them a session may have depends on their crashes, so those with none, some and the last allowed
         # stand apart.
-        self._lines: dict[tuple[str, str], tuple[_Line, _Line, _Line]] = {}
+        self._lines: dict[Line, dict[Fit, tuple[_Line, _Line, _Line]]] = {}
 
     def new_place(self, job_id: bytes, life: Life) -> None:
         """The job stands behind all of its priority that are ready now."""
@@ -35,7 +38,7 @@ class Turns:
 
     def stand(self, job_id: bytes, life: Life) -> None:
         """The job is ready, at the place it has."""
-        lines = self._lines.setdefault(life.line, ([], [], []))
+        lines = self._lines.setdefault(life.line, {}).setdefault(life.fit, ([], [], []))
         heappush(lines[_kind(life)], (-life.priority, life.place, job_id))
 
     def judge_cohort(self, name: str, life: Life, held: set[bytes], family: list[bytes]) -> None:
@@ -55,8 +58,18 @@ class Turns:
         ):
             self._say(f"I8: job {name} was leased beside another suspect")
 
-    def judge_turn(self, job_id: bytes, life: Life, held: set[bytes], family: list[bytes]) -> None:
-        """No ready job that the session might have stands before this one.
+    def judge_fit(self, name: str, life: Life, session: int, held: set[bytes]) -> None:
+        """The session takes such jobs, and has a slot for it."""
+        if not self._may_have(life, session, held):
+            self._say(f"I22: job {name} of {life.fit} was leased to session {session}, which has no slot for it")
+
+    def _may_have(self, life: Life, session: int, held: set[bytes]) -> bool:
+        tasks = (self._lives[other].fit[0] for other in held)
+        return self.offers is None or self.offers.may_have(session, life.line, life.fit, tasks)
+
+    def judge_turn(self, job_id: bytes, life: Life, session: int, held: set[bytes], family: list[bytes]) -> None:
+        """No ready job that the session might have stands before this one; where nobody tells what it takes, none that
+        is like it.
 
         Beside suspects, children of what the session runs may come at any time; and a suspect child stands where its
         parent does, who waits for it.
@@ -71,21 +84,35 @@ class Turns:
             above = [(ancestor, self._lives[ancestor]) for ancestor in family if ancestor in self._lives]
             places = [(-each.priority, each.place, key) for key, each in above if each.state is JobState.READY]
             first = min([mine, *places])
-        for kind, (line, may_have) in enumerate(zip(self._lines[life.line], allowed, strict=True)):
-            while line and (line[0] == mine or not self._is_ready(line[0], kind)):
-                heappop(line)
-            if may_have and line and line[0] < first and not (kind and self._waits_for_child(line[0][2])):
-                promise = "I11" if line[0][0] < mine[0] else "I10"
-                self._say(f"{promise}: job {job_id.hex()} was leased, and it was the turn of {line[0][2].hex()}")
+        for fit, lines in self._lines[life.line].items():
+            for kind, (line, may_have) in enumerate(zip(lines, allowed, strict=True)):
+                while line and (line[0] == mine or not self._is_ready(line[0], kind)):
+                    heappop(line)
+                if (
+                    not may_have
+                    or not line
+                    or line[0] >= first
+                    or (kind and self._waits_for_child(line[0][2], session))
+                ):
+                    continue
+                other = self._lives[line[0][2]]
+                if fit == life.fit or (self.offers is not None and self._may_have(other, session, held)):
+                    promise = "I11" if line[0][0] < mine[0] else "I10"
+                    self._say(f"{promise}: job {job_id.hex()} was leased, and it was the turn of {line[0][2].hex()}")
 
-    def _waits_for_child(self, job_id: bytes) -> bool:
-        return any(child.crashes and child.state is JobState.READY for child in self._bounds.children(job_id))
+    def _waits_for_child(self, job_id: bytes, session: int) -> bool:
+        return any(
+            child.crashes
+            and child.state is JobState.READY
+            and (self.offers is None or self.offers.takes(session, child.line, child.fit))
+            for child in self._bounds.children(job_id)
+        )
 
     def _has_ready_child(self, job_id: bytes) -> bool:
         return any(child.state is JobState.READY for child in self._bounds.children(job_id))
 
     def _suspects_are_ready(self) -> bool:
-        for _, *lines in self._lines.values():
+        for _, *lines in (lines for fits in self._lines.values() for lines in fits.values()):
             for kind, line in enumerate(lines, 1):
                 while line and not self._is_ready(line[0], kind):
                     heappop(line)

@@ -1,7 +1,8 @@
 """What the rest of core knows of the order of ready jobs.
 
-A `Lane` is all ready jobs of one queue: highest priority first, then lowest sequence. `head`, `pop`, `push` and
-`give_back` are all that the rest of core knows of it, so that groups, limits and pauses can become other lanes.
+A `Lane` is all ready jobs of one queue: highest priority first, then lowest sequence. `head`, `lease`, `push` and
+`give_back` are all that the rest of core knows of it, so that groups, limits and pauses can become other lanes. Whose
+turn it was is of this process only: a replay takes out what was leased then, wherever it stands.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from aioqueue.core.nouns import Job
 class Lane(Protocol):
     """Ready jobs of one queue, in the order they are due to be leased."""
 
-    depth: int
+    @property
+    def depth(self) -> int:
+        """How many ready jobs it has."""
 
     def push(self, job: Job) -> None:
         """Add a job behind all of its priority; its sequence is the highest so far."""
@@ -26,11 +29,11 @@ class Lane(Protocol):
     def head(self) -> Job | None:
         """The job whose turn it is."""
 
-    def pop(self) -> Job:
-        """Take the head out."""
+    def lease(self, job: Job) -> None:
+        """Take out a ready job, which mostly is the head; raises `ValueError` if it is not here."""
 
     def take(self, job: Job) -> None:
-        """Take out a ready job, wherever it stands; raises `ValueError` if it is not here."""
+        """The same for one that may stand anywhere."""
 
     def forget(self, job: Job) -> None:
         """The job is not ready any more (cancelled): its state says so already, `rare` is still there."""

@@ -2,108 +2,79 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import deque
-from collections.abc import Iterable, Iterator
-from heapq import heapify, heappop, heappush, merge, nsmallest
-from itertools import islice
+from collections.abc import Iterator
 
+from aioqueue.core.lanes.heads import Heads, rank_of
+from aioqueue.core.lanes.line import Line
 from aioqueue.core.nouns import Job
+from aioqueue.limits import PRIORITY_MAX
 from aioqueue.model.states import JobState
 
 _READY = JobState.READY
 
 
-class _Fifo:
-    """The jobs of one priority: a line of new ones, and a heap of the few that were given back.
+class PriorityLane:
+    """The plain lane: ten priorities, first in first out within each.
 
-    A job that was cancelled stays in the line until it is met or until such jobs are the majority.
+    `watchers` are told when a job may have come to stand before the head. Most lanes have none; a push pays for those
+    of others nothing, not even a look: where there are any, `_open` is empty, and it goes the way of a line's first
+    job.
     """
 
-    __slots__ = ("line", "returned")
-
-    def __init__(self) -> None:
-        self.line: deque[Job] = deque()
-        self.returned: list[tuple[int, bytes, Job]] = []
-
-    def head(self) -> Job | None:
-        line, returned = self.line, self.returned
-        while line and line[0].state is not _READY:
-            line.popleft()
-        if not returned:
-            return line[0] if line else None
-        while returned and returned[0][2].state is not _READY:
-            heappop(returned)
-        if returned and (not line or returned[0][0] < line[0].seq):
-            return returned[0][2]
-        return line[0] if line else None
-
-    def pop(self) -> Job | None:
-        """The head, taken out."""
-        head = self.head()
-        if self.returned and self.returned[0][2] is head:
-            heappop(self.returned)
-        elif head is not None:
-            self.line.popleft()
-        return head
-
-    def take(self, job: Job) -> None:
-        if self.head() is job:
-            self.pop()
-            return
-        entry = (job.seq, job.id, job)
-        if entry in self.returned:
-            self.returned.remove(entry)
-            heapify(self.returned)
-            return
-        place = bisect_left(self.line, job.seq, key=_seq)
-        if place == len(self.line) or self.line[place] is not job:
-            raise ValueError("the job does not stand in this line")
-        del self.line[place]
-
-
-class PriorityLane:
-    """The plain lane: ten priorities, first in first out within each."""
-
-    __slots__ = ("_fifos", "_forgotten", "_ordered", "depth")
+    __slots__ = ("_forgotten", "_lines", "_open", "_ordered", "depth", "watchers")
 
     def __init__(self) -> None:
         self.depth = 0
+        self.watchers: list[Heads] = []
         self._forgotten = 0
-        self._fifos: dict[int, _Fifo] = {}
+        self._lines: dict[int, Line] = {}
+        # Those that take a new job without a word to anybody.
+        self._open = self._lines
         # Those that were ever used, highest priority first: most queues have one.
-        self._ordered: list[_Fifo] = []
+        self._ordered: list[Line] = []
 
     def push(self, job: Job) -> None:
-        fifo = self._fifos.get(job.spec.priority) or self._fifo(job.spec.priority)
-        fifo.line.append(job)
+        line = self._open.get(job.spec.priority) or self._line(job.spec.priority)
+        line.jobs.append(job)
         self.depth += 1
 
     def give_back(self, job: Job) -> None:
-        heappush(self._fifo(job.spec.priority).returned, (job.seq, job.id, job))
+        self._line(job.spec.priority).give_back(job)
         self.depth += 1
+        for heads in self.watchers:
+            heads.fell(self, rank_of(job))
 
     def head(self) -> Job | None:
         if self.depth:
-            for fifo in self._ordered:
-                # `_Fifo.head` of a line that lost nothing and got nothing back, as nearly every one is.
-                line = fifo.line
-                job = line[0] if line and not fifo.returned and line[0].state is _READY else fifo.head()
+            for line in self._ordered:
+                # `Line.head` of one that lost nothing and got nothing back, as nearly every one is.
+                jobs, start = line.jobs, line.start
+                if start < len(jobs) and not line.returned and jobs[start].state is _READY:
+                    return jobs[start]  # type: ignore[no-any-return]
+                job = line.head()
                 if job is not None:
                     return job
         return None
 
+    def lease(self, job: Job) -> None:
+        """The job goes out; mostly it is the head. Raises `ValueError` if it is not here."""
+        line = self._lines.get(job.spec.priority)
+        if line is not None and line.start < len(line.jobs) and line.jobs[line.start] is job:
+            line.take_first()
+            self.depth -= 1
+        else:
+            self.take(job)
+
     def pop(self) -> Job:
-        for fifo in self._ordered:
-            line = fifo.line
-            job = line.popleft() if line and not fifo.returned and line[0].state is _READY else fifo.pop()
-            if job is not None:
-                self.depth -= 1
-                return job
-        raise IndexError("the lane is empty")
+        """Take the head out; for whoever looks, not for the hot path."""
+        job = self.head()
+        if job is None:
+            raise IndexError("the lane is empty")
+        self.lease(job)
+        return job
 
     def take(self, job: Job) -> None:
-        self._fifo(job.spec.priority).take(job)
+        self._line(job.spec.priority).take(job)
         self.depth -= 1
 
     def forget(self, job: Job) -> None:
@@ -111,51 +82,41 @@ class PriorityLane:
         self._forgotten += 1
         # Cancelled jobs that nobody comes to lease must not pile up: sweep when they are the majority.
         if self._forgotten > self.depth + 1_000:
-            self._sweep()
+            self._forgotten = 0
+            for line in self._ordered:
+                line.sweep()
 
     def upcoming(self, jobs_max: int) -> Iterator[Job]:
-        for fifo in self._ordered:
-            head = fifo.head()
-            if head is None:
-                continue
-            line: Iterator[Job] = islice(_ready(fifo.line), jobs_max)
-            if fifo.returned:
-                # Few of them as a rule, and a hundred thousand when a large worker is gone.
-                returned = nsmallest(jobs_max, fifo.returned)
-                line = merge(line, _ready(job for _, _, job in returned), key=_seq)
-            for job in islice(line, jobs_max):
+        for line in self._ordered:
+            for job in line.upcoming(jobs_max):
                 yield job
                 jobs_max -= 1
 
     def in_order(self) -> Iterator[Job]:
-        for fifo in self._ordered:
-            returned = (job for _, _, job in sorted(fifo.returned))
-            yield from merge(_ready(fifo.line), _ready(returned), key=_seq)
+        for line in self._ordered:
+            yield from line.in_order()
 
     def tidy(self) -> None:
-        for fifo in self._ordered:
-            if fifo.returned:
-                returned = (job for _, _, job in sorted(fifo.returned))
-                fifo.line = deque(merge(_ready(fifo.line), _ready(returned), key=_seq))
-                fifo.returned = []
+        for line in self._ordered:
+            line.tidy()
 
-    def _sweep(self) -> None:
-        self._forgotten = 0
-        for fifo in self._ordered:
-            fifo.line = deque(job for job in fifo.line if job.state is _READY)
-            fifo.returned = sorted(entry for entry in fifo.returned if entry[2].state is _READY)
+    def watch(self, heads: Heads) -> None:
+        """From here on these are told."""
+        self.watchers.append(heads)
+        self._open = {}
 
-    def _fifo(self, priority: int) -> _Fifo:
-        fifo = self._fifos.get(priority)
-        if fifo is None:
-            fifo = self._fifos[priority] = _Fifo()
-            self._ordered = [self._fifos[priority] for priority in sorted(self._fifos, reverse=True)]
-        return fifo
+    def unwatch(self, heads: Heads) -> None:
+        self.watchers.remove(heads)
+        if not self.watchers:
+            self._open = self._lines
 
-
-def _ready(jobs: Iterable[Job]) -> Iterator[Job]:
-    return (job for job in jobs if job.state is _READY)
-
-
-def _seq(job: Job) -> int:
-    return job.seq
+    def _line(self, priority: int) -> Line:
+        line = self._lines.get(priority)
+        if line is None:
+            line = self._lines[priority] = Line()
+            self._ordered = [self._lines[priority] for priority in sorted(self._lines, reverse=True)]
+        if self.watchers and line.head() is None:
+            # Whatever comes to stand there, no lower than this.
+            for heads in self.watchers:
+                heads.fell(self, (PRIORITY_MAX - priority) << 64)
+        return line

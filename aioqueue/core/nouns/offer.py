@@ -25,11 +25,13 @@ class SlotClass(IntEnum):
 class TaskOffer:
     """The tasks that a worker knows, each with the slots that its runs take. Interned: see `task_offer`."""
 
-    __slots__ = ("__weakref__", "_hash", "classes", "pairs")
+    __slots__ = ("__weakref__", "_hash", "classes", "mixed", "pairs")
 
     def __init__(self, pairs: tuple[tuple[str, int], ...]) -> None:
         self.pairs = pairs
         self.classes: dict[str, int] = dict(pairs)
+        # Whether any of them runs in a process.
+        self.mixed = any(slot_class for _, slot_class in pairs)
         self._hash = hash(pairs)
 
     def __hash__(self) -> int:
@@ -72,6 +74,11 @@ class Offer(NamedTuple):
     tasks: TaskOffer | None = None
     labels: frozenset[str] = frozenset()
     shut: frozenset[str] = frozenset()
+
+    @property
+    def mixed(self) -> bool:
+        """Whether its sessions have slots of two classes."""
+        return self.tasks is not None and self.tasks.mixed
 
     @property
     def every(self) -> bool:

@@ -1,0 +1,99 @@
+"""What sessions said that they take, for the judge of a journal (I22): a journal alone does not tell.
+
+Whoever plays a world tells what was decided, in its order, and gives the judge what was so when a batch was made. A
+judge that is told nothing knows only that equals are equals: jobs of one fit stand in one line for everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from aioqueue.core import commands as c
+from aioqueue.core import events as e
+from aioqueue.model.states import RunEnd
+
+# A job's task and labels, and its namespace and queue.
+Fit = tuple[str, tuple[str, ...]]
+Line = tuple[str, str]
+
+
+class Said(NamedTuple):
+    """What the worker of one session said on this connection."""
+
+    namespace: str
+    slots: tuple[int, int] = (0, 0)
+    queues: tuple[str, ...] = ()
+    all_queues: bool = False
+    tasks: dict[str, int] | None = None
+    labels: frozenset[str] = frozenset()
+    shut: frozenset[str] = frozenset()
+
+    def takes(self, line: Line, fit: Fit) -> bool:
+        namespace, queue = line
+        task, labels = fit
+        served = queue in self.queues or (self.all_queues and not self.queues)
+        known = (self.tasks is None or task in self.tasks) and task not in self.shut
+        return namespace == self.namespace and served and known and self.labels.issuperset(labels)
+
+    def class_of(self, task: str) -> int:
+        return 0 if self.tasks is None else self.tasks.get(task, 0)
+
+
+_NOBODY: Final = Said("")
+
+
+class Offers:
+    """What all sessions said."""
+
+    __slots__ = ("_misfits", "_said")
+
+    def __init__(self, said: dict[int, Said] | None = None) -> None:
+        self._said: dict[int, Said] = {} if said is None else said
+        # Who said of a run that it does not fit.
+        self._misfits: dict[tuple[bytes, int], int] = {}
+
+    def copy(self) -> Offers:
+        """What is so now."""
+        return Offers(dict(self._said))
+
+    def told(self, command: c.Command, reply: Any) -> None:
+        """A command was decided, and answered so; what was refused changed nothing."""
+        if isinstance(reply, Exception):
+            return
+        number = getattr(command, "session", 0)
+        said = self._said.get(number, _NOBODY)
+        match command:
+            case c.OpenSession(attach=False):
+                self._said[reply[0]] = Said(command.namespace)
+            case c.DeclareOffer():
+                tasks = None if command.tasks is None else dict(command.tasks)
+                self._said[number] = said._replace(
+                    tasks=tasks, labels=frozenset(command.labels), all_queues=command.all_queues
+                )
+            case c.OfferCapacity():
+                self._said[number] = said._replace(slots=(command.slots, command.process_slots), queues=command.queues)
+            case c.LoseLink():
+                self._said[number] = said._replace(slots=(0, 0))
+            case c.EndSession():
+                self._said.pop(number, None)
+            case c.SettleRuns(items=ends) | c.ResumeSession(settles=ends):
+                self._misfits |= {(end.id, end.fence): number for end in ends if end.end is RunEnd.MISFIT}
+
+    def misfit(self, event: e.JobMisfit, task: str) -> None:
+        """A job of this task was given back, for its worker could not call it with these arguments."""
+        session = self._misfits.pop((event.id, event.fence))
+        said = self._said.get(session, _NOBODY)
+        self._said[session] = said._replace(shut=said.shut | {task})
+
+    def takes(self, session: int, line: Line, fit: Fit) -> bool:
+        """Whether its worker may ever have such a job."""
+        return self._said.get(session, _NOBODY).takes(line, fit)
+
+    def may_have(self, session: int, line: Line, fit: Fit, held: Iterable[str]) -> bool:
+        """Whether its worker may have such a job beside runs of these tasks."""
+        said = self._said.get(session, _NOBODY)
+        if not said.takes(line, fit):
+            return False
+        mine = said.class_of(fit[0])
+        return sum(said.class_of(task) == mine for task in held) < said.slots[mine]
