@@ -118,8 +118,7 @@ def _share_out(state: State, taker: Taker, now: Now, hand: Hand | None) -> Itera
     hungry = list(taker.hungry.values())
     if len(hungry) > 1:
         hungry.sort(key=lambda session: len(session.leases))
-    # More than all of them can take is not counted.
-    ready = taker.depth(len(hungry) * max(session.free for session in hungry))
+    ready = taker.ready(hungry)
     share = -(-ready // len(hungry))
     head = taker.head
     for session in hungry:

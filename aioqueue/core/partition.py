@@ -28,6 +28,7 @@ from aioqueue.core.decide.registry import decide_lapsed
 from aioqueue.core.decision import BodyArea, Decision
 from aioqueue.core.effects import Effect
 from aioqueue.core.leasing import (
+    PARTED_MAX,
     Hand,
     Parting,
     decide_due,
@@ -90,6 +91,7 @@ class Partition:
         # Nothing lapses before this, on the monotonic clock: who uses it may be on the way back.
         self._lapse_from_ms = 0
         self._unheard = Unheard(1)
+        self._parting = Parting()
         # The level that the log states, and the one that a command waits for; the shell appends the record between.
         self.level = self.level_needed = LEVEL_FIRST
 
@@ -146,7 +148,8 @@ class Partition:
         # However much was asked, leases have their part of every batch, or a flood of submits would starve the workers.
         leases_end = max(BATCH_EVENTS_TARGET + batch.carried, len(batch.events) + _PART)
         hand = None if held is None else Hand(held, batch.at.arguments)
-        parting = Parting()
+        parting = self._parting
+        parting.left, parting.more = PARTED_MAX, False
         for lease in decide_leases(self.state, now, hand, parting):
             batch.add(lease, None)
             if len(batch.events) >= leases_end or batch.at.leased_bytes >= LEASED_BYTES_TARGET:

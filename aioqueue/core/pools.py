@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from aioqueue.core.lanes import Heads, PriorityLane, Source, SplitLane
+from aioqueue.core.lanes import Heads, Lane, PriorityLane, Source, SplitLane
 from aioqueue.core.nouns import Fit, Job, Offer, Session, SlotClass
 from aioqueue.core.queues import QueueState
 
@@ -34,11 +34,11 @@ class Taker:
     """Sessions of a pool that have room for runs of the same classes (None where there is but one); those with a free
     slot are `hungry`, in the order in which they came to be.
 
-    `head` gives the job whose turn it is; where the taker is `picky`, that may be one that it does not take. A taker
-    that is `careful` deals out one job at a time.
+    `head` gives the job whose turn it is, out of the lane `only` where it looks at no other; where the taker is `picky`,
+    that may be one that it does not take. A taker that is `careful` deals out one job at a time.
     """
 
-    __slots__ = ("_memo", "careful", "classes", "head", "heads", "hungry", "offer", "picky", "queues")
+    __slots__ = ("_memo", "careful", "classes", "head", "heads", "hungry", "offer", "only", "picky", "queues")
 
     def __init__(self, offer: Offer, classes: tuple[SlotClass, ...] | None) -> None:
         self.offer = offer
@@ -48,6 +48,7 @@ class Taker:
         # Those of the queues in which jobs may stand that it does not take, by identity.
         self.picky: dict[int, QueueState] = {}
         self.careful = classes is not None
+        self.only: Lane | None = None
         self.heads: Heads | None = None
         self.head: Callable[[], Job | None] = _nothing
         self._memo: dict[Fit, bool] = {}
@@ -123,10 +124,11 @@ class Taker:
         if self.heads is not None:
             self.heads.close()
             self.heads = None
-        self.head = _nothing
+        self.head, self.only = _nothing, None
         queues = list(self.queues.values())
         if len(queues) == 1 and not self.picky and not queues[0].is_split:
-            self.head = queues[0].lane.head
+            self.only = queues[0].lane
+            self.head = self.only.head
         elif queues:
             self.heads = Heads([source for queue in queues for source in self._sources(queue)])
             self.head = self.heads.first
@@ -150,11 +152,16 @@ class Taker:
         assert isinstance(lane, PriorityLane)
         return [lane]
 
+    def ready(self, hungry: list[Session]) -> int:
+        """How many jobs are ready for these, or more than all of them can take."""
+        only = self.only
+        return only.depth if only is not None else self.depth(len(hungry) * max(each.free for each in hungry))
+
     def depth(self, enough: int) -> int:
         """How many jobs are ready for it, or more than enough."""
-        if self.heads is not None:
-            return self.heads.depth(enough)
-        return sum(queue.lane.depth for queue in self.queues.values())
+        if self.only is not None:
+            return self.only.depth
+        return 0 if self.heads is None else self.heads.depth(enough)
 
     def upcoming(self, jobs_max: int) -> list[Iterator[Job]]:
         """The lines that it takes from next, the first jobs of each."""

@@ -8,7 +8,7 @@ import pytest
 
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
-from aioqueue.core import leasing, state
+from aioqueue.core import partition, state
 from aioqueue.core.lanes import PriorityLane, SplitLane
 from aioqueue.core.leasing import upcoming
 from aioqueue.model.states import JobState
@@ -113,7 +113,7 @@ def test_a_worker_that_takes_nothing_of_a_deep_queue_is_told_so_in_small_steps(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.judging = False
-    monkeypatch.setattr(leasing, "PARTED_MAX", 100)
+    monkeypatch.setattr(partition, "PARTED_MAX", 100)
     for start in range(0, 1_000, 500):
         scene.submit(*(new_job(number, task="b") for number in range(start, start + 500)))
     scene.submit(new_job(1_000, task="a"))

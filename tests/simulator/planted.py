@@ -338,7 +338,7 @@ def a_suspect_child_joins_any_suspect(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(families, "_may_join", lambda state, session, job: True)
 
 
-@bug("I10", 35)
+@bug("I10", 43)
 def a_child_taken_before_its_turn_stays_in_line(patch: pytest.MonkeyPatch) -> None:
     def forget(lane: PriorityLane, job: Job) -> None:
         lane.depth -= 1
@@ -523,10 +523,10 @@ def a_job_that_has_begun_still_expires(patch: pytest.MonkeyPatch) -> None:
 def a_retry_waits_for_a_time_behind_the_deadline(patch: pytest.MonkeyPatch) -> None:
     real = runs._end_of_run
 
-    def end(job: Job, item: c.EndRun, now: Now, bodies: decide.BodyArea) -> tuple[e.Event, bytes | None]:
+    def end(state: State, job: Job, item: c.EndRun, now: Now, bodies: decide.BodyArea) -> tuple[e.Event, bytes | None]:
         rare, job.rare = job.rare, None if job.state is JobState.RUNNING else job.rare
         try:
-            return real(job, item, now, bodies)
+            return real(state, job, item, now, bodies)
         finally:
             job.rare = rare
 

@@ -73,7 +73,8 @@ def _join_pool(state: State, session: Session) -> None:
     """Sessions that have slots are listed where those are that offer the same."""
     link = session.link
     offer = link.offer
-    if not link.slots and not (offer.mixed and link.process_slots):
+    link.more_slots = link.process_slots if offer.mixed else 0
+    if not link.slots and not link.more_slots:
         return
     pool = state.pool(offer)
     # One object for all that offer the same.

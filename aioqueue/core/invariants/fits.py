@@ -114,7 +114,8 @@ def _is_idle(
     """Whether a session could have a job that is ready; one that drains for a suspect could not."""
     members = [state.sessions[number] for number in pool.members]
     hungry = [(each, rooms_of(each)) for each in members if not each.alone and not each.link.throttled]
-    mine = [job for job in suspects if takes(offer, job)]
+    # Of those of a queue that are alike the first is due, or a child of it.
+    mine = _firsts(offer, [job for job in suspects if takes(offer, job)])
     if held is not None and any(job.id not in held for job in _with_children(state, offer, mine)):
         return False
     lonely = [job for job in mine if job.crashes >= CRASHES_ALONE]
@@ -122,8 +123,9 @@ def _is_idle(
     idle = beside = 0
     for session, rooms in hungry:
         may = [job for job in plain if takes(offer, job) and class_of(offer, job.spec.fit) in rooms]
-        if may and (held is None or min(may, key=_turn).id in held):
-            idle += 1
+        if may and held is not None and min(may, key=_turn).id not in held:
+            continue
+        idle += bool(may)
         if not session.leases and any(class_of(offer, job.spec.fit) in rooms for job in lonely):
             return True
         if not session.suspects and any(
@@ -132,6 +134,13 @@ def _is_idle(
         ):
             beside += 1
     return idle > spare or beside > spare
+
+
+def _firsts(offer: Offer, suspects: list[Job]) -> list[Job]:
+    firsts: dict[tuple[tuple[str, str], SlotClass, bool], Job] = {}
+    for job in suspects:
+        firsts.setdefault((job.spec.key, class_of(offer, job.spec.fit), job.crashes >= CRASHES_ALONE), job)
+    return list(firsts.values())
 
 
 def _children(state: State, offer: Offer, parent: Job) -> list[Job]:

@@ -121,4 +121,4 @@ class Heads:
     def listed(self, sources_max: int) -> list[Source]:
         """Those that may have a job, the first of them."""
         some = nsmallest(sources_max, self._heap)
-        return [source for rank, _, source in some if self._listed.get(source) == rank]
+        return list(dict.fromkeys(source for rank, _, source in some if self._listed.get(source) == rank))

@@ -34,15 +34,17 @@ class Hole(Struct, gc=False):
 
 
 class Line:
-    """`jobs` from `start` on are new ones, in order of their sequence, and holes. `back` are those that were given
-    back, by their sequence, and `returned` is a heap of those numbers; some of them are nobody's any more.
+    """`jobs` from `start` on are new ones, in order of their sequence, and holes; what stands before that is cut off
+    when `start` comes to `cut_at`. `back` are those that were given back, by their sequence, and `returned` is a heap
+    of those numbers; some of them are nobody's any more.
     """
 
-    __slots__ = ("back", "jobs", "returned", "start")
+    __slots__ = ("back", "cut_at", "jobs", "returned", "start")
 
     def __init__(self) -> None:
         self.jobs: list[Any] = []
         self.start = 0
+        self.cut_at = _CUT_FROM
         self.returned: list[int] = []
         self.back: dict[int, Job] = {}
 
@@ -54,7 +56,8 @@ class Line:
             jobs[place] = None
             place += 1
         if place != self.start:
-            self._begin_at(place)
+            self.start = place
+            self.cut()
         first: Job | None = jobs[self.start] if self.start < len(jobs) else None
         if self.returned and (back := self._first_back()) is not None and (first is None or back.seq < first.seq):
             return back
@@ -69,20 +72,13 @@ class Line:
             back.pop(heappop(returned), None)
         return None
 
-    def take_first(self) -> None:
-        """The new job that stands first goes out."""
-        self.jobs[self.start] = None
-        self._begin_at(self.start + 1)
-
-    def _begin_at(self, start: int) -> None:
-        jobs = self.jobs
-        if start == len(jobs):
-            jobs.clear()
-            start = 0
-        elif start >= _CUT_FROM and start * 2 >= len(jobs):
+    def cut(self) -> None:
+        """Cut off what stands before the start, if that is no less than what stands behind it."""
+        jobs, start = self.jobs, self.start
+        if start == len(jobs) or (start >= _CUT_FROM and start * 2 >= len(jobs)):
             del jobs[:start]
-            start = 0
-        self.start = start
+            self.start = 0
+        self.cut_at = max(_CUT_FROM, len(jobs) // 2)
 
     def give_back(self, job: Job) -> None:
         """The job stands where its sequence says."""
@@ -102,10 +98,7 @@ class Line:
         place = bisect_left(jobs, job.seq, self.start, key=_seq)
         if place == len(jobs) or jobs[place] is not job:
             raise ValueError("the job does not stand in this line")
-        if place == self.start:
-            self.take_first()
-        else:
-            jobs[place] = Hole(job.seq)
+        jobs[place] = Hole(job.seq)
 
     def upcoming(self, jobs_max: int) -> Iterator[Job]:
         """The first of them, at most so many."""
@@ -130,12 +123,12 @@ class Line:
     def tidy(self) -> None:
         """What was given back stands like all others."""
         if self.back:
-            self.jobs, self.start = list(self.in_order()), 0
+            self.jobs, self.start, self.cut_at = list(self.in_order()), 0, _CUT_FROM
             self.returned, self.back = [], {}
 
     def sweep(self) -> None:
         """What is not ready any more goes."""
-        self.jobs, self.start = list(self._new()), 0
+        self.jobs, self.start, self.cut_at = list(self._new()), 0, _CUT_FROM
         self.back = {seq: job for seq, job in self.back.items() if job.state is _READY}
         self.returned = list(self.back)
         heapify(self.returned)

@@ -59,11 +59,18 @@ class PriorityLane:
     def lease(self, job: Job) -> None:
         """The job goes out; mostly it is the head. Raises `ValueError` if it is not here."""
         line = self._lines.get(job.spec.priority)
-        if line is not None and line.start < len(line.jobs) and line.jobs[line.start] is job:
-            line.take_first()
-            self.depth -= 1
-        else:
+        if line is None:
+            raise ValueError("the job does not stand in this lane")
+        jobs, start = line.jobs, line.start
+        if start == len(jobs) or jobs[start] is not job:
             self.take(job)
+            return
+        # `Line.take` of the first, as nearly every lease is.
+        jobs[start] = None
+        line.start = start = start + 1
+        if start >= line.cut_at:
+            line.cut()
+        self.depth -= 1
 
     def pop(self) -> Job:
         """Take the head out; for whoever looks, not for the hot path."""

@@ -26,8 +26,8 @@ class Link:
     """The part of a session that lives in this process only: its connection, capacity and when it was last heard."""
 
     __slots__ = (
-        "about", "connected", "full_at", "heard_ms", "hungry_below", "number", "offer", "pool", "process_slots",
-        "since_fence", "slots", "throttled",
+        "about", "connected", "full_at", "heard_ms", "hungry_below", "more_slots", "number", "offer", "pool",
+        "process_slots", "since_fence", "slots", "throttled",
     )  # fmt: skip
 
     def __init__(self, heard_ms: int) -> None:
@@ -40,6 +40,8 @@ class Link:
         # How many runs it will hold: those of coroutines and threads, and those of processes.
         self.slots = 0
         self.process_slots = 0
+        # Those of processes where it declared tasks that run in them.
+        self.more_slots = 0
         # Where it is listed while it has slots. It is looked at there when it gets its `full_at`th run, and listed as
         # hungry again when it holds less than `hungry_below`: the same number, save where its slots are of two classes.
         self.pool: Pooled | None = None
@@ -82,7 +84,8 @@ class Session:
     @property
     def free(self) -> int:
         """Capacity minus leases: there is no counter that could drift."""
-        return self.link.slots + (self.link.process_slots if self.link.offer.mixed else 0) - len(self.leases)
+        link = self.link
+        return link.slots + link.more_slots - len(self.leases)
 
     @property
     def processes_held(self) -> int:
