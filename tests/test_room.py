@@ -66,8 +66,8 @@ class LastInFirstOut:
     def head(self) -> Job | None:
         return self.jobs[-1] if self.jobs else None
 
-    def pop(self) -> Job:
-        return self.jobs.pop()
+    def lease(self, job: Job) -> None:
+        self.jobs.remove(job)
 
     def forget(self, job: Job) -> None:
         self.jobs.remove(job)

@@ -34,8 +34,8 @@ class Taker:
     """Sessions of a pool that have room for runs of the same classes (None where there is but one); those with a free
     slot are `hungry`, in the order in which they came to be.
 
-    `head` gives the job whose turn it is, out of the lane `only` where it looks at no other; where the taker is `picky`,
-    that may be one that it does not take. A taker that is `careful` deals out one job at a time.
+    `head` gives the job whose turn it is, out of the lane `only` where it looks at no other; where the taker is
+    `picky`, that may be one that it does not take. A taker that is `careful` deals out one job at a time.
     """
 
     __slots__ = ("_memo", "careful", "classes", "head", "heads", "hungry", "offer", "only", "picky", "queues")
