@@ -4,7 +4,7 @@ A fork copies descriptors and objects, and neither loop, threads nor locks go on
 socket keeps it alive after the parent died, so that nobody else gets the journal and nobody hears of the end. Whoever
 opens something says here, with `in_child` or `close_in_child`, what becomes of the child's copy. It is done right after
 the fork, in the child's only thread, and again in a child of that child: an act must stand being repeated, must not
-wait, and must not touch the parent's event loop, whose selector both processes share.
+wait, and must not touch the parent's event loop.
 
 A leaf: it knows none of its callers, which are the journal, the archive, transports, queues and workers. Programs that
 are started rather than forked have none of this, for no descriptor is inherited by them.
@@ -38,6 +38,17 @@ def close_in_child(owner: object, descriptor: int) -> None:
     """
     found = os.fstat(descriptor)
     in_child(owner, partial(_close, descriptor, (found.st_dev, found.st_ino)))
+
+
+def end_loop_in_child(owner: object, loop: object) -> None:
+    """Have the copy of a running event loop unusable in every forked child, as long as `owner` lives.
+
+    asyncio's selector is shared by both processes: a child that runs or closes the loop once more, as its way out of
+    `asyncio.run`, would make the parent deaf. uvloop makes a new one in the child by itself.
+    """
+    number_of = getattr(getattr(loop, "_selector", None), "fileno", None)
+    if number_of is not None:
+        close_in_child(owner, number_of())
 
 
 def never_free_in_child(owner: T, take: Callable[[T], object]) -> None:

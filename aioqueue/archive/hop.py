@@ -14,6 +14,7 @@ import aiosqlite
 
 from aioqueue.archive.schema import BUSY_SECONDS
 from aioqueue.errors import ArchiveFailed
+from aioqueue.forked import never_free_in_child
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -29,6 +30,7 @@ class Hop:
         self._path = path
         self._connection = connection
         self._closed = False
+        never_free_in_child(self, Hop._left_to_parent)
 
     @classmethod
     async def open(cls, path: str) -> Hop:
@@ -61,3 +63,9 @@ class Hop:
             await self._connection.close()
         except sqlite3.Error as error:
             raise ArchiveFailed(path=self._path, reason=str(error)) from error
+
+    def _left_to_parent(self) -> object:
+        """In a forked child: the file is the parent's, and so is closing it."""
+        self._closed = True
+        database, self._connection._connection = self._connection._connection, None
+        return database

@@ -104,7 +104,7 @@ class _Part(Acceptance):
     __slots__ = ("_bulk", "first", "jobs", "parcel")
 
     def __init__(self, bulk: BulkSubmit, jobs: int, first: int) -> None:
-        super().__init__()
+        super().__init__(bulk._submitter.loop)
         self._bulk = bulk
         self.first = first
         self.jobs = jobs

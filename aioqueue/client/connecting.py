@@ -8,6 +8,7 @@ the connection, is in `client.queue`.
 from __future__ import annotations
 
 import importlib
+from asyncio import AbstractEventLoop, _get_running_loop
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -20,7 +21,8 @@ from aioqueue.client.options import TaskOptions
 from aioqueue.client.patience import Health, patience_of
 from aioqueue.client.session import Session
 from aioqueue.client.sources import Sources
-from aioqueue.errors import BadOption, NotEntered
+from aioqueue.errors import BadOption, Forked, NotEntered, OtherLoop, Refused
+from aioqueue.forked import end_loop_in_child, in_child
 from aioqueue.ground import Ground
 from aioqueue.limits import CONNECT_SECONDS, EMBEDDED_SLOTS, SLOTS_MAX
 from aioqueue.model.durations import Duration, to_ms
@@ -38,6 +40,8 @@ dialer_of: Callable[[Sequence[TcpAddress]], Dials] = Dialer
 ground_of: Callable[[], Ground] = Ground
 # Set while a job's own process imports the program's main module: what it runs at its top would run once more.
 importing_main = False
+# What the parent of this process has under way. It is never ended here, and so must not be collected either.
+_of_parents: Final[list[object]] = []
 
 
 class Connects(Declares):
@@ -73,6 +77,10 @@ class Connects(Declares):
         self._journal_seen = NOTHING_SEEN
         self._dialer: Dials | None = None
         self._stack: AsyncExitStack | None = None
+        # Whose the stay is; everything under way belongs to it.
+        self._loop: AbstractEventLoop | None = None
+        self._is_parents = False
+        in_child(self, Connects._forked)
 
     def __repr__(self) -> str:
         return f"<Queue {self.url or 'without a broker'} of namespace {self.namespace}>"
@@ -109,9 +117,10 @@ class Connects(Declares):
 
     @property
     def dialer(self) -> Dials:
-        """Opens one more connection to the broker; for workers of this queue. Raises `NotEntered`."""
+        """Opens one more connection to the broker; for workers of this queue. Raises as `session` does."""
         if self._dialer is None:
-            raise NotEntered
+            raise self._absent()
+        self._check_loop()
         return self._dialer
 
     @property
@@ -123,14 +132,18 @@ class Connects(Declares):
         """Connect, or start the broker that is embedded here. A `lazy` queue does that beside what comes next.
 
         Raises `BadUrl` when no broker is named, `BrokerUnavailable` when none answers within `CONNECT_SECONDS`, what a
-        broker refuses the session with, and for an embedded one the errors of its journal.
+        broker refuses the session with, and for an embedded one the errors of its journal; `OtherLoop` where another
+        event loop has entered it.
         """
         if self._stack is not None:
+            self._check_loop()
             raise BadOption(option="queue", value=self, reason="it is entered already; use the one that is open")
         if importing_main:
             reason = 'a process of its jobs imports this program; let it begin under `if __name__ == "__main__":`'
             raise BadOption(option="queue", value=self, reason=reason)
         self._stack = stack = AsyncExitStack()
+        self._loop, self._is_parents = _get_running_loop(), False
+        end_loop_in_child(stack, self._loop)
         try:
             await self._enter(stack)
         except BaseException:
@@ -141,6 +154,8 @@ class Connects(Declares):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._stack is not None:
+            self._check_loop()
         await self._leave()
 
     async def _enter(self, stack: AsyncExitStack) -> None:
@@ -191,10 +206,16 @@ class Connects(Declares):
                 self._dialer = self._ground = self._address = None
 
     def session(self) -> Session:
-        """What is under way over the connection. Raises `NotEntered`, or what ended the session for good."""
+        """What is under way over the connection.
+
+        Raises `NotEntered`, `OtherLoop` or `Forked` where it cannot be used, or what ended the session for good.
+        """
         session = self._session
         if session is None:
-            raise NotEntered
+            raise self._absent()
+        # Any other loop would wait for ever, for what wakes it belongs to this one.
+        if _get_running_loop() is not self._loop:
+            raise OtherLoop
         if session.error is not None:
             session.check()
         return session
@@ -202,10 +223,10 @@ class Connects(Declares):
     def health(self) -> Health:
         """How the queue stands with its broker, without asking it: for a readiness route.
 
-        Raises `NotEntered`.
+        Raises `NotEntered` or `Forked`.
         """
         if self._session is None:
-            raise NotEntered
+            raise self._absent()
         return self._session.health()
 
     async def ready(self, timeout: Duration | None = None) -> None:
@@ -215,6 +236,20 @@ class Connects(Declares):
         """
         seconds = None if timeout is None else to_ms(timeout, option="timeout") / 1000
         await self.session().ready(seconds)
+
+    def _check_loop(self) -> None:
+        if _get_running_loop() is not self._loop:
+            raise OtherLoop
+
+    def _absent(self) -> Refused:
+        return Forked() if self._is_parents else NotEntered()
+
+    def _forked(self) -> None:
+        """This process was forked: what was entered stays the parent's, and may be entered anew here."""
+        if self._stack is not None:
+            _of_parents.append((self._stack, self._session))
+            self._stack = self._session = self._dialer = self._ground = self._address = self._loop = None
+            self._is_parents = True
 
     def queues(self) -> tuple[str, ...]:
         """The lanes of all tasks declared here, and `default`."""

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from aioqueue.client.asking import CancelOutcome
 from aioqueue.client.info import JobInfo
 from aioqueue.client.session import Session
-from aioqueue.client.waiting import Ending
+from aioqueue.client.waiting import Ending, Endings
 from aioqueue.errors import (
     AioqueueError,
     DeadlineExceeded,
@@ -263,17 +263,16 @@ class Job(Generic[R]):
     async def _end(self) -> EndedItem:
         """How the job ended, when it has."""
         ending = self._ending
-        if ending is None or ending.error is not None or (ending.item is None and ending.abandoned()):
+        if ending is not None and ending.item is not None:
+            return ending.item
+        endings = self._session().endings
+        if ending is None or ending.error is not None or ending.abandoned():
             # An end that was not told before the queue was closed may be told by another connection; one whose last
             # waiter gave up is not listened for any more.
-            ending = self._ask()
-        item = ending.item
-        if item is None:
-            item = await self._session().endings.reached(ending)
-        return item
+            ending = self._ask(endings)
+        return await endings.reached(ending)
 
-    def _ask(self) -> Ending:
-        endings = self._session().endings
+    def _ask(self, endings: Endings) -> Ending:
         if self._batch:
             for job in self._batch:
                 if job._ending is None:

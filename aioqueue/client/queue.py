@@ -132,8 +132,10 @@ class Queue(Connects):
         return await self._submit(session, task, item, UNENDING)
 
     async def _submit(self, session: Session, task: AnyTask, item: SubmitItem, patience: Patience) -> Job[Any]:
-        acceptance = Acceptance()
-        session.submitter.add(item, acceptance, patience)
+        submitter = session.submitter
+        # Asking for the running loop is a system call on Python 3.11, and `session` has done it.
+        acceptance = Acceptance(submitter.loop)
+        submitter.add(item, acceptance, patience)
         try:
             await acceptance.future
         except AioqueueError as error:

@@ -45,8 +45,8 @@ class Acceptance:
 
     __slots__ = ("future", "there")
 
-    def __init__(self) -> None:
-        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[None] = loop.create_future()
         self.there: list[int] = []
 
     def existed(self, index: int) -> None:
@@ -135,7 +135,7 @@ class Submitter:
         self._link = link
         self._timeouts = timeouts
         self._unanswered = unanswered
-        self._loop = asyncio.get_running_loop()
+        self.loop: Final = asyncio.get_running_loop()
         # This tick's, all of one patience.
         self._items: list[SubmitItem] = []
         self._receipts: list[Receipt] = []
@@ -162,7 +162,7 @@ class Submitter:
             self._pack()
             self._patience = patience
         if not self._items:
-            self._loop.call_soon(self._pack)
+            self.loop.call_soon(self._pack)
         self._items.append(item)
         self._receipts.append(receipt)
 
@@ -217,7 +217,7 @@ class Submitter:
         again = list(self._in_flight.values())
         self._in_flight.clear()
         self._in_flight_bytes = 0
-        now = self._loop.time()
+        now = self.loop.time()
         for parcel in reversed(again):
             if parcel.sent_at is not None and parcel.sent_at + parcel.patience.resend_seconds < now:
                 self._too_late(parcel, now - parcel.sent_at)
@@ -301,7 +301,7 @@ class Submitter:
             self._in_flight[request] = parcel
             self._in_flight_bytes += parcel.size
             if parcel.sent_at is None:
-                parcel.sent_at = self._loop.time()
+                parcel.sent_at = self.loop.time()
             link.send_nowait(parcel.saying(request, parcel.items))
         if len(self._waiting) > self._sweep_at:
             self._sweep()

@@ -66,6 +66,7 @@ class Endings:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._loop = asyncio.get_running_loop()
         self._table: dict[bytes, Ending] = {}
         self._asking: list[bytes] = []
 
@@ -89,14 +90,14 @@ class Endings:
         if ending is None:
             ending = self._table[key] = Ending(key, self._table)
             if not self._asking:
-                asyncio.get_running_loop().call_soon(self._send_asking)
+                self._loop.call_soon(self._send_asking)
             self._asking.append(key)
         return ending
 
     async def reached(self, ending: Ending) -> EndedItem:
         """Wait for the end; raises why it will not be told. A caller who is cancelled leaves nothing behind."""
         if ending.item is None and ending.error is None:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiter: asyncio.Future[None] = self._loop.create_future()
             waiters = ending.waiters = ending.waiters or []
             waiters.append(waiter)
             try:

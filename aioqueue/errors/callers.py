@@ -141,6 +141,26 @@ class NotEntered(Refused):
     sentence = "the queue is not connected; use it inside `async with queue:`"
 
 
+class OtherLoop(Refused):
+    """A queue belongs to the event loop that entered it, and the call came from somewhere else."""
+
+    code = "other_loop"
+    sentence = (
+        "this queue was entered in another event loop, and works in that one only; from here, hand the call over by "
+        "`asyncio.run_coroutine_threadsafe(queue.submit(...), loop)` with that loop, or enter another Queue"
+    )
+
+
+class Forked(Refused):
+    """The queue was entered by the process that this one was forked from."""
+
+    code = "forked"
+    sentence = (
+        "this queue was entered before the process was forked, and its connection stayed with the parent; enter it "
+        "again in this process by `async with queue:`, or use another Queue"
+    )
+
+
 class TooManySessions(Refused):
     code = "too_many_sessions"
     sentence = "the broker serves {sessions} sessions already, its limit is {limit}"

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import aiosqlite
 
 from aioqueue.errors import HistoryLost, JournalDamaged, JournalError, JournalInUse, NotAJournal
+from aioqueue.forked import never_free_in_child
 from aioqueue.journal import files
 from aioqueue.journal.batch import BATCH_ID_BYTES, JOURNAL_ID_BYTES
 from aioqueue.journal.handle import Handle
@@ -67,6 +68,7 @@ class Connection:
         self._lock = prepared.lock
         self._database = database
         self._open = True
+        never_free_in_child(self, Connection._left_to_parent)
 
     @classmethod
     async def open(
@@ -175,6 +177,12 @@ class Connection:
             pass
         finally:
             self._lock.release()
+
+    def _left_to_parent(self) -> object:
+        """In a forked child: the file is the parent's, and so is closing it."""
+        self._open = False
+        database, self._database._connection = self._database._connection, None
+        return database
 
     async def _set_up(self) -> None:
         try:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from aioqueue.errors import JournalError, JournalInUse
+from aioqueue.forked import in_child
 from aioqueue.limits import FILE_MODE
 
 SUFFIX: Final = ".lock"
@@ -35,6 +36,8 @@ class OwnerLock:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
+        # A copy would hold the lock for as long as the child lives; to close it takes nothing from the parent.
+        in_child(self, OwnerLock.release)
 
     @classmethod
     def acquire(cls, path: str, wall_ms: int) -> OwnerLock:

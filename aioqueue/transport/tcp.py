@@ -19,6 +19,7 @@ from anyio import BrokenResourceError, BusyResourceError, ClosedResourceError, E
 from anyio.abc import TaskGroup
 
 from aioqueue.errors import BrokerUnavailable, PortTaken
+from aioqueue.forked import close_in_child, in_child
 from aioqueue.limits import CONNECT_SECONDS, READ_BYTES
 from aioqueue.transport.address import PORT_MAX, tcp_url
 from aioqueue.transport.stream import Inbox, Stream
@@ -55,6 +56,7 @@ class TcpStream(Stream, asyncio.Protocol):
         # `send` returns when the kernel has everything, so that closing after it loses nothing.
         self._transport.set_write_buffer_limits(0)
         self.peer = self.peer_name(transport)
+        close_in_child(self, self.raw_socket.fileno())
         if self._accepted is not None:
             self._accepted(self)
 
@@ -192,6 +194,7 @@ def connect_socket(host: str, port: int, seconds: float = CONNECT_SECONDS) -> so
     except (OSError, UnicodeError) as error:
         _unavailable(host, port, reason_of(error))
     connection.settimeout(CONNECT_SECONDS)
+    close_in_child(connection, connection.fileno())
     # The peer may be gone by now; the first read tells.
     with contextlib.suppress(OSError):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -256,6 +259,17 @@ class TcpListener:
         finally:
             self._drop()
 
+    def began(self, server: asyncio.Server) -> None:
+        """The sockets listen now."""
+        self._server = server
+        for listening in server.sockets:
+            close_in_child(self, listening.fileno())
+        # Whatever stops it in a child has nothing to stop.
+        in_child(self, TcpListener._left_to_parent)
+
+    def _left_to_parent(self) -> None:
+        self._closed = True
+
     def _drop(self) -> None:
         self._server.close()
         while not self._accepted.empty():
@@ -281,8 +295,8 @@ async def listen(host: str, port: int) -> TcpListener:
     loop = asyncio.get_running_loop()
     try:
         address = host if port else await _first_address(host)
-        listener._server = await loop.create_server(
-            lambda: TcpStream(listener._accept), address, port, backlog=ACCEPTED_A_TURN
+        listener.began(
+            await loop.create_server(lambda: TcpStream(listener._accept), address, port, backlog=ACCEPTED_A_TURN)
         )
         for listening in listener._server.sockets:
             widen_backlog(listening)

@@ -24,6 +24,7 @@ from typing import Any, Final, NoReturn
 from anyio.abc import TaskGroup
 
 from aioqueue.errors import BrokerUnavailable
+from aioqueue.forked import close_in_child
 from aioqueue.limits import CONNECT_SECONDS, FILE_MODE, UNIX_PATH_BYTES_MAX
 from aioqueue.transport.tcp import ACCEPT_BACKLOG, ACCEPTED_A_TURN, TcpListener, TcpStream, widen_backlog
 
@@ -144,6 +145,7 @@ def connect_socket(path: str) -> socket.socket:
     except OSError as error:
         connection.close()
         _unavailable(path, os.strerror(error.errno).lower() if error.errno else str(error))
+    close_in_child(connection, connection.fileno())
     process, user = _credentials(connection)
     if user is not None and user not in (_ROOT, os.geteuid(), os.lstat(path).st_uid):
         connection.close()
@@ -163,8 +165,10 @@ async def listen(path: str) -> UnixListener:
     bound = _bind(path)
     listener = UnixListener(path)
     try:
-        listener._server = await asyncio.get_running_loop().create_unix_server(
-            lambda: UnixStream(listener._accept), sock=bound, backlog=ACCEPTED_A_TURN
+        listener.began(
+            await asyncio.get_running_loop().create_unix_server(
+                lambda: UnixStream(listener._accept), sock=bound, backlog=ACCEPTED_A_TURN
+            )
         )
         widen_backlog(bound)
     except BaseException:

@@ -152,6 +152,9 @@ class Worker:
         await self._ready.wait()
 
     async def __aenter__(self) -> Self:
+        if self._wiring.dialer is None:
+            # A queue that cannot be used here is told before the block begins, which may wait for what never comes.
+            _ = self._queue.dialer
         self._task = asyncio.create_task(self.run(), name="aioqueue worker")
         return self
 

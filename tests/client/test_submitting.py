@@ -28,7 +28,7 @@ def item(number: int = 0, args: bytes = b"\x01\x92\x90\x80") -> m.SubmitItem:
 def add(session: Session, *items: m.SubmitItem) -> list[asyncio.Future[None]]:
     futures = []
     for one in items:
-        acceptance = Acceptance()
+        acceptance = Acceptance(asyncio.get_running_loop())
         session.submitter.add(one, acceptance, session.patience)
         futures.append(acceptance.future)
     return futures
@@ -304,7 +304,7 @@ async def test_callers_who_come_and_go_while_nobody_listens_leave_nothing_behind
 
 async def test_calls_of_two_patiences_in_one_tick_each_keep_their_own(session_of: Opened) -> None:
     session, peer = await session_of()
-    hasty, patient = Acceptance(), Acceptance()
+    hasty, patient = Acceptance(asyncio.get_running_loop()), Acceptance(asyncio.get_running_loop())
     session.submitter.add(item(1), hasty, Patience(0.02))
     session.submitter.add(item(2), patient, session.patience)
     assert [(await peer.expect(m.Submit)).items[0].job[-1] for _ in range(2)] == [1, 2]
@@ -325,7 +325,7 @@ async def test_what_timed_out_makes_room_when_it_is_answered_and_not_before(sess
         await late
     assert not caught.value.sent
     peer.send(m.Submitted(sent[0].request, 1))
-    acceptance = Acceptance()
+    acceptance = Acceptance(asyncio.get_running_loop())
     session.submitter.add(item(10), acceptance, Patience(60.0))
     assert (await peer.accept_submit()).items[0].job[-1] == 10
     await acceptance.future
@@ -346,7 +346,7 @@ async def test_a_submit_that_was_first_sent_too_long_ago_is_not_said_again(
 
 async def test_an_atomic_submit_is_one_frame_and_has_one_answer(session_of: Opened) -> None:
     session, peer = await session_of()
-    acceptance = Acceptance()
+    acceptance = Acceptance(asyncio.get_running_loop())
     session.submitter.add_part([item(1), item(2)], 200, acceptance, m.SubmitAtomic, session.patience)
     submit = await peer.expect(m.SubmitAtomic)
     assert len(submit.items) == 2
@@ -357,7 +357,7 @@ async def test_an_atomic_submit_is_one_frame_and_has_one_answer(session_of: Open
 async def test_an_atomic_submit_does_not_overtake_what_was_submitted_before(session_of: Opened) -> None:
     session, peer = await session_of()
     (single,) = add(session, item(1))
-    acceptance = Acceptance()
+    acceptance = Acceptance(asyncio.get_running_loop())
     session.submitter.add_part([item(2)], 100, acceptance, m.SubmitAtomic, session.patience)
     await peer.accept_submit()
     submit = await peer.expect(m.SubmitAtomic)
@@ -367,7 +367,7 @@ async def test_an_atomic_submit_does_not_overtake_what_was_submitted_before(sess
 
 async def test_an_atomic_submit_is_sent_again_whole(session_of: Opened, broker: FakeBroker) -> None:
     session, peer = await session_of()
-    acceptance = Acceptance()
+    acceptance = Acceptance(asyncio.get_running_loop())
     session.submitter.add_part([item(1), item(2)], 200, acceptance, m.SubmitAtomic, session.patience)
     await peer.expect(m.SubmitAtomic)
     peer.abort()

@@ -128,7 +128,7 @@ async def test_a_job_whose_submit_is_sent_again_is_not_asked_for(session_of: Ope
 async def test_a_job_whose_submit_was_answered_is_asked_for(session_of: Opened, broker: FakeBroker) -> None:
     session, peer = await session_of()
     ending = session.endings.expect(key(1))
-    acceptance = Acceptance()
+    acceptance = Acceptance(asyncio.get_running_loop())
     session.submitter.add(m.SubmitItem(key(1), b"spec", b"\x01", WANT_RESULT), acceptance, session.patience)
     await peer.accept_submit()
     await acceptance.future
@@ -146,7 +146,9 @@ async def test_an_end_is_asked_for_though_another_submit_of_its_id_is_on_its_way
     ending = session.endings.ask(key(1))
     await waits_of(peer)
     session.submitter.add(
-        m.SubmitItem(key(1), b"spec", b"\x01", int(m.SubmitFlag.OWN_ID)), Acceptance(), session.patience
+        m.SubmitItem(key(1), b"spec", b"\x01", int(m.SubmitFlag.OWN_ID)),
+        Acceptance(asyncio.get_running_loop()),
+        session.patience,
     )
     await peer.expect(m.Submit)
     peer.abort()
