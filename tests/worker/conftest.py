@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,11 @@ from aioqueue import Queue, Worker
 from aioqueue.model.bodies import pack_body, pack_headers
 from aioqueue.protocol import messages as m
 from tests.support.fake_broker import FakeBroker
+from tests.support.supervising import APP, Running, Supervised, start_supervisor
 from tests.support.workers import Desk, Slots, wired
+
+# These start real processes, which have loops of their own.
+_PROCESSES = ("test_supervisor", "test_processes", "test_forked", "test_terminal")
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -23,7 +28,7 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], a
     Each run of `test_processes` starts real ones too, and `test_supervisor` has one of them under uvloop.
     """
     both = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-    return {"asyncio": asyncio.new_event_loop} if item.path.stem in ("test_supervisor", "test_processes") else both
+    return {"asyncio": asyncio.new_event_loop} if item.path.stem in _PROCESSES else both
 
 
 @pytest.fixture
@@ -61,6 +66,20 @@ async def serving(broker: FakeBroker) -> AsyncIterator[Callable[..., Any]]:
             return Desk(worker, peer, hello, await peer.expect(m.Capacity))
 
         yield serve
+
+
+@pytest.fixture
+async def supervised(broker: FakeBroker, tmp_path: Path) -> AsyncIterator[Supervised]:
+    """`await supervised(APP)` starts a supervisor in a directory where `shop.py` holds that text."""
+    made: list[Running] = []
+
+    async def start(app: str = APP, processes: int = 1, **options: Any) -> Running:
+        made.append(await start_supervisor(broker, tmp_path, app, processes, **options))
+        return made[-1]
+
+    yield start
+    for each in made:
+        await each.aclose()
 
 
 @pytest.fixture
