@@ -15,6 +15,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
+from aioqueue.forked import close_in_child
 from aioqueue.transport.address import TcpAddress
 from aioqueue.worker.pulse import Pulse
 
@@ -101,6 +102,7 @@ class ChildEnd:
     def __init__(self, connection: socket.socket) -> None:
         # Programs that a task starts must not hold the channel open.
         connection.set_inheritable(False)
+        close_in_child(self, connection.fileno())
         self._socket = connection
         self._lines = connection.makefile("rb")
         # A pulse comes from the watchdog's thread.

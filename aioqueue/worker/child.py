@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 from aioqueue.client.identity import THIS_PROCESS
@@ -23,6 +24,7 @@ from aioqueue.client.queue import Queue
 from aioqueue.errors import AioqueueError, BadUrl, BrokerUnavailable
 from aioqueue.logs import log_early, log_to_stderr
 from aioqueue.transport.address import TcpAddress
+from aioqueue.worker import signals
 from aioqueue.worker.channel import LINE_BYTES_MAX, ChildEnd, Connecting, Failed, Leaving, Ready, Stop, Work
 from aioqueue.worker.failures import bounded
 from aioqueue.worker.loading import load_queue
@@ -133,9 +135,9 @@ class Child:
     async def run(self) -> None:
         """Connect and work until stopped. Raises what no waiting can heal."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._stop, False)
-        # A terminal sends it to all processes of the group; the supervisor's word is what counts.
-        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        signals.handle_in_loop(loop, signal.SIGTERM, partial(self._stop, False))
+        # Some process managers send it to every process; the supervisor's word is what counts.
+        signals.handle_in_loop(loop, signal.SIGINT, lambda: None)
         threading.Thread(target=self._listen, args=[loop], name="aioqueue supervisor", daemon=True).start()
         assert isinstance(self._address, TcpAddress)
         self._channel.send(

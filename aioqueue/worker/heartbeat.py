@@ -20,6 +20,7 @@ from typing import Final, Self
 
 from aioqueue.client.link import chance_of, reconnect_seconds
 from aioqueue.errors import AioqueueError, ConnectionLost, from_wire
+from aioqueue.forked import close_in_child
 from aioqueue.ground import Ground
 from aioqueue.limits import CONNECT_SECONDS, FRAME_BYTES_MAX, HEARTBEATS_A_TTL, READ_BYTES
 from aioqueue.protocol.codec import Codec
@@ -214,6 +215,7 @@ class _Wire:
     def __init__(self, url: str, connection: socket.socket, woken: socket.socket, ground: Ground) -> None:
         self._mono_ns = ground.mono_ns
         self._url = url
+        close_in_child(self, connection.fileno())
         self._socket = connection
         self._woken = woken
         self._reader = FrameReader(FRAME_BYTES_MAX)

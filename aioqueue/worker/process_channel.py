@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from aioqueue.forked import close_in_child
 from aioqueue.limits import FRAME_BYTES_MAX
 
 _LENGTH_BYTES: Final = 4
@@ -100,6 +101,7 @@ class ProcessEnd:
     def __init__(self, connection: socket.socket) -> None:
         # Programs that a job starts must not hold the channel open.
         connection.set_inheritable(False)
+        close_in_child(self, connection.fileno())
         self._socket = connection
         self._file = connection.makefile("rb")
 
@@ -128,7 +130,11 @@ class WorkerEnd:
     async def open(cls, connection: socket.socket) -> WorkerEnd:
         """Take over a connected socket."""
         connection.setblocking(False)
-        return cls(*await asyncio.open_connection(sock=connection))
+        descriptor = connection.fileno()
+        end = cls(*await asyncio.open_connection(sock=connection))
+        # Or a child of another job would keep this process's channel open beyond its worker's death.
+        close_in_child(end, descriptor)
+        return end
 
     async def receive(self) -> FromProcess | None:
         """The next message; None when the process has closed its end, or says what is no message."""

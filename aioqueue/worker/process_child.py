@@ -35,6 +35,7 @@ from aioqueue.errors import Refused, UnknownTask
 from aioqueue.limits import ERROR_BYTES_MAX, FAILURE_TEXT_BYTES_MAX
 from aioqueue.logs import log_to_stderr
 from aioqueue.model.bodies import unpack_headers
+from aioqueue.worker import signals
 from aioqueue.worker.failures import bounded, failure_of, type_of
 from aioqueue.worker.process_channel import (
     MAIN,
@@ -130,9 +131,7 @@ class ProcessOfJobs:
     def _take_signals(self) -> None:
         """Before every run, for a job may have had its own way with them."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._signalled)
-            # A stray one does not even interrupt a system call of the job's C code.
-            signal.siginterrupt(number, False)
+            signals.handle(number, self._signalled)
 
     def _signalled(self, number: int, frame: types.FrameType | None) -> None:
         if self._stopping:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
@@ -21,6 +22,7 @@ from functools import partial
 from typing import Any, Final
 
 from aioqueue.errors import Refused
+from aioqueue.forked import in_child
 from aioqueue.model.ids import id_text
 from aioqueue.protocol.messages import DeliverItem
 from aioqueue.worker import endings
@@ -85,6 +87,11 @@ class Runners:
         self._quiet: asyncio.Future[None] | None = None
         self._on_kept_ended: Callable[[], None] | None = None
         self._closed = False
+        in_child(self, Runners._end_what_comes_back)
+
+    def _end_what_comes_back(self) -> None:
+        """In a forked child: one that returns from its coroutine as if it were the job ends there."""
+        self._settle = lambda end: os._exit(0)
 
     # --- what the worker calls ---
 

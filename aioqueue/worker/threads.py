@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Any, Final
+
+from aioqueue.forked import in_child
 
 _Outcome = tuple[Any, BaseException | None]
 _Work = Callable[[], _Outcome]
@@ -152,7 +155,9 @@ class _Thread(threading.Thread):
         # A program that ends must not wait for a call that nobody waits for.
         super().__init__(name="aioqueue job", daemon=True)
         self._loop = loop
+        self._in_loop: Callable[..., object] = loop.call_soon_threadsafe
         self._inbox: SimpleQueue[tuple[_Work, asyncio.Future[_Outcome]] | None] = SimpleQueue()
+        in_child(self, _Thread._end_what_comes_back)
 
     def do(self, work: _Work) -> asyncio.Future[_Outcome]:
         """Begin a call; called in the event loop, one at a time."""
@@ -164,13 +169,17 @@ class _Thread(threading.Thread):
         """End after the call that it does."""
         self._inbox.put(None)
 
+    def _end_what_comes_back(self) -> None:
+        """In a forked child: one that returns from the call as if it were the job ends there."""
+        self._in_loop = lambda *outcome: os._exit(0)
+
     def run(self) -> None:
         while (call := self._inbox.get()) is not None:
             work, future = call
             outcome = work()
             # The loop may be closed by now: then nobody waits for the outcome.
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(future.set_result, outcome)
+                self._in_loop(future.set_result, outcome)
             # An idle thread must not keep the last call's arguments and result alive.
             del call, work, future, outcome
 
