@@ -104,6 +104,11 @@ TASKS_MAX: Final = 10_000
 # about so much.
 TASKS_BYTES_MAX: Final = 64 * MIB
 TASK_OVERHEAD_BYTES: Final = 512
+# What a client was told of a task is taken for true so long, and then asked again: those who submit must hear of a
+# deploy.
+REGISTRY_FRESH_MS: Final = 15_000
+# Descriptions that a client remembers; the oldest are asked for again.
+TASKS_REMEMBERED_MAX: Final = 1_000
 # A page of them: so many names, or so many bytes of descriptions.
 CONTROL_NAMES_MAX: Final = 1_000
 CONTROL_BYTES_MAX: Final = MIB

@@ -29,6 +29,7 @@ from aioqueue.cli.outcome import (
 )
 from aioqueue.cli.serve import serve
 from aioqueue.cli.submit import submit
+from aioqueue.cli.tasks import tasks
 from aioqueue.cli.top import top
 from aioqueue.cli.worker import worker
 from aioqueue.errors import AioqueueError, BrokerUnavailable, JobError
@@ -41,7 +42,7 @@ app: Final = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (serve, worker, submit, ls, export, show, cancel, retry, top, backup, check, bench, demo):
+for _command in (serve, worker, submit, tasks, ls, export, show, cancel, retry, top, backup, check, bench, demo):
     app.command()(_command)
 
 

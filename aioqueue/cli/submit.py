@@ -40,6 +40,9 @@ def submit(
             metavar="NAME", show_default=False, help="The namespace. [default: the module's own, else default]"
         ),
     ] = None,
+    unregistered: Annotated[
+        bool, typer.Option("--unregistered", help="Submit a name that no worker has registered.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Submit a job and print its id. Exit code 3 if it was waited for and ended without a result."""
@@ -57,7 +60,9 @@ def submit(
     given = {name: value for name, value in options.items() if value != ""}
     if own_id is not None:
         given["id"] = own_id
-    submission = Submission(task, positional, by_name, given, url, namespace)
+    if unregistered and ":" in task:
+        raise typer.BadParameter("--unregistered is for a task that is given by its name alone")
+    submission = Submission(task, positional, by_name, given, url, namespace, unregistered)
     if timeout and not wait:
         raise typer.BadParameter("--timeout needs --wait")
     raise typer.Exit(run_short(submit_one(submission, wait=wait, timeout=timeout or None, json=json)))

@@ -17,7 +17,7 @@ from aioqueue.client.connecting import warning_of
 from aioqueue.client.documents import json_text
 from aioqueue.client.job import Job
 from aioqueue.client.named import NamedTask
-from aioqueue.client.queue import Queue
+from aioqueue.client.queue import Queue, looked_up
 from aioqueue.client.task import Task
 from aioqueue.errors import AioqueueError, BadOption, JobError, JobFailed
 from aioqueue.model.views import Statistics
@@ -41,6 +41,7 @@ class Submission(NamedTuple):
     options: dict[str, Any]
     url: str
     namespace: str | None
+    unregistered: bool = False
 
 
 def parsed_arguments(task: str, words: list[str], args: str, kwargs: str) -> tuple[list[Any], dict[str, Any]]:
@@ -71,7 +72,10 @@ async def submit_one(submission: Submission, *, wait: bool, timeout: str | None,
     check_reachable(queue, create=True)
     job: Job[Any]
     async with queue:
-        job = await queue.using(timeout=SUBMIT_SECONDS).submit(task, *submission.args, **submission.kwargs)
+        patient = queue.using(timeout=SUBMIT_SECONDS)
+        if isinstance(task, NamedTask):
+            task = await _looked_up(patient, task)
+        job = await patient.submit(task, *submission.args, **submission.kwargs)
         if job.existed:
             say(f"job {job.id} existed already; nothing was submitted")
         if not wait:
@@ -91,6 +95,17 @@ async def submit_one(submission: Submission, *, wait: bool, timeout: str | None,
     document = {"id": job.id, "task": job.task, "existed": job.existed, "state": "succeeded", "result": result}
     out(json_text(document) if json else json_text(result))
     return DONE
+
+
+async def _looked_up(queue: Queue, task: NamedTask[Any]) -> NamedTask[Any]:
+    """The task as workers have registered it; what nobody can check yet is said."""
+    task, nothing_registered = await looked_up(queue, task)
+    if nothing_registered:
+        say(
+            f"no worker has registered a task in namespace {queue.namespace} yet: {task.name} is submitted with the "
+            "default options, and its arguments are not checked"
+        )
+    return task
 
 
 async def tell_of_a_long_wait(queue: Queue, job: Job[Any], seconds: float) -> None:
@@ -124,9 +139,9 @@ def _tell_end_without_result(job: Job[Any], error: JobError, json: bool) -> int:
     return JOB_FAILED
 
 
-def _found(submission: Submission) -> tuple[Queue, Task[..., Any] | NamedTask]:
+def _found(submission: Submission) -> tuple[Queue, Task[..., Any] | NamedTask[Any]]:
     """The queue to submit by, and the task with the options of this submit."""
-    task: Task[..., Any] | NamedTask
+    task: Task[..., Any] | NamedTask[Any]
     if ":" in submission.task:
         task, own = load_task(submission.task)
         if own is not None:
@@ -141,7 +156,7 @@ def _found(submission: Submission) -> tuple[Queue, Task[..., Any] | NamedTask]:
         else:
             queue = queue_at(submission.url, submission.namespace or "default", create=True)
     else:
-        task = NamedTask(submission.task)
+        task = NamedTask(submission.task, unregistered=submission.unregistered)
         queue = queue_at(submission.url, submission.namespace or "default", create=True)
     if submission.options:
         task = task.options(**submission.options)

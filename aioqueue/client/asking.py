@@ -28,6 +28,7 @@ from aioqueue.protocol.messages import (
     CancelJob,
     Cancelled,
     Capability,
+    ControlKind,
     ControlPage,
     FindJobs,
     GetJob,
@@ -37,6 +38,7 @@ from aioqueue.protocol.messages import (
     ReadBackup,
     Requeued,
     RetryJob,
+    TaskEntry,
 )
 
 CancelOutcome = Literal["cancelled", "finished", "stopping"]
@@ -182,6 +184,27 @@ class Questions:
             yield answer.data
             if answer.last:
                 return
+
+    async def registered(self, names: Sequence[str], after: str = "", *, names_only: bool = False) -> ControlPage:
+        """A page of the registry of tasks: these of it, or all behind a name. `Unsupported` by a broker without one."""
+        asked = Question(
+            "a page of the registry of tasks",
+            lambda number: ListControl(number, ControlKind.TASKS, list(names), after, names_only=names_only),
+            needs=((Capability.CONTROL, "the registry of tasks"),),
+        )
+        answer = await self.ask(asked)
+        assert isinstance(answer, ControlPage)
+        return answer
+
+    async def all_registered(self, *, names_only: bool = False) -> AsyncGenerator[TaskEntry, None]:
+        """The registry of tasks, a page at a time."""
+        after, more = "", True
+        while more:
+            page = await self.registered((), after, names_only=names_only)
+            for entry in page.tasks:
+                yield entry
+                after = entry.name
+            more = page.more
 
     async def cancel(self, key: bytes, reason: str) -> CancelOutcome:
         """How the cancel went. Raises `JobNotFound`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar, overload
 
@@ -119,8 +119,15 @@ class _Part(Acceptance):
         super().refused(error)
 
 
+class Unresolved(Exception):
+    """What the task of a call declares is not known yet."""
+
+
 class BulkSubmit:
-    """One `submit_many`. `item` makes a call what is sent; new ids have the time of the last `refresh_ids`."""
+    """One `submit_many`. `item` makes a call what is sent; new ids have the time of the last `refresh_ids`.
+
+    `item` raises `Unresolved` for a call by a name that is not looked up yet; `resolve` gives the call that is.
+    """
 
     def __init__(
         self,
@@ -130,6 +137,7 @@ class BulkSubmit:
         random: Callable[[int], bytes],
         atomic: bool,
         progress: Progress | None,
+        resolve: Callable[[Call[Any]], Awaitable[Call[Any]]],
     ) -> None:
         now = session()
         self._submitter: Submitter = now.submitter
@@ -140,6 +148,7 @@ class BulkSubmit:
         self._refresh_ids = refresh_ids
         self._atomic = atomic
         self._progress = progress
+        self._resolve = resolve
         self._jobs: Jobs[Any] = Jobs(session)
         self._bulk = random(BULK_ID_BYTES)
         self._parts = 0
@@ -160,13 +169,19 @@ class BulkSubmit:
             self._refresh_ids()
             if isinstance(calls, AsyncIterable):
                 async for call in calls:
-                    item = self._item_of(call)
+                    try:
+                        item = self._item_of(call)
+                    except Unresolved:
+                        item = self._item_of(call := await self._resolve(call))
                     if self._is_full(item):
                         await self._send_parts()
                     self._gather(call, item)
             else:
                 for call in calls:
-                    item = self._item_of(call)
+                    try:
+                        item = self._item_of(call)
+                    except Unresolved:
+                        item = self._item_of(call := await self._resolve(call))
                     if self._is_full(item):
                         await self._send_parts()
                     self._gather(call, item)

@@ -11,11 +11,11 @@ from typing import Any, Final
 from aioqueue.client.children import Family
 from aioqueue.client.ids import JobIds
 from aioqueue.client.named import NamedTask
-from aioqueue.client.task import Task
+from aioqueue.client.task import Callee, Task
 from aioqueue.model.ids import own_id
 from aioqueue.protocol.messages import SubmitFlag, SubmitItem
 
-AnyTask = Task[..., Any] | NamedTask
+AnyTask = Task[..., Any] | NamedTask[Any]
 
 _RESEND: Final = int(SubmitFlag.RESEND)
 _OWN_ID: Final = int(SubmitFlag.OWN_ID)
@@ -30,7 +30,7 @@ class Items:
         self._namespace = namespace
         self._ids = ids
 
-    def item(self, task: AnyTask, body: bytes, flags: int) -> SubmitItem:
+    def item(self, task: Callee, body: bytes, flags: int) -> SubmitItem:
         """One submit of the task, with arguments that are packed already."""
         plan = task.plan(self._namespace)
         if plan.own_id:

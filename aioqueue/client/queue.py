@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, Final, ParamSpec, Self, TypeVar, overload
 
-from aioqueue.client.bulk import BulkSubmit, Jobs, Progress
+from aioqueue.client.bulk import BulkSubmit, Jobs, Progress, Unresolved
 from aioqueue.client.children import Family
 from aioqueue.client.connecting import Connects
 from aioqueue.client.filters import Moment, make_filter
@@ -21,6 +21,7 @@ from aioqueue.client.job import Job, Results, marked, name_own_id, result_of
 from aioqueue.client.named import NamedTask
 from aioqueue.client.options import TaskOptions
 from aioqueue.client.patience import UNENDING, Patience, patience_of
+from aioqueue.client.registry import Registry
 from aioqueue.client.session import Session
 from aioqueue.client.signature import pack_arguments
 from aioqueue.client.submitting import Acceptance
@@ -87,7 +88,8 @@ class Queue(Connects):
             url, namespace=namespace, worker=worker, name=name, defaults=defaults, timeout=timeout, lazy=lazy
         )
         self._items = Items(self.namespace, self._ids)
-        self._named: dict[str, NamedTask] = {}
+        self._named: dict[str, NamedTask[Any]] = {}
+        self._registry = Registry(self.tasks, self.namespace, lambda: self.ground.now().mono_ms)
 
     def using(self, *, timeout: Duration | None) -> Queue:
         """The same queue, whose calls wait for the broker for another time: `queue.using(timeout="2s").submit(…)`.
@@ -102,9 +104,11 @@ class Queue(Connects):
     @overload
     async def submit(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
     @overload
-    async def submit(self, task: str | NamedTask, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
+    async def submit(self, task: NamedTask[R], /, *args: Any, **kwargs: Any) -> Job[R]: ...
+    @overload
+    async def submit(self, task: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
     async def submit(self, task: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
-        """Submit one job; returns when the broker has it durably. A task's name serves too, untyped.
+        """Submit one job; returns when the broker has it durably. A task's name serves too, untyped (see `named`).
 
         Example::
 
@@ -118,7 +122,7 @@ class Queue(Connects):
         who was cancelled.
         """
         if task.__class__ is not Task:
-            task = self._find_task(task)
+            task = await self._resolved(task)
         session = self.session()
         if session.submitter.idle:
             self._ids.refresh()
@@ -126,8 +130,9 @@ class Queue(Connects):
 
     async def submit_child(self, family: Family, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job[Any]:
         """What `Context.submit` does. Raises what `submit` raises."""
-        session, task = self.session(), self._find_task(task)
+        session = self.session()
         # A job that runs outlives every outage; its children come, however late.
+        task = await self._resolved(task, session.within(UNENDING))
         item = self._items.child(family, task, task.pack(args, kwargs))
         return await self._submit(session, task, item, UNENDING)
 
@@ -182,25 +187,34 @@ class Queue(Connects):
             raise BadOption(option="progress", value=progress, reason="it must be a function of one number")
         self.session()
         jobs = await BulkSubmit(
-            self.session, self._call_item, self._ids.refresh, self.ground.random, atomic, progress
+            self.session, self._call_item, self._ids.refresh, self.ground.random, atomic, progress, self._resolved_call
         ).run(calls)
         return jobs if isinstance(calls, AsyncIterable) else list(jobs)
 
     def _call_item(self, call: Call[Any]) -> SubmitItem:
         if not isinstance(call, Call):
             raise BadOption(option="calls", value=call, reason="each of them must be a `task.call(...)`")
+        if call.task.__class__ is not Task:
+            return self._named_item(call)
         return self._items.item(call.task, _packed(call), 0)
+
+    def _named_item(self, call: Call[Any]) -> SubmitItem:
+        if not isinstance(call.task, NamedTask) or not call.task.resolved:
+            raise Unresolved
+        return self._items.item(call.task, call.pack(), 0)
 
     @overload
     async def run(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
-    async def run(self, task: str | NamedTask, /, *args: Any, **kwargs: Any) -> Any: ...
+    async def run(self, task: NamedTask[R], /, *args: Any, **kwargs: Any) -> R: ...
+    @overload
+    async def run(self, task: str, /, *args: Any, **kwargs: Any) -> Any: ...
     async def run(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Submit one job and wait for its result: `await queue.run(send, "ada@example.com")`.
 
         Raises what `submit` and `Job.result` raise.
         """
-        task = self._find_task(task)
+        task = await self._resolved(task)
         if task.plan(self.namespace).own_id:
             # Others may wait for this very job, whatever becomes of this submit.
             return await (await self.submit(task, *args, **kwargs))
@@ -219,7 +233,7 @@ class Queue(Connects):
         A job that did not succeed raises here what `Job.result` would; the others under way are left alone, as they
         are when the iterator is closed, save those that were not sent yet: they never will be.
         """
-        found = self._find_task(task)
+        found = await self._resolved(task)
         if own := found.plan(self.namespace).own_id:
             raise BadOption(option="id", value=own, reason="map makes a job of each item")
         if isinstance(window, bool) or not isinstance(window, int) or window < 1:
@@ -261,6 +275,36 @@ class Queue(Connects):
         if named is None:
             named = self._named[task] = NamedTask(task, self._defaults)
         return named
+
+    async def _resolved(self, task: Any, session: Session | None = None) -> AnyTask:
+        """The task, and of a name what its declaration says."""
+        found = self._find_task(task)
+        if isinstance(found, Task) or found.resolved:
+            return found
+        return await self._registry.resolved(session or self.session(), found, asks=self.address.scheme != "memory")
+
+    async def _resolved_call(self, call: Call[Any]) -> Call[Any]:
+        return Call(await self._resolved(call.task), call.args, call.kwargs)
+
+    @overload
+    def named(self, task: str, result_type: type[T], *, unregistered: bool = False) -> NamedTask[T]: ...
+    @overload
+    def named(self, task: str, result_type: Any = Any, *, unregistered: bool = False) -> NamedTask[Any]: ...
+    def named(self, task: str, result_type: Any = Any, *, unregistered: bool = False) -> NamedTask[Any]:
+        """A task that this program cannot import, by its name; its results are read as `result_type`.
+
+        Its jobs have the options that its declaration says, as a worker told the broker, and its arguments are checked
+        before anything is submitted. A name that no worker has registered is refused with `UnknownTask`, unless
+        `unregistered` is True or nothing is registered at all yet.
+
+        Example::
+
+            total = queue.named("billing.total", int, unregistered=True)
+            job = await queue.submit(total.options(priority="high"), "order-42")
+
+        Raises `BadName`, `BadOption` or `BadAnnotation`.
+        """
+        return NamedTask(task, self._defaults, result_type=result_type, unregistered=unregistered)
 
     # --- looking ---
 
@@ -375,6 +419,15 @@ class _Using(Queue):
             self._own.update(_base=session, _view=session.within(self._patience))
         view: Session = self._own["_view"]
         return view
+
+
+async def looked_up(queue: Queue, task: NamedTask[R]) -> tuple[NamedTask[R], bool]:
+    """The task as the registry knows it, and whether that is empty; for commands, which say so themselves. Raises what
+    `submit` does.
+    """
+    found = await queue._resolved(task)
+    assert isinstance(found, NamedTask)
+    return found, queue._registry.empty
 
 
 def _results(task: AnyTask) -> Results:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, TypeVar, Unpack
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
 import anyio.to_thread
 import msgspec
@@ -141,10 +141,21 @@ def options_of(task: Task[..., Any]) -> Options:
     return task._options
 
 
-class Call(msgspec.Struct, Generic[R_co], frozen=True):
-    """One submit that has not been sent: a task and arguments that fit it. Made by `Task.call`."""
+class Callee(Protocol):
+    """What can be submitted: a `Task`, or a `NamedTask`. `signature` reads its results."""
 
-    task: Task[..., Any]
+    @property
+    def name(self) -> str: ...
+    @property
+    def signature(self) -> Any: ...
+    def plan(self, namespace: str) -> Plan: ...
+    def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes: ...
+
+
+class Call(msgspec.Struct, Generic[R_co], frozen=True):
+    """One submit that has not been sent: a task and arguments that fit it. Made by `Task.call` and `NamedTask.call`."""
+
+    task: Callee
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
