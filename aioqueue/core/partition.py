@@ -24,6 +24,7 @@ from aioqueue.core.apply import APPLY, Moment
 from aioqueue.core.commands import NeedsLookup
 from aioqueue.core.decide import decide
 from aioqueue.core.decide.bulks import decide_forgotten, decide_freed, silent_bulks
+from aioqueue.core.decide.misfits import decide_reopened
 from aioqueue.core.decide.registry import decide_lapsed
 from aioqueue.core.decision import BodyArea, Decision
 from aioqueue.core.effects import Effect
@@ -145,6 +146,9 @@ class Partition:
         # Silence is judged when all that was said has been heard.
         if heard_up_to_ms is not None:
             more |= self._end_silent(batch, now, heard_up_to_ms, chain(commands, behind))
+        if self.state.refusals.stale and self.state.refusals.shut:
+            for reopened in decide_reopened(self.state):
+                batch.add(reopened, None)
         # However much was asked, leases have their part of every batch, or a flood of submits would starve the workers.
         leases_end = max(BATCH_EVENTS_TARGET + batch.carried, len(batch.events) + _PART)
         hand = None if held is None else Hand(held, batch.at.arguments)

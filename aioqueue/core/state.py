@@ -16,6 +16,7 @@ from aioqueue.core.named import Item
 from aioqueue.core.nouns import Bulk, Fit, Job, Offer, Session, SharedSpec
 from aioqueue.core.pools import Key, Pool
 from aioqueue.core.queues import QueueState
+from aioqueue.core.refusals import Refusals
 from aioqueue.core.registry import Registry
 from aioqueue.core.timers import Entry, Timers
 from aioqueue.limits import ITEM_BYTES, QUEUES_IDLE_MAX, SPEC_BYTES_USUAL
@@ -54,6 +55,7 @@ class State:
         self.every: dict[str, dict[Offer, Pool]] = {}
         # The queues in which a fit has a line of its own.
         self.split: dict[Key, QueueState] = {}
+        self.refusals = Refusals()
         self.bulks: dict[bytes, Bulk] = {}
         # Those of them whose jobs are to be freed, or cancelled.
         self.closing: dict[bytes, Bulk] = {}

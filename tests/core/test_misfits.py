@@ -20,11 +20,17 @@ def declare(scene: Scene, session: int, *tasks: str) -> None:
     scene.ask(c.DeclareOffer(session, 0, tuple((task, 0) for task in tasks) if tasks else None))
 
 
+def numbers(scene: Scene) -> dict[int, list[int]]:
+    """Which jobs each session holds, by their numbers."""
+    known = {job_id(number): number for number in range(1, 30)}
+    return {session: [known[job] for job in jobs] for session, jobs in scene.running().items()}
+
+
 def test_a_misfit_spends_no_attempt_keeps_its_place_and_leaves_no_run(scene: Scene) -> None:
     old = scene.worker("old", slots=1)
     scene.submit(new_job(1, retry=ONCE), new_job(2, retry=ONCE))
-    new = scene.session("new")
-    scene.step(c.OfferCapacity(new, 0, ("default",)))
+    # Full, with the second job.
+    scene.worker("new", slots=1)
     step = scene.step(c.SettleRuns(old, [c.EndRun(job_id(1), 1, MISFIT, WORDS)]))
     assert (step.replies, kinds(step)[0]) == ([[c.SettleOutcome.OK]], "JobMisfit")
     assert not any(isinstance(effect, ArchiveRun) for effect in step.effects)
@@ -56,7 +62,7 @@ def test_the_last_of_several_names_them_all(scene: Scene) -> None:
         sessions.append(number)
     scene.submit(new_job(1))
     for _ in sessions:
-        [holder] = [number for number, jobs in scene.running().items() if jobs]
+        [holder] = [number for number, jobs in numbers(scene).items() if jobs]
         scene.settle(holder, 1, MISFIT, body=WORDS)
     assert unpack_failure(scene.archive[job_id(1)].body).text.endswith("(refused by shop 1.3, shop 1.4)")
 
@@ -72,12 +78,67 @@ def test_a_run_that_was_told_to_stop_is_over_whatever_its_worker_could_not_call(
 
 def test_a_misfit_that_a_resume_tells_is_given_back_once(scene: Scene) -> None:
     session = scene.worker()
-    scene.session("other")
-    scene.submit(new_job(1))
-    other = scene.session("other")
-    scene.ask(c.OfferCapacity(other, 0, ("default",)))
+    scene.submit(new_job(1), new_job(2))
+    scene.worker("other", slots=1)
     fence = scene.held[session][job_id(1)]
     assert scene.session() == session
     step = scene.step(c.ResumeSession(session, [], [c.EndRun(job_id(1), fence, MISFIT, WORDS)]))
     assert [kind for kind in kinds(step) if kind.startswith("Job")] == ["JobMisfit"]
     assert [type(event) for event in step.events] == [e.JobMisfit]
+
+
+def test_a_task_that_was_refused_goes_to_others_while_there_are_any(scene: Scene) -> None:
+    old = scene.worker("old", slots=1)
+    scene.submit(*(new_job(number) for number in range(1, 6)))
+    new = scene.worker("new", slots=1)
+    scene.settle(old, 1, MISFIT, body=WORDS)
+    for number in (2, 1, 3, 4, 5):
+        assert numbers(scene) == {old: [], new: [number]}
+        scene.settle(new, number)
+
+
+def test_jobs_for_two_releases_in_one_queue_all_go_to_their_own(scene: Scene) -> None:
+    """Each release refuses the first job of the other: neither is shut for its own, and nobody's job is dead."""
+    old, new = scene.worker("old", slots=1), scene.worker("new", slots=1)
+    scene.submit(*(new_job(number) for number in range(1, 21)))
+    misfits = 0
+    while running := {session: jobs for session, jobs in numbers(scene).items() if jobs}:
+        for session, [number] in running.items():
+            if session == (old if number // 3 % 2 else new):
+                scene.settle(session, number)
+            else:
+                misfits += 1
+                scene.settle(session, number, MISFIT, body=WORDS)
+    ends = [scene.archive[job_id(number)] for number in range(1, 21)]
+    assert [(end.state, end.failures) for end in ends] == [(JobState.SUCCEEDED, 0)] * 20
+    assert 0 < misfits <= 2 * 20
+
+
+def test_who_was_shut_is_opened_again_when_the_last_other_one_stops(scene: Scene) -> None:
+    new = scene.worker("new", slots=1)
+    scene.submit(new_job(1), new_job(2))
+    old = scene.worker("old", slots=1)
+    scene.settle(new, 1, MISFIT, body=WORDS)
+    scene.settle(old, 2)
+    scene.settle(old, 1)
+    scene.submit(new_job(3))
+    assert numbers(scene) == {new: [], old: [3]}
+    scene.submit(new_job(4))
+    assert numbers(scene)[new] == []
+    scene.ask(c.OfferCapacity(old, 0, ("default",)))
+    assert numbers(scene) == {new: [4], old: [3]}
+
+
+def test_what_was_refused_is_forgotten_with_its_job(scene: Scene) -> None:
+    old = scene.worker("old", slots=1)
+    scene.submit(new_job(1), new_job(2))
+    new = scene.worker("new", slots=1)
+    scene.settle(old, 1, MISFIT, body=WORDS)
+    refusals = scene.partition.state.refusals
+    assert refusals.by_job == {job_id(1): {old}}
+    scene.settle(new, 2)
+    scene.settle(new, 1)
+    refusals.keep(dict(scene.partition.state.jobs))
+    assert refusals.by_job == {}
+    scene.ask(c.EndSession(old, c.SessionEnd.GOODBYE))
+    assert refusals.shut == {}

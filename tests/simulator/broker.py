@@ -19,7 +19,7 @@ from aioqueue.clock import ManualClock
 from aioqueue.core import commands as c
 from aioqueue.core.apply import Moment
 from aioqueue.core.effects import ArchiveJob, CloseSession, DeliverJob, Effect, ReviveJob, StopRun
-from aioqueue.core.events import JobMisfit, JournaledEvent, SessionEnded
+from aioqueue.core.events import JournaledEvent, SessionEnded
 from aioqueue.core.invariants import Offers
 from aioqueue.core.leasing import upcoming
 from aioqueue.core.nouns import Job
@@ -197,9 +197,8 @@ class Broker:
         self.commands += step.taken
         for command, reply in zip(commands, step.replies, strict=False):
             self.offers.told(command, reply)
-        for event in step.events:
-            if isinstance(event, JobMisfit):
-                self.offers.misfit(event, self.partition.state.jobs[event.id].spec.task)
+        state = self.partition.state
+        self.offers.decided(step.events, lambda job: state.jobs[job].spec.task, state.sessions)
         for event in step.events:
             if isinstance(event, SessionEnded) and event.cause is c.SessionEnd.EXPIRED:
                 silent_ms = now.mono_ms - self._heard_ms.get(event.number, self._begun_ms)

@@ -129,9 +129,7 @@ class Scene:
         step = self.partition.step(commands, now, self.position + 1, heard_up_to_ms=heard_up_to_ms)
         for command, reply in zip(commands, step.replies, strict=False):
             self.offers.told(command, reply)
-        for event in step.events:
-            if isinstance(event, e.JobMisfit):
-                self.offers.misfit(event, self.history.lives[event.id].fit[0])
+        self.offers.decided(step.events, lambda job: self.history.lives[job].fit[0], self.partition.state.sessions)
         self.bodies.take(step.arguments, step.effects)
         for effect in step.effects:
             if isinstance(effect, ArchiveJob):

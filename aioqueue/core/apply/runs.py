@@ -111,6 +111,10 @@ def misfit(state: State, event: e.JobMisfit, body: bytes | None, at: Moment) -> 
     _unlease(state, job)
     # No row for the history: in a deploy every job of a task may be given back so, to every worker of a release.
     _back_in_place(state, job)
+    refusals = state.refusals
+    refusals.refused(job.id, session.number)
+    if refusals.crowded():
+        refusals.keep(dict(state.jobs))
     shut_task(state, session, job.spec.task)
 
 

@@ -50,11 +50,17 @@ def _forget_session(state: State, number: int, at: Moment) -> None:
         raise IllegalChange(f"session {number} cannot end: it is unknown, or holds leases")
     del state.sessions[number]
     _leave_pool(state, session)
+    _open_all(state, session)
     # A replay that begun behind its opening may not know the secret, nor where its home was.
     state.session_of.pop(session.secret_hash, None)
     if session.home:
         state.homes.leave(Item(ItemKind.SESSION, number), session.home)
     at.effects.append(CloseSession(number))
+
+
+def _open_all(state: State, session: Session) -> None:
+    for task in session.link.offer.shut:
+        _open_task(state, session, task)
 
 
 def _leave_pool(state: State, session: Session) -> None:
@@ -66,6 +72,7 @@ def _leave_pool(state: State, session: Session) -> None:
         pool.members.discard(session.number)
         if not pool.members:
             state.forget_pool(link.offer)
+        state.refusals.stale = True
         link.pool, link.full_at, link.hungry_below = None, 0, 0
 
 
@@ -102,6 +109,7 @@ def link_changed(state: State, event: e.LinkChanged, body: bytes | None, at: Mom
     link.since_fence = event.since_fence or link.since_fence
     if event.since_fence or event.opened is not None:
         link.throttled = False
+        _open_all(state, session)
         link.offer = Offer(session.namespace)
         link.about = event.about
     link.offer = link.offer._replace(queues=event.queues)
@@ -119,11 +127,25 @@ def link_declared(state: State, event: e.LinkDeclared, body: bytes | None, at: M
 
 
 def shut_task(state: State, session: Session, task: str) -> None:
-    """Nothing of this task goes to the session any more, for as long as its connection lasts."""
+    """Nothing of this task goes to the session any more, while its connection lasts and others take it."""
     _leave_pool(state, session)
     offer = session.link.offer
     session.link.offer = offer._replace(shut=offer.shut | {task})
+    state.refusals.close((session.namespace, task), session.number)
     _join_pool(state, session)
+
+
+def task_reopened(state: State, event: e.TaskReopened, body: bytes | None, at: Moment) -> None:
+    session = state.sessions[event.number]
+    _leave_pool(state, session)
+    _open_task(state, session, event.task)
+    _join_pool(state, session)
+
+
+def _open_task(state: State, session: Session, task: str) -> None:
+    offer = session.link.offer
+    session.link.offer = offer._replace(shut=offer.shut - {task})
+    state.refusals.open((session.namespace, task), session.number)
 
 
 def link_throttled(state: State, event: e.LinkThrottled, body: bytes | None, at: Moment) -> None:
@@ -147,6 +169,7 @@ ROWS: Final[Rows] = {
     e.LinkChanged: link_changed,
     e.LinkDeclared: link_declared,
     e.LinkThrottled: link_throttled,
+    e.TaskReopened: task_reopened,
     e.SessionHeard: session_heard,
     e.SessionForgotten: session_forgotten,
 }

@@ -1,8 +1,8 @@
 """Runs of another release: the worker knows the task, and its code cannot be called with the job's arguments.
 
 In a deploy that is nobody's failure: the job goes back without an attempt spent, and waits for a worker of the release
-that it was submitted for. Only where no connected worker is left that takes such jobs does the attempt fail, for good,
-and then it names who refused it. Called by `runs`.
+that it was submitted for. Only where every worker that knows the task has refused this very job does the attempt fail,
+for good, and then it names who refused it. Called by `runs`; `partition` asks who is to be tried again.
 """
 
 from __future__ import annotations
@@ -25,15 +25,39 @@ def end_of_misfit(state: State, job: Job, item: c.EndRun, bodies: BodyArea) -> t
     """What becomes of the job; one that was told to stop is over anyhow."""
     if job.state is JobState.STOPPING:
         return e.JobReleased(job.id, item.fence), None
-    if any(other.number != job.session and _takes(other, job) for other in state.sessions.values()):
+    refused = state.refusals.by_job.get(job.id, ())
+    if any(
+        other.number != job.session and other.number not in refused and _knows(other, job)
+        for other in state.sessions.values()
+    ):
         return e.JobMisfit(job.id, item.fence), None
     body = _failure(state, job, item.body)
     offset, length, crc = bodies.add(body)
     return e.JobFailed(job.id, item.fence, JobState.DEAD, 0, offset, length, crc), body
 
 
-def _takes(session: Session, job: Job) -> bool:
-    return session.link.connected and session.link.offer.covers(job)
+def _knows(session: Session, job: Job) -> bool:
+    """Whether it takes such jobs, were it not for others that it refused; who stops takes none."""
+    offer = session.link.offer
+    return session.link.pool is not None and offer._replace(shut=frozenset()).covers(job)
+
+
+def decide_reopened(state: State) -> list[e.TaskReopened]:
+    """The sessions that refused jobs of a task which nobody takes now: they may have others of it."""
+    refusals = state.refusals
+    refusals.stale = False
+    reopened: list[e.TaskReopened] = []
+    for (namespace, task), shut in refusals.shut.items():
+        if not any(_is_open(session, namespace, task) for session in state.sessions.values()):
+            reopened += [e.TaskReopened(number, task) for number in sorted(shut)]
+    return reopened
+
+
+def _is_open(session: Session, namespace: str, task: str) -> bool:
+    offer = session.link.offer
+    if session.link.pool is None or session.namespace != namespace or task in offer.shut:
+        return False
+    return offer.tasks is None or task in offer.tasks.classes
 
 
 def _failure(state: State, job: Job, told: bytes) -> bytes:

@@ -35,6 +35,7 @@ from aioqueue.core.events.link import (
     LinkThrottled,
     SessionForgotten,
     SessionHeard,
+    TaskReopened,
 )
 from aioqueue.core.events.registry import ItemsLapsed, TaskSet, TasksSeen
 from aioqueue.core.events.reserved import SPOKEN_FOR
@@ -82,6 +83,7 @@ __all__ = [
     "SessionForgotten",
     "SessionHeard",
     "SessionOpened",
+    "TaskReopened",
     "TaskSet",
     "TasksSeen",
     "Unknown",
@@ -93,8 +95,8 @@ JournaledEvent = (
     | SessionEnded | SessionCarried | JobCarried | BaseMoved | TaskSet | ItemsLapsed
 )  # fmt: skip
 Event = (
-    JournaledEvent | LinkChanged | LinkDeclared | LinkThrottled | SessionHeard | SessionForgotten | AdmissionChanged
-    | BulkHeard | TasksSeen | JobParted | LaneJoined
+    JournaledEvent | LinkChanged | LinkDeclared | LinkThrottled | TaskReopened | SessionHeard | SessionForgotten
+    | AdmissionChanged | BulkHeard | TasksSeen | JobParted | LaneJoined
 )  # fmt: skip
 JobEvent = (
     JobSubmitted | JobDue | JobLeased | JobSucceeded | JobFailed | JobReleased | JobCrashed | JobCancelled
@@ -108,6 +110,7 @@ NOT_JOURNALED: Final = frozenset(
         LinkChanged,
         LinkDeclared,
         LinkThrottled,
+        TaskReopened,
         SessionHeard,
         SessionForgotten,
         AdmissionChanged,

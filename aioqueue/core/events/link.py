@@ -43,6 +43,13 @@ class LinkThrottled(Struct, gc=False):
     throttled: bool
 
 
+class TaskReopened(Struct, gc=False):
+    """Not journaled: the session may get jobs of this task again, for nobody else is left who takes them."""
+
+    number: int
+    task: str
+
+
 class SessionHeard(Struct, gc=False):
     """Not journaled: the session was heard of at this monotonic time."""
 

@@ -6,7 +6,7 @@ judge that is told nothing knows only that equals are equals: jobs of one fit st
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, NamedTuple
 
 from aioqueue.core import commands as c
@@ -35,6 +35,11 @@ class Said(NamedTuple):
         served = queue in self.queues or (self.all_queues and not self.queues)
         known = (self.tasks is None or task in self.tasks) and task not in self.shut
         return namespace == self.namespace and served and known and self.labels.issuperset(labels)
+
+    def knows(self, task: str) -> bool:
+        """Whether it has slots, and could have runs of this task in them."""
+        has_slots = self.slots[0] or (self.slots[1] and 1 in (self.tasks or {}).values())
+        return bool(has_slots) and (self.tasks is None or task in self.tasks)
 
     def class_of(self, task: str) -> int:
         return 0 if self.tasks is None else self.tasks.get(task, 0)
@@ -80,11 +85,27 @@ class Offers:
             case c.SettleRuns(items=ends) | c.ResumeSession(settles=ends):
                 self._misfits |= {(end.id, end.fence): number for end in ends if end.end is RunEnd.MISFIT}
 
-    def misfit(self, event: e.JobMisfit, task: str) -> None:
-        """A job of this task was given back, for its worker could not call it with these arguments."""
-        session = self._misfits.pop((event.id, event.fence))
-        said = self._said.get(session, _NOBODY)
-        self._said[session] = said._replace(shut=said.shut | {task})
+    def decided(self, events: Iterable[e.Event], task_of: Callable[[bytes], str], living: Collection[int]) -> None:
+        """A batch was made, with these events; these sessions are there now."""
+        for event in events:
+            if isinstance(event, e.JobMisfit):
+                session = self._misfits.pop((event.id, event.fence))
+                said = self._said.get(session, _NOBODY)
+                self._said[session] = said._replace(shut=said.shut | {task_of(event.id)})
+        for number in [number for number in self._said if number not in living]:
+            del self._said[number]
+        self._reopen()
+
+    def _reopen(self) -> None:
+        """What is shut for all who know it is open for them again."""
+        shut = {(said.namespace, task) for said in self._said.values() for task in said.shut}
+        for namespace, task in shut:
+            knowing = [said for said in self._said.values() if said.namespace == namespace and said.knows(task)]
+            if all(task in said.shut for said in knowing):
+                self._said = {
+                    number: said._replace(shut=said.shut - {task}) if said.namespace == namespace else said
+                    for number, said in self._said.items()
+                }
 
     def takes(self, session: int, line: Line, fit: Fit) -> bool:
         """Whether its worker may ever have such a job."""
