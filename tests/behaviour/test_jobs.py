@@ -513,13 +513,28 @@ async def test_a_result_that_cannot_travel_fails_the_job_with_that_reason(app: A
         assert (await job.info()).failures == 1
 
 
-async def test_a_task_the_worker_does_not_know_is_named_and_its_job_kept(app: App) -> None:
+async def test_a_job_of_a_task_that_no_worker_knows_waits_until_one_does(app: App) -> None:
     queue = await app.start()
     job = await queue.submit(NamedTask("nobody.knows").options(retry=1), 1)
-    with pytest.raises(JobFailed) as told:
-        await job
-    assert "nobody.knows" in told.value.text
-    assert (await job.info()).state == "dead"
+    # What comes behind it passes by.
+    assert await queue.run(app.queue.task(asyncio.sleep, name="sleep"), 0) is None
+    info = await job.info()
+    assert (info.state, info.runs, info.failures) == ("ready", 0, 0)
+
+    async def known(number: int) -> int:
+        return number + 1
+
+    app.queue.task(known, name="nobody.knows")
+    assert await job == 2
+
+
+async def test_a_job_of_a_queue_that_only_its_submit_names_runs(app: App) -> None:
+    @app.queue.task
+    async def double(number: int) -> int:
+        return 2 * number
+
+    queue = await app.start()
+    assert await queue.run(double.options(queue="only-here"), 4) == 8
 
 
 async def test_an_id_that_nobody_knows_is_not_found(app: App) -> None:

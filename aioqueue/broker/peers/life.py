@@ -19,7 +19,7 @@ from aioqueue.protocol import messages as m
 # Of an app, as errors name it.
 _VERSION_CHARACTERS_MAX: Final = 64
 # What this broker can do beyond version 1 of the protocol.
-CAPABILITIES: Final = int(m.Capability.FILTERS | m.Capability.RUNS | m.Capability.BACKUP)
+CAPABILITIES: Final = int(m.Capability.FILTERS | m.Capability.RUNS | m.Capability.BACKUP | m.Capability.CONTROL)
 
 
 def hello(peer: Peer, message: m.Hello) -> None:
