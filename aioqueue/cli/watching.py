@@ -11,7 +11,7 @@ from rich.console import Console
 from aioqueue.cli.outcome import out
 from aioqueue.client.documents import document, json_text
 from aioqueue.client.queue import Queue
-from aioqueue.model.views import Statistics
+from aioqueue.monitor.rates import Window
 from aioqueue.monitor.render import render
 from aioqueue.monitor.screen import show_live
 
@@ -38,12 +38,13 @@ async def _print_documents(queue: Queue, once: bool) -> None:
 
 
 async def _print_picture(queue: Queue) -> None:
-    """One picture; the second update is awaited, for it takes two to know a rate."""
-    seen: list[Statistics] = []
+    """One picture, when enough time has passed to know a rate; the picture says how much."""
+    window = Window()
     async with aclosing(cast(Any, queue.statistics())) as updates:
         async for statistics in updates:
-            seen.append(statistics)
-            if len(seen) == 2:
+            window.take(statistics)
+            if window.before is not None:
                 break
+    assert window.latest is not None
     console = Console() if sys.stdout.isatty() else Console(width=_PIPE_COLUMNS)
-    console.print(render(seen[-1], seen[0], url=queue.url))
+    console.print(render(window.latest, window.before, url=queue.url))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import deque
+from typing import Final, NamedTuple
 
+from aioqueue.limits import STATISTICS_MS
 from aioqueue.model.views import QueueStatistics, Statistics
 
 QueueName = tuple[str, str]
+# The first two views may come a moment apart, and one job between them is no thirty a second.
+WINDOW_MS_MIN: Final = STATISTICS_MS * 9 // 10
 
 
 class Rates(NamedTuple):
@@ -15,6 +19,38 @@ class Rates(NamedTuple):
     submitted: float
     succeeded: float
     failed: float
+
+
+class Window:
+    """The latest views of a broker: the newest, and one that is long enough before it to tell a rate."""
+
+    def __init__(self) -> None:
+        self._views: deque[Statistics] = deque()
+
+    def take(self, view: Statistics) -> None:
+        """The broker told another one."""
+        views = self._views
+        if views and (views[-1].started_ms != view.started_ms or views[-1].at_ms > view.at_ms):
+            # Another broker, or its clock was set back: nothing before can be compared.
+            views.clear()
+        views.append(view)
+        while len(views) > 1 and view.at_ms - views[1].at_ms >= WINDOW_MS_MIN:
+            views.popleft()
+
+    @property
+    def latest(self) -> Statistics | None:
+        return self._views[-1] if self._views else None
+
+    @property
+    def before(self) -> Statistics | None:
+        """What the latest is compared with; None while the time between is too short."""
+        views = self._views
+        return views[0] if views and views[-1].at_ms - views[0].at_ms >= WINDOW_MS_MIN else None
+
+
+def window_ms(now: Statistics, before: Statistics | None) -> int:
+    """How much time the rates are about; 0 where there are none."""
+    return 0 if before is None or before.started_ms != now.started_ms else max(0, now.at_ms - before.at_ms)
 
 
 def rates(now: Statistics, before: Statistics | None) -> dict[QueueName, Rates]:

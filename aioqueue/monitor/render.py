@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from aioqueue.limits import LOOP_BLOCKED_MS, SLOW_FROM
@@ -24,7 +23,8 @@ from aioqueue.model.views import (
     Statistics,
     WorkerStatistics,
 )
-from aioqueue.monitor.rates import Rates, rates
+from aioqueue.monitor.rates import Rates, rates, window_ms
+from aioqueue.monitor.sheet import Column, Sheet
 from aioqueue.monitor.text import age, count, long_age, plain, rate, short
 
 T = TypeVar("T")
@@ -49,8 +49,8 @@ def render(
 ) -> RenderableType:
     """The whole screen: header, queues, workers, what blocks them, running jobs, recent failures.
 
-    Rates come from the difference to `previous` and are dashes without one. `height` is how many lines there are; the
-    rows share them, and what does not fit is counted. None shows all rows.
+    Rates come from the difference to `previous`, over the time that is said with them, and are dashes without one.
+    `height` is how many lines there are; the rows share them, and what does not fit is counted. None shows all rows.
     """
     queues, workers = statistics.queues, statistics.workers
     running, failures = statistics.running, statistics.failures
@@ -60,7 +60,12 @@ def render(
     return Group(
         _header(statistics, url, connected),
         _summary(statistics),
-        *_queues(_busiest(queues, fits[0]), len(queues) + statistics.queues_left_out, rates(statistics, previous)),
+        *_queues(
+            _busiest(queues, fits[0]),
+            len(queues) + statistics.queues_left_out,
+            rates(statistics, previous),
+            window_ms(statistics, previous),
+        ),
         *_workers(workers[: fits[1]], len(workers) + statistics.workers_left_out),
         *(_blocked(blocked[: fits[4]], len(blocked)) if blocked else ()),
         *_running(running[: fits[2]], sum(queue.running for queue in queues)),
@@ -137,9 +142,12 @@ def _full(admission: AdmissionStatistics | None) -> Text | None:
 
 
 def _queues(
-    queues: Sequence[QueueStatistics], total: int, per_second: dict[tuple[str, str], Rates]
+    queues: Sequence[QueueStatistics], total: int, per_second: dict[tuple[str, str], Rates], window: int
 ) -> list[RenderableType]:
-    table = _table(("queue", "left"), "ready", "scheduled", "running", "in/s", "done/s", "failed/s", "done", "dead")
+    table = Sheet(
+        Column("queue", flexible=True), Column("ready"), Column("scheduled", 5), Column("running", 1),
+        Column("in/s", 3), Column("done/s", 2), Column("failed/s", 4), Column("done", 6), Column("dead", 1),
+    )  # fmt: skip
     for queue in queues:
         found = per_second.get((queue.namespace, queue.queue))
         table.add_row(
@@ -153,14 +161,18 @@ def _queues(
             _count(queue.succeeded, ""),
             _count(queue.dead, "bold red"),
         )
-    return _section("Queues", table, len(queues), total, "no job has been submitted yet")
+    about = f"rates over {window / 1_000:.1f} s" if window else ""
+    return _section("Queues", table, len(queues), total, "no job has been submitted yet", about)
 
 
 def _workers(workers: Sequence[WorkerStatistics], total: int) -> list[RenderableType]:
     # Few will ever see one: it says that a task must be mended.
     deaf = any(worker.deaf for worker in workers)
-    told = ("deaf",) if deaf else ()
-    table = _table(("worker", "left"), ("queues", "left"), "busy", "slots", "", "lag", *told, ("heard", "left"))
+    told = (Column("deaf", 1),) if deaf else ()
+    table = Sheet(
+        Column("worker", flexible=True), Column("queues", 3, flexible=True), Column("busy", 1), Column("slots", 1),
+        Column("", 5, left=True), Column("lag", 2), *told, Column("heard", left=True),
+    )  # fmt: skip
     for worker in workers:
         names = ", ".join(worker.queues[:_QUEUES_A_WORKER_SHOWN])
         more = len(worker.queues) + worker.queues_left_out - _QUEUES_A_WORKER_SHOWN
@@ -179,7 +191,10 @@ def _workers(workers: Sequence[WorkerStatistics], total: int) -> list[Renderable
 
 
 def _blocked(workers: Sequence[WorkerStatistics], total: int) -> list[RenderableType]:
-    table = _table(("worker", "left"), "for", ("task", "left"), ("job", "left"), ("at", "left"))
+    table = Sheet(
+        Column("worker", 1, flexible=True), Column("for"), Column("task", flexible=True), Column("job", 3, left=True),
+        Column("at", flexible=True),
+    )  # fmt: skip
     for worker in workers:
         if (block := worker.blocked) is not None:
             table.add_row(
@@ -193,7 +208,10 @@ def _blocked(workers: Sequence[WorkerStatistics], total: int) -> list[Renderable
 
 
 def _running(jobs: Sequence[RunningJob], total: int) -> list[RenderableType]:
-    table = _table(("job", "left"), ("task", "left"), ("queue", "left"), ("worker", "left"), "run", "for")
+    table = Sheet(
+        Column("job", 3, flexible=True), Column("task", flexible=True), Column("queue", 2, flexible=True),
+        Column("worker", 4, flexible=True), Column("run", 5), Column("for"),
+    )  # fmt: skip
     for job in jobs:
         table.add_row(
             _job(job.id, job.own_id),
@@ -207,7 +225,10 @@ def _running(jobs: Sequence[RunningJob], total: int) -> list[RenderableType]:
 
 
 def _failures(failures: Sequence[RecentFailure], total: int, at_ms: int) -> list[RenderableType]:
-    table = _table("ago", ("task", "left"), ("queue", "left"), ("job", "left"), ("", "left"), ("error", "left"))
+    table = Sheet(
+        Column("ago"), Column("task", flexible=True), Column("queue", 3, flexible=True),
+        Column("job", 4, flexible=True), Column("", 2, left=True), Column("error", flexible=True),
+    )  # fmt: skip
     for failure in failures:
         error = plain(f"{failure.type}: {failure.text}" if failure.text else failure.type)
         table.add_row(
@@ -221,21 +242,12 @@ def _failures(failures: Sequence[RecentFailure], total: int, at_ms: int) -> list
     return _section("Recent failures", table, len(failures), total, "none")
 
 
-def _table(*columns: str | tuple[str, str]) -> Table:
-    table = Table(box=None, expand=False, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for column in columns:
-        if isinstance(column, tuple):
-            # It could wrap, which makes it give way before numbers do; its cells do not wrap, so it is cut instead.
-            table.add_column(Text(column[0], no_wrap=True), overflow="ellipsis")
-        else:
-            table.add_column(Text(column), no_wrap=True, justify="right")
-    return table
-
-
-def _section(title: str, table: Table, shown: int, total: int, nothing: str) -> list[RenderableType]:
+def _section(title: str, table: Sheet, shown: int, total: int, nothing: str, about: str = "") -> list[RenderableType]:
     head = Text(title, style="bold")
     if total > shown:
         head.append(f"  {count(total - shown)} more", style="dim")
+    if about:
+        head.append(f"  {about}", style="dim")
     return [Text(), head, table if shown else Text(nothing if not total else "", style="dim")]
 
 

@@ -7,44 +7,43 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import sys
-import termios
-import tty
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Final
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from aioqueue.client.queue import Queue
 from aioqueue.model.views import Statistics
+from aioqueue.monitor.rates import Window
 from aioqueue.monitor.render import render
+from aioqueue.monitor.terminal import Terminal
 
 # A picture without news is drawn this often, for the connection may have been lost.
 _REDRAW_SECONDS: Final = 1.0
-_KEY_BYTES: Final = 64
-_LEAVE_KEYS: Final = frozenset(b"qQ")
-_LEAVE_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LEAVE_KEYS: Final = frozenset("qQ")
+_HELP_KEY: Final = "?"
+_FOOT: Final = "q leave  ? keys"
+_HELP: Final = "q or Ctrl-C leave, Ctrl-Z suspend (fg goes on), ? this line"
 
 
 class Picture:
-    """The last two views of a broker, and what is drawn of them."""
+    """The latest views of a broker, what is drawn of them, and a line for what the keys say."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._previous: Statistics | None = None
-        self._latest: Statistics | None = None
+        self._window = Window()
+        self.foot = _FOOT
 
     def take(self, statistics: Statistics) -> None:
-        self._previous, self._latest = self._latest, statistics
+        self._window.take(statistics)
 
     def draw(self, *, connected: bool, height: int | None = None) -> RenderableType:
-        if self._latest is None:
+        if (latest := self._window.latest) is None:
             return Text(f"waiting for the broker at {self._url}")
-        return render(self._latest, self._previous, url=self._url, connected=connected, height=height)
+        rows = None if height is None else height - 1
+        picture = render(latest, self._window.before, url=self._url, connected=connected, height=rows)
+        return Group(picture, Text(self.foot, style="dim", no_wrap=True, overflow="ellipsis"))
 
 
 async def show_live(queue: Queue, console: Console) -> None:
@@ -57,9 +56,19 @@ async def show_live(queue: Queue, console: Console) -> None:
     follow = asyncio.create_task(_follow(queue, picture, news))
     # Whatever ends the statistics ends the wait for news.
     follow.add_done_callback(lambda _: news.set())
+
+    def pressed(key: str) -> None:
+        if key in _LEAVE_KEYS:
+            leave.set()
+        picture.foot = _HELP if key == _HELP_KEY else f"{_named(key)} does nothing here; ? shows the keys"
+        news.set()
+
+    live = Live(console=console, screen=True, auto_refresh=False)
     try:
-        with _leaving(leave.set), Live(console=console, screen=True, auto_refresh=False) as live:
+        with Terminal(live, pressed, leave.set, news.set):
             while not leave.is_set() and not follow.done():
+                # Not as the environment says: COLUMNS and LINES stay what they were when the window changes.
+                console.size = os.get_terminal_size(console.file.fileno())
                 connected = queue.session().link.connected
                 live.update(picture.draw(connected=connected, height=console.size.height), refresh=True)
                 await _first_of(leave, news)
@@ -69,6 +78,11 @@ async def show_live(queue: Queue, console: Console) -> None:
         ended = (await asyncio.gather(follow, return_exceptions=True))[0]
     if isinstance(ended, Exception):
         raise ended
+
+
+def _named(key: str) -> str:
+    """What a person calls the key, as far as what it sends tells."""
+    return key if len(key) == 1 and key.isprintable() and key != " " else "that key"
 
 
 async def _follow(queue: Queue, picture: Picture, news: asyncio.Event) -> None:
@@ -85,43 +99,3 @@ async def _first_of(*events: asyncio.Event) -> None:
     finally:
         for wait in waits:
             wait.cancel()
-
-
-@contextmanager
-def _leaving(leave: Callable[[], None]) -> Iterator[None]:
-    """Call `leave` at the q key and at signals that end programs; afterwards the terminal reads as before."""
-    loop = asyncio.get_running_loop()
-    for number in _LEAVE_SIGNALS:
-        loop.add_signal_handler(number, leave)
-    try:
-        with _keys(leave):
-            yield
-    finally:
-        for number in _LEAVE_SIGNALS:
-            loop.remove_signal_handler(number)
-
-
-@contextmanager
-def _keys(leave: Callable[[], None]) -> Iterator[None]:
-    if not sys.stdin.isatty():
-        # Then only a signal ends it.
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    descriptor = sys.stdin.fileno()
-
-    def read() -> None:
-        pressed = os.read(descriptor, _KEY_BYTES)
-        if not pressed:
-            loop.remove_reader(descriptor)
-        if _LEAVE_KEYS & set(pressed):
-            leave()
-
-    before = termios.tcgetattr(descriptor)
-    tty.setcbreak(descriptor)
-    loop.add_reader(descriptor, read)
-    try:
-        yield
-    finally:
-        loop.remove_reader(descriptor)
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 
 from tests.support.commands import COMMAND, Served, environment
@@ -17,6 +18,9 @@ def test_without_a_terminal_one_picture_with_rates_is_printed(at_shop: Shell) ->
     (line,) = [line.split() for line in ended.out.splitlines() if line.startswith("elsewhere")]
     assert int(line[1]) >= 1
     assert "-" not in line
+    window = re.search(r"^Queues .*rates over (\d+\.\d) s$", ended.out, re.MULTILINE)
+    assert window is not None
+    assert float(window[1]) >= 0.9
     assert "\x1b" not in ended.out
 
 

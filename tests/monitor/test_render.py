@@ -180,3 +180,29 @@ def test_what_keeps_new_jobs_out_stands_first_and_nothing_does_while_there_is_ro
 
     assert line.split("ready", maxsplit=1)[0].strip() == shown
     assert "running 2   stopping 1" in line
+
+
+@pytest.mark.parametrize("width", [36, 50, 60, 80, 100, 120, 160])
+def test_names_never_vanish_and_no_line_is_wider_than_the_terminal(width: int) -> None:
+    before = statistics(queue("a-queue-of-medium-length"), at_ms=NOW_MS - 1_000)
+    view = statistics(
+        queue("a-queue-of-medium-length", ready=1_273_000, scheduled=40_000, running=60, submitted=999_999, dead=52),
+        workers=[WORKER], running=[RUNNING], failures=[structs.replace(FAILURE, text="no stock " * 30)],
+    )  # fmt: skip
+    lines = drawn(render(view, before), width=width).splitlines()
+
+    assert max(map(len, lines)) <= width
+    (line,) = [line for line in lines if line.startswith("a-queue-of-")]
+    assert "1.3M" in line
+    assert "app.send" in lines[-1]
+    assert "Value" in lines[-1]
+    for name in ("host:1/1", "app.send"):
+        assert any(name in line for line in lines)
+    assert ("failed/s" in "".join(lines)) is (width >= 60)
+
+
+def test_the_window_of_the_rates_is_said() -> None:
+    now, before = statistics(queue(), at_ms=NOW_MS + 1_240), statistics(queue(), at_ms=NOW_MS)
+
+    assert "Queues  rates over 1.2 s" in drawn(render(now, before)).splitlines()
+    assert "Queues" in drawn(render(now)).splitlines()
