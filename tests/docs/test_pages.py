@@ -90,3 +90,19 @@ def test_no_page_names_a_test_that_there_is_not(page: Path) -> None:
     for path, test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", page.read_text(encoding="utf-8")):
         assert (ROOT / path).exists(), path
         assert not test or f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{test}"
+
+
+def test_the_workers_in_screens_and_logs_are_on_hosts_that_nobody_has() -> None:
+    # As `top`, `show` and logs call a worker: its host, process and place.
+    found = {
+        (name_of(page), host)
+        for page in [*PAGES, *(ROOT / "docs").rglob("*.svg")]
+        for host in re.findall(r"\b([A-Za-z][\w.-]*):\d{2,7}/\d+\b", page.read_text())
+    }
+    assert ("README.md", "web-1") in found
+    assert {host for _, host in found} <= {"web-1", "web-2"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_page_shows_no_folder_of_the_machine_it_was_written_on(page: Path) -> None:
+    assert not re.findall(r"(?<![\w.])/(?:root|home|Users|work|tmp)/\w[\w./-]*", page.read_text())

@@ -4,6 +4,7 @@
     python -m tests.simulator --seconds 3600 --jobs 2   random seeds, and a summary
     python -m tests.simulator --bug NAME --seeds 200    which of these seeds find a planted bug
     python -m tests.simulator --level 2 ...             the same with the real broker, clients and workers
+    python -m tests.simulator --level 3 ...             those, used by people who do not wait
     python -m tests.simulator --digest --seeds 200      one digest for each of these seeds of level 1, and one over all
 
 Exits with 1 if a promise was broken.
@@ -33,6 +34,7 @@ import pytest
 from tests.simulator import planted, planted_registry, world
 from tests.simulator.checker import Violation
 from tests.simulator.digest import digest_of, digest_of_all
+from tests.simulator.shells import hasty, planted_hasty
 from tests.simulator.shells import planted as shells_planted
 from tests.simulator.shells import world as shells_world
 
@@ -40,7 +42,7 @@ AT_ONCE = 20
 
 
 class Level(NamedTuple):
-    """One of the two simulators: how a seed is played, its planted bugs, and what its steps are."""
+    """One of the simulators: how a seed is played, its planted bugs, and what its steps are."""
 
     simulate: Callable[..., Any]
     bugs: list[planted.Bug]
@@ -51,6 +53,7 @@ class Level(NamedTuple):
 LEVELS = {
     1: Level(world.simulate, planted_registry.BUGS, "commands", lambda outcome: outcome.commands),
     2: Level(shells_world.simulate, shells_planted.BUGS, "callbacks", lambda outcome: outcome.steps),
+    3: Level(hasty.simulate_hasty, planted_hasty.BUGS, "callbacks", lambda outcome: outcome.steps),
 }
 
 
@@ -90,7 +93,13 @@ def digested(seed: int, bug: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulator", description=__doc__.splitlines()[0])
-    parser.add_argument("--level", type=int, choices=LEVELS, default=1, help="1 is core alone, 2 the whole program")
+    parser.add_argument(
+        "--level",
+        type=int,
+        choices=LEVELS,
+        default=1,
+        help="1 is core alone, 2 all, 3 all with hasty users",
+    )
     parser.add_argument("--seed", type=int, help="replay this one")
     parser.add_argument("--seeds", type=int, default=200, help="the fixed seeds 0 to N-1 (default %(default)s)")
     parser.add_argument("--seconds", "--random", type=float, metavar="SECONDS", help="random seeds for so long")

@@ -47,6 +47,8 @@ class Disk:
         # Seconds that a sync takes at most, as a rule and for the archive's bulks.
         self.sync_seconds = 0.002
         self.bulk_seconds = 0.05
+        # The longest that the archive is read for.
+        self.look_seconds = 0.005
         self._reader = ChainReader(NAME, self.store.journal_id, 1, NO_BATCH)
         self._observe = observe
 
@@ -150,7 +152,7 @@ class SimulatedArchive:
 
     async def _look(self) -> None:
         self._check()
-        await asyncio.sleep(self._disk.rng.random() * 0.005)
+        await asyncio.sleep(self._disk.rng.random() * self._disk.look_seconds)
 
     def _check(self) -> None:
         if self._closed:

@@ -8,7 +8,7 @@ in good order. The same seed gives the same journal, byte for byte, and the same
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from hashlib import sha256
 from random import Random
 from typing import Any, Final, NamedTuple
@@ -49,7 +49,11 @@ class Outcome(NamedTuple):
 
 
 class World:
-    """All of it."""
+    """All of it. What it is made of may be replaced: who knows better than the processes, who uses it, what strikes."""
+
+    witness_of: Callable[..., Witness] = Witness
+    live: Callable[[World, ClientHost], Coroutine[Any, Any, None]] = staticmethod(workload.live)
+    storm_of: Callable[[World], faults.Storm] = faults.Storm
 
     def __init__(self, seed: int, say: Callable[[str], None] | None = None) -> None:
         self.seed = seed
@@ -58,7 +62,7 @@ class World:
         self._trace = sha256()
         self.loop = VirtualLoop(rng)
         self.ttl_ms = TTL_MS
-        self.witness = Witness(self.ttl_ms, lambda: self.loop.now_ms, lambda: self.disk.asked_ms)
+        self.witness = self.witness_of(self.ttl_ms, lambda: self.loop.now_ms, lambda: self.disk.asked_ms)
         self.disk = Disk(rng, self.witness.landed)
         self.bounds = cutting_bounds(seed)
         self.weather = Weather((0.0001, rng.choice((0.0005, 0.002, 0.02))), rng.choice((0.0, 0.1, 0.6)))
@@ -84,7 +88,7 @@ class World:
         # Somebody must take from every queue.
         self.workers[0].queues = list(workload.QUEUES)
         self.clients = [
-            ClientHost(self, number, lambda host: workload.live(self, host)) for number in range(rng.randint(1, 3))
+            ClientHost(self, number, lambda host: self.live(self, host)) for number in range(rng.randint(1, 3))
         ]
 
     # --- a run ---
@@ -120,7 +124,7 @@ class World:
         self.broker.start()
         for host in (*self.workers, *self.clients):
             host.start()
-        storm = faults.Storm(self)
+        storm = self.storm_of(self)
         watch = Watch(self)
         while self.loop.now_ms < STORM_MS:
             await asyncio.sleep(storm.pause_seconds())
