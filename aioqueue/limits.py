@@ -118,6 +118,9 @@ TASK_UNUSED_MS: Final = 30 * 24 * 3_600_000
 LAPSE_GRACE_MS: Final = 3_600_000
 # Of items that lapse in one batch: their names take a quarter of what a batch should have at most.
 LAPSED_MAX: Final = 250
+# The names of queues and tasks that workers declare, each list once for all that declare the same: some 50,000 queues,
+# or 400,000 tasks. All sessions with lists of their own at their longest would take a hundred times the memory.
+NAMES_BYTES_MAX: Final = 128 * MIB
 # Queues without a job and without a worker whose totals are still kept, for `top`; older ones are forgotten.
 QUEUES_IDLE_MAX: Final = 1_000
 # What is told to those who watch: a monitor shows no more, and it is sent every second to each.

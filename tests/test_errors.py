@@ -80,6 +80,7 @@ CODES = {
     "SessionOver": "session_over",
     "TaskExists": "task_exists",
     "TooManyConnections": "too_many_connections",
+    "TooManyNames": "too_many_names",
     "TooManySessions": "too_many_sessions",
     "UnexpectedMessage": "unexpected_message",
     "UnknownTask": "unknown_task",

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import anyio
 
+from aioqueue.broker.names import Names
 from aioqueue.errors import ConnectionLost
 from aioqueue.protocol import messages as m
 from aioqueue.transport.connection import Connection
@@ -43,6 +44,7 @@ class Seats(Generic[P]):
         self.present: dict[P, None] = {}
         self.at_data: dict[int, P] = {}
         self.at_heartbeat: dict[int, P] = {}
+        self.names = Names()
 
     def seat(self, peer: P) -> None:
         """The peer speaks for its session from now on; an older connection of the same kind is closed.
@@ -59,6 +61,7 @@ class Seats(Generic[P]):
 
     def close_session(self, session: int) -> None:
         """The session is over, and so are its connections."""
+        self.names.forget(session)
         for seats in (self.at_data, self.at_heartbeat):
             peer = seats.get(session)
             if peer is not None:

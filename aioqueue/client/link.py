@@ -33,6 +33,7 @@ from aioqueue.errors import (
     Refused,
     SessionOver,
     TooManyConnections,
+    TooManyNames,
     TooManySessions,
     from_wire,
 )
@@ -72,7 +73,7 @@ _CAPABILITIES: Final = int(sum(Capability))
 # After this many doublings the cap has long been reached.
 _DOUBLINGS_MAX: Final = 16
 # Refusals that another attempt may heal: they tell of the broker's state, not of a mistake in the call.
-_PASSING: Final = (TooManyConnections, TooManySessions, SessionOver, QueueFull)
+_PASSING: Final = (TooManyConnections, TooManyNames, TooManySessions, SessionOver, QueueFull)
 _CLOSED_EARLY: Final = "it closed the connection without a word, so it may be no broker of aioqueue"
 _ANOTHER_JOURNAL: Final = (
     "the broker at %s has another journal than before, %s and not %s: jobs of the one before are not known there; see "

@@ -174,6 +174,14 @@ class TooManyConnections(Refused):
     )
 
 
+class TooManyNames(Refused):
+    code = "too_many_names"
+    sentence = (
+        "the names of queues and tasks that workers declare would take {size:,} bytes in the broker, its limit is "
+        "{limit:,}; let workers of one kind declare the same, or use fewer queues"
+    )
+
+
 class SessionOver(Refused):
     code = "session_over"
     sentence = "session {session} has ended; connect again to begin another"

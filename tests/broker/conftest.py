@@ -164,7 +164,8 @@ def house() -> House:
 
 def item(queue: str = "default", job: bytes | None = None, **fields: Any) -> m.SubmitItem:
     spec_fields = {name: fields.pop(name) for name in ("priority", "retry", "namespace", "keep_ms") if name in fields}
-    spec = Spec(spec_fields.pop("namespace", "default"), queue, "test.task", **spec_fields)
+    task = fields.pop("task", "test.task")
+    spec = Spec(spec_fields.pop("namespace", "default"), queue, task, **spec_fields)
     job = job or generated_id(spec.namespace, queue, 1_700_000_000_000, os.urandom(8))
     return m.SubmitItem(job, pack_spec(spec), ARGS, **fields)
 

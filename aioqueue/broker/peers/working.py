@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from aioqueue.broker.names import QUEUE_BYTES, TASK_BYTES
 from aioqueue.broker.peers.control import declare_tasks
 from aioqueue.broker.peers.peer import Peer
 from aioqueue.broker.peers.rows import Row
@@ -31,6 +32,7 @@ def _resumed(peer: Peer, message: m.Resume, reply: Any) -> None:
 
 def capacity(peer: Peer, message: m.Capacity) -> None:
     queues = tuple(dict.fromkeys(check_name("queue", name) for name in message.queues))
+    queues = peer.services.seats.names.hold(peer.session, queues, QUEUE_BYTES)
     offered = c.OfferCapacity(peer.session, message.slots, queues, peer.link, message.process_slots)
     peer.post(offered, _capacity_taken, message)
 
@@ -43,6 +45,7 @@ def _capacity_taken(peer: Peer, message: m.Capacity, reply: Any) -> None:
 def declare(peer: Peer, message: m.Declare) -> None:
     tasks = tuple((check_name("task", task.name), int(task.slots)) for task in message.tasks)
     labels = check_labels(message.labels)
+    tasks = peer.services.seats.names.hold(peer.session, tasks, TASK_BYTES)
     peer.post(c.DeclareOffer(peer.session, peer.link, tasks, labels, message.all_queues), _capacity_taken, message)
     # Answered for both: what the registry wants to know is the only answer that there is.
     declare_tasks(peer, message)
