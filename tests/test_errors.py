@@ -9,8 +9,23 @@ from typing import Any
 
 import pytest
 
-from aioqueue import errors
-from aioqueue.errors import AioqueueError, Refused, from_wire
+from aioqueue import Queue, errors
+from aioqueue.client.filters import make_filter
+from aioqueue.client.named import NamedTask
+from aioqueue.errors import (
+    AioqueueError,
+    BadName,
+    BadOption,
+    BadUrl,
+    Duplicate,
+    JobNotFound,
+    Refused,
+    from_wire,
+)
+from aioqueue.model.durations import to_ms
+from aioqueue.model.ids import id_bytes, id_range, own_id
+from aioqueue.model.names import check_name
+from aioqueue.transport.address import parse_address
 
 KINDS: list[type[AioqueueError]] = [
     kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AioqueueError)
@@ -135,6 +150,60 @@ def test_every_sentence_says_its_fields(kind: type[AioqueueError]) -> None:
     for name, value in fields.items():
         assert str(value) in str(error)
         assert getattr(error, name) == value
+
+
+LONG = "a long name " * 10_000
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BadOption(option="id", value=LONG, reason="it is long"),
+        BadOption(option="value", value=LONG.encode(), reason="it is long"),
+        BadOption(option="calls", value=[LONG] * 3, reason="it is long"),
+        BadName(what="queue", name=LONG, limit=128),
+        BadUrl(url=LONG, reason="it has no scheme"),
+        Duplicate(job="an id", task=LONG, asked=LONG),
+        JobNotFound(job=LONG),
+    ],
+    ids=lambda error: error.code,
+)
+def test_no_error_repeats_a_long_value_whole(error: AioqueueError) -> None:
+    assert len(str(error)) < 1_000
+    assert "… (" in str(error)
+    assert all(len(value) <= 200 for value in error.fields.values() if isinstance(value, str | bytes))
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: own_id("default", "default", LONG),
+        lambda: own_id("default", "default", "\ud800" * 10_000),
+        lambda: id_bytes(LONG),
+        lambda: id_bytes("-" * 100_000),
+        lambda: id_range(LONG),
+        lambda: check_name("queue", LONG),
+        lambda: parse_address(LONG),
+        lambda: Queue("memory:").task(id=LONG)(print),
+        lambda: NamedTask(LONG),
+        lambda: NamedTask("send").options(id=LONG),
+        lambda: NamedTask("send").options(priority=LONG),
+        lambda: to_ms(LONG, option="delay"),
+        lambda: make_filter(0, state=LONG),
+    ],
+)
+def test_what_a_caller_gives_is_refused_in_a_sentence_that_can_be_read(ask: Any) -> None:
+    with pytest.raises(AioqueueError) as refused:
+        ask()
+    assert len(str(refused.value)) < 1_000
+
+
+def test_a_value_that_is_not_long_is_repeated_as_it_is() -> None:
+    own = "x" * 198
+    error = BadOption(option="id", value=own, reason="no")
+    assert repr(own) in str(error)
+    assert error.value == own
 
 
 @every_kind

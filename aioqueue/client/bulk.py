@@ -235,7 +235,7 @@ class BulkSubmit:
             for item in items:
                 if item.own_id:
                     raise BulkTooLarge(
-                        f"a job of the id {item.own_id!r} is in a submit_many of over {ATOMIC_JOBS_MAX} jobs or "
+                        f"a job of the id {item.own_id[:64]!r} is in a submit_many of over {ATOMIC_JOBS_MAX} jobs or "
                         f"{ATOMIC_BYTES_MAX} bytes, where jobs cannot have ids of their own; use atomic=False",
                         jobs=len(self._jobs), size=size, jobs_max=ATOMIC_JOBS_MAX, size_max=ATOMIC_BYTES_MAX,
                     )  # fmt: skip

@@ -5,14 +5,50 @@ Raised on both sides; what a broker raises travels to the caller by its code.
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from aioqueue.errors.base import AioqueueError
+
+# What a caller gave, which may be of any length, and how much of it is repeated.
+_GIVEN: Final = frozenset({"asked", "id", "job", "name", "option", "other", "own_id", "target", "task", "url", "value"})
+GIVEN_CHARACTERS_MAX: Final = 200
 
 
 class Refused(AioqueueError):
-    """The call was understood and not done; nothing was changed by it."""
+    """The call was understood and not done; nothing was changed by it.
+
+    What the caller gave is repeated in part where it is long, in the sentence and in the fields.
+    """
 
     code = "refused"
     sentence = "the broker refused this: {reason}"
+
+    def __init__(self, message: str | None = None, /, **fields: Any) -> None:
+        given = {name: _short(value) for name, value in fields.items() if name in _GIVEN}
+        if message is None:
+            message = self.sentence.format(**{**fields, **given})
+        told = {name: value.cut for name, value in given.items() if isinstance(value, _Long) and value.cut}
+        super().__init__(message, **{**fields, **told})
+
+
+class _Long:
+    """A value whose text is too long to be repeated; `cut` is the beginning of one that is text itself."""
+
+    def __init__(self, value: Any, text: str) -> None:
+        self.cut = value[:GIVEN_CHARACTERS_MAX] if isinstance(value, str | bytes) else None
+        self._text = f"{text[:GIVEN_CHARACTERS_MAX]}… ({len(text):,} characters)"
+
+    def __repr__(self) -> str:
+        return self._text
+
+    __str__ = __repr__
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, bool | int | float | None):
+        return value
+    text = repr(value)
+    return value if len(text) <= GIVEN_CHARACTERS_MAX + 2 else _Long(value, text)
 
 
 class BadUrl(Refused):

@@ -27,6 +27,9 @@ HASH_VERSION: Final = 1
 # The lowest and the highest.
 EVERY_ID: Final = (bytes(JOB_ID_BYTES), b"\xff" * JOB_ID_BYTES)
 
+# Of a UUID as it is printed.
+_TEXT_CHARACTERS: Final = 36
+
 _VARIANT: Final = 0b10 << 62
 _RANDOM_MASK: Final = (1 << 62) - 1
 _DIGITS: Final = frozenset("0123456789abcdef")
@@ -128,7 +131,7 @@ def id_bytes(text: str) -> bytes:
     except (ValueError, AttributeError, TypeError):
         found = JobNotFound(job=repr(text))
     hint = "a job's id is a UUID; for one of your own (`id=`) say `queue=` too, or --queue"
-    if _digits_of(text):
+    if _digits_of(text) and len(text) <= _TEXT_CHARACTERS:
         hint = (
             f"it is the beginning of an id, and `aioqueue ls --id {text}` or `queue.find(id={text!r})` finds the whole"
         )
