@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from random import Random
 from typing import Any, NamedTuple, TypeVar
 
+from aioqueue.archive.base import Tombstone
 from aioqueue.broker.bodies import Bodies, Plan
 from aioqueue.broker.lookup import tell
 from aioqueue.clock import ManualClock
@@ -55,6 +56,8 @@ class Archive:
 
     def __init__(self) -> None:
         self.rows: dict[bytes, FinishedJob] = {}
+        # What is left of jobs that it has forgotten.
+        self.stones: dict[bytes, Tombstone] = {}
         self.synced = 0
 
 
@@ -249,9 +252,11 @@ class Broker:
             self._line.append(entry._replace(looked=(*entry.looked, *ids)))
 
     def _tell(self, command: c.Command, ids: Iterable[bytes]) -> None:
-        found = {job_id: end for job_id in ids if (end := self.find(job_id)) is not None}
-        run(self._bodies.fill([end for end in found.values() if self.is_durable(end)]))
-        tell(command, ids, found)
+        ends = {job_id: end for job_id in ids if (end := self.find(job_id)) is not None}
+        run(self._bodies.fill([end for end in ends.values() if self.is_durable(end)]))
+        stones = self.archive.stones
+        left = {job_id: stones[job_id] for job_id in ids if job_id in stones and job_id not in self._revived}
+        tell(command, ids, {**left, **ends})
 
     def _is_told(self, entry: Entry) -> bool:
         """Whether all that the command was told of has its arguments."""
@@ -307,6 +312,7 @@ class Broker:
         for job_id in [job_id for job_id, position in self._revived.items() if position <= self.durable]:
             del self._revived[job_id]
             self.archive.rows.pop(job_id, None)
+            self.archive.stones.pop(job_id, None)
         self._superseded = [entry for entry in self._superseded if entry[0] > self.durable]
         waiting = (*(row for _, row in self._superseded), *self._overlay.values())
         run(self._bodies.fill([row for row in waiting if self.is_durable(row)]))

@@ -37,7 +37,7 @@ class Draft(NamedTuple):
 
     def job(self, resend: bool) -> NewJob:
         """The job as it is sent; a new object each time, for the shell writes into it."""
-        known = Known.UNKNOWN if resend or self.own else Known.FRESH
+        known = Known.OWN if self.own else Known.UNKNOWN if resend else Known.FRESH
         return NewJob(
             self.id, self.spec, self.packed_spec, self.body, self.delay_ms, self.due_ms, self.extra, known,
             self.terms,

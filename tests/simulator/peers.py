@@ -27,12 +27,15 @@ class Hello(NamedTuple):
 
 
 class Submission(NamedTuple):
-    """What one submit carries. `there` are those of its jobs that the journal had when it was sent."""
+    """What one submit carries. `there` are those of its jobs that the journal had when it was sent; `since_ms` is when
+    it was sent first, 0 where nobody has to know.
+    """
 
     drafts: list[Draft]
     atomic: bool
     resend: bool
     there: frozenset[bytes] = frozenset()
+    since_ms: int = 0
 
     @property
     def key(self) -> bytes:

@@ -24,6 +24,7 @@ from tests.simulator.checker import Checker, Violation
 from tests.simulator.declaring import Releases, is_declaring, small_registry
 from tests.simulator.drafts import NAMESPACE, Drafts
 from tests.simulator.network import Connection, Request
+from tests.simulator.owners import STALE_MS, Owner, Uses, has_owners, ids_freed_soon
 from tests.simulator.peers import Client, Peer, Worker
 from tests.simulator.retention import Retention, homes_counted_by, is_cutting
 from tests.simulator.stager import Stager
@@ -71,6 +72,15 @@ class World:
         if seed % 5 == 1:
             # With a chance of its own, so that other worlds are as they were.
             self._clients.append(Stager("b0", Random(f"bulks {seed}"), self.checker, drafts))
+        self._uses: Uses | None = None
+        if has_owners(seed):
+            self._uses = self.checker.uses = Uses(drafts.queues[0])
+            owning = Random(f"owners {seed}")
+            self._clients += [
+                Owner(f"o{n}", owning, self.checker, drafts, self._uses, self._clock)
+                for n in range(owning.randint(2, 3))
+            ]
+        self._owning = Random(f"owned {seed}")
         self._workers = [Worker(f"w{n}", rng, self.checker, drafts.queues) for n in range(rng.randint(1, 4))]
         # Some brokers have little memory for arguments; with a chance of their own, and worlds that bugs were found in
         # stay as they were.
@@ -165,6 +175,9 @@ class World:
         match request.kind:
             case "hello":
                 command: c.Command = c.OpenSession(what.secret, NAMESPACE, what.name)
+            case "submit" if what.since_ms and self._clock.wall_ms - what.since_ms > STALE_MS:
+                # No network holds a message for an hour.
+                return
             case "submit":
                 command = c.SubmitJobs([draft.job(what.resend) for draft in what.drafts], what.atomic)
             case "stage":
@@ -178,6 +191,8 @@ class World:
                 command = c.CancelJob(what, NAMESPACE, reason=f"session {session} asked")
             case "requeue":
                 command = c.RequeueJob(what, NAMESPACE)
+            case "retry":
+                command = c.RequeueJob(what[0], NAMESPACE, generation=what[1])
             case "wait":
                 command = c.InspectJob(what, NAMESPACE)
             case "settle":
@@ -226,6 +241,8 @@ class World:
 
     def archive_commits(self) -> None:
         self._broker.sync_archive()
+        if self._uses is not None:
+            self._uses.forget(self._archive, self._owning, self._clock.wall_ms)
 
     def time_passes(self) -> None:
         self._clock.advance(self._rng.choice((1, 5, 20, 60, 200)))
@@ -238,9 +255,15 @@ class World:
         self._broker.post(c.LimitAdmission(DiskLow(free=1, needed=2, path="sim") if low else None))
 
     def time_leaps(self) -> None:
+        if self._uses is not None and self._broker.busy:
+            # A submit that was read is decided soon, or it would be one that is older than any that is said again.
+            return
         self._clock.advance(self._rng.choice((500, 1_500, 4_000)))
 
     def wall_clock_is_set(self) -> None:
+        if self._uses is not None:
+            # How long ago a job was forgotten is told by the wall clock; no promise holds where that is set by an hour.
+            return
         self._clock.jump(self._rng.choice((-3_600_000, -900, -40, 40, 900, 3_600_000)))
         self.say("the wall clock is set to", self._clock.wall_ms)
 
@@ -431,5 +454,9 @@ _ACTIONS: list[tuple[Callable[[World], None], float]] = [
 
 def simulate(seed: int, steps: int = STEPS, say: Callable[[str], None] | None = None) -> Outcome:
     """One world from its seed; `Violation` if it breaks a promise."""
-    with homes_counted_by((1, 2, 5)[seed % 3]), small_registry() if is_declaring(seed) else nullcontext():
+    with (
+        homes_counted_by((1, 2, 5)[seed % 3]),
+        small_registry() if is_declaring(seed) else nullcontext(),
+        ids_freed_soon() if has_owners(seed) else nullcontext(),
+    ):
         return World(seed, say).run(steps)
