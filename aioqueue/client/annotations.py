@@ -10,11 +10,11 @@ import inspect
 import types
 import typing
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 import msgspec
 
+from aioqueue.client.callables import innermost
 from aioqueue.client.given import GIVEN_NAME, Given
 from aioqueue.errors import BadAnnotation
 from aioqueue.model.convert import from_plain
@@ -25,21 +25,6 @@ _ANYTHING: Final = (inspect.Parameter.empty, Any, object, typing.NoReturn, typin
 
 class NotYetDefined(BadAnnotation):
     """An annotation names what is not there, or not yet. Its code is that of `BadAnnotation`."""
-
-
-def innermost(fn: Callable[..., Any]) -> Any:
-    """The plain function that holds the annotations, below `partial`, `wraps` and bound methods."""
-    while True:
-        if isinstance(fn, partial):
-            fn = fn.func
-        elif hasattr(fn, "__wrapped__"):
-            fn = fn.__wrapped__
-        elif inspect.ismethod(fn):
-            fn = fn.__func__
-        elif not hasattr(fn, "__code__") and inspect.isfunction(getattr(type(fn), "__call__", None)):  # noqa: B004
-            fn = type(fn).__call__
-        else:
-            return fn
 
 
 def type_named(fn: Callable[..., Any], annotation: Any, *, task: str, what: str) -> Any:

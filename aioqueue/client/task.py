@@ -11,11 +11,12 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
+from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
 import anyio.to_thread
 import msgspec
 
+from aioqueue.client.callables import awaiting, innermost, is_awaitable, kind_of
 from aioqueue.client.given import GiveAlone
 from aioqueue.client.options import (
     DEFAULT_QUEUE,
@@ -28,7 +29,7 @@ from aioqueue.client.options import (
     submit_options,
 )
 from aioqueue.client.signature import Signature
-from aioqueue.errors import BadOption, TaskExists, UnknownTask, Unstoppable
+from aioqueue.errors import BadName, BadOption, TaskExists, UnknownTask, Unstoppable
 from aioqueue.model.names import check_name
 
 P = ParamSpec("P")
@@ -38,7 +39,8 @@ R_co = TypeVar("R_co", covariant=True)
 class Task(Generic[P, R_co]):
     """A function with a name and options. Made by `@queue.task`, which says what a direct call is given.
 
-    `fn` is the function itself, `is_async` whether it is a coroutine function, `executor` where a worker runs it.
+    `fn` is the function itself, `is_async` whether it is a coroutine function, perhaps behind a plain decorator, and
+    `executor` where a worker runs it. What a plain function returns is awaited too, where it can be awaited.
     `retry` is what the worker judges its exceptions by.
 
     Example::
@@ -58,7 +60,10 @@ class Task(Generic[P, R_co]):
         _check_function(fn)
         self.fn = fn
         self.name: str = options.get("name") or default_name(fn)
-        self.is_async = _is_coroutine_function(fn)
+        kind = kind_of(fn)
+        # In a thread, where it was asked for, a decorator may run the coroutine itself.
+        self.is_async = kind == "async" or (kind == "hidden" and options.get("executor") != "thread")
+        self.call_in_loop: Callable[..., Any] = awaiting(fn) if kind == "hidden" else fn
         self.executor = _executor(fn, options.get("executor"), is_async=self.is_async)
         self.signature = Signature.of(fn, self.name)
         self.__signature__ = self.signature.visible
@@ -69,14 +74,15 @@ class Task(Generic[P, R_co]):
         self._plan: Plan | None = None
         self._use(options)
 
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+    async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run the function here: a coroutine function in this task, a plain function in a thread."""
-        call = partial(self.fn, self._give(self.name, self.queue)) if self.takes_context else self.fn
+        fn = self.call_in_loop if self.is_async else self.fn
+        call = partial(fn, self._give(self.name, self.queue)) if self.takes_context else fn
         if self.is_async:
             found: R_co = await call(*args, **kwargs)
-        else:
-            found = await anyio.to_thread.run_sync(partial(call, *args, **kwargs))
-        return found
+            return found
+        made = await anyio.to_thread.run_sync(partial(call, *args, **kwargs))
+        return await made if is_awaitable(made) else made  # type: ignore[no-any-return]
 
     def options(self, **options: Unpack[SubmitOptions]) -> Task[P, R_co]:
         """The same task with other options, for one submit or more; the registered task is not changed.
@@ -93,7 +99,7 @@ class Task(Generic[P, R_co]):
         changed._use(merged(submit_options(options), self._options))
         return changed
 
-    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
+    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
         """A submit as a value, for `submit_many`: `send.call("ada@example.com")`.
 
         Raises `BadArguments` where a call would raise `TypeError`.
@@ -233,19 +239,29 @@ def default_name(fn: Callable[..., Any]) -> str:
     if "<lambda>" in qualname:
         raise BadOption(option="fn", value=fn, reason="a lambda has no name; give name=, or write a def")
     module = getattr(fn, "__module__", None) or ""
-    if module == "__main__":
-        module = _main_module()
-    return check_name("task", f"{module}.{qualname.replace('<locals>.', '')}".lstrip("."))
+    if module in _PROGRAMS:
+        module = _main_module(fn)
+    # A file's name may have spaces; `pkg.__main__` is `pkg` to `python -m pkg`, and so to a worker that imports it.
+    module = module.replace(" ", "_").removesuffix(".__main__")
+    try:
+        return check_name("task", f"{module}.{qualname.replace('<locals>.', '')}".lstrip("."))
+    except BadName as error:
+        raise BadName(f"{error}; give the task another one by name=", **error.fields) from None
 
 
-def _main_module() -> str:
-    """What `__main__` is called when it is imported: by `python -m`, its own name; else that of its file."""
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
-    if spec is not None:
-        return str(spec.name).removesuffix(".__main__")
-    file = getattr(main, "__file__", None)
-    return Path(file).stem if file else "__main__"
+def _main_module(fn: Callable[..., Any]) -> str:
+    """What the program that holds `fn` is called when it is imported: by `python -m`, its own name; else that of its
+    file. What is typed into a console, or read from a pipe, is `main`: nobody can import it.
+    """
+    inner = innermost(fn)
+    # Of a console or a profiler `__main__` is that program, and not the module of the function.
+    holder = getattr(inner, "__globals__", None) or vars(sys.modules["__main__"])
+    code = getattr(inner, "__code__", None)
+    if code is not None and code.co_filename.startswith("<"):
+        return _CONSOLE
+    spec, file = holder.get("__spec__"), holder.get("__file__")
+    name = str(spec.name) if spec is not None else Path(file).stem if file else _CONSOLE
+    return _CONSOLE if name == "__main__" else name
 
 
 def _check_function(fn: Any) -> None:
@@ -256,7 +272,7 @@ def _check_function(fn: Any) -> None:
         reason = "it is a class; a task is a function"
     elif not callable(fn):
         reason = "a task is a function: `async def`, or a plain one that runs in a thread"
-    elif inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
+    elif kind_of(fn) == "generator":
         reason = "it is a generator; a task returns one result"
     if reason:
         raise BadOption(option="fn", value=fn, reason=reason)
@@ -271,6 +287,8 @@ def _executor(fn: Any, wanted: str | None, *, is_async: bool) -> str:
         reason = "it is a plain function; make it `async def`, or leave the option out for a thread"
     elif wanted == "thread":
         reason = "it is a coroutine function; leave the option out, or say process"
+    elif inspect.ismethod(fn) and not isinstance(fn.__self__, type):
+        reason = "it is bound to an object, which another process does not have; declare a function"
     elif "<" in getattr(fn, "__qualname__", "<"):
         reason = "another process finds a function by its module and name; write it with def at the top of a module"
     if reason:
@@ -278,8 +296,7 @@ def _executor(fn: Any, wanted: str | None, *, is_async: bool) -> str:
     return wanted
 
 
-def _is_coroutine_function(fn: Any) -> bool:
-    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
-
-
 _DEFAULT_RETRY = Retry()
+_CONSOLE: Final = "main"
+# How modules are called that are programs: by Python, to the processes of multiprocessing, and by `python -m code`.
+_PROGRAMS: Final = ("__main__", "__mp_main__", "__console__")

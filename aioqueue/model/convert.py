@@ -11,6 +11,7 @@ import sys
 import typing
 from collections.abc import Iterable
 from pathlib import PurePath
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 import msgspec
@@ -22,6 +23,8 @@ def to_plain(value: Any) -> Any:
         return str(value)
     if _is_pydantic_model(type(value)):
         return value.model_dump(mode="json", by_alias=True, round_trip=True)
+    if isinstance(value, GeneratorType | AsyncGeneratorType):
+        raise TypeError(f"{value.__qualname__} is a generator; return a list of what it yields")
     raise TypeError(f"objects of type {type(value).__qualname__} cannot be sent; send their data instead")
 
 

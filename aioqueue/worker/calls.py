@@ -79,7 +79,7 @@ class Calls(dict[str, TaskCall]):
 
 def _starter(task: AnyTask, threads: Threads, ties: Ties | None) -> Callable[[DeliverItem], Awaitable[Any]]:
     unpack = task.signature.unpack
-    fn: Callable[..., Any] = task.fn
+    fn: Callable[..., Any] = task.call_in_loop if task.is_async else task.fn
     if not task.signature.takes_context:
         if not task.is_async:
             return lambda item: threads.call(fn, *unpack(item.args), job=item.job)

@@ -27,6 +27,7 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from aioqueue.client import connecting
+from aioqueue.client.callables import awaiting, is_awaitable, kind_of
 from aioqueue.client.context import Context
 from aioqueue.client.signature import Signature
 from aioqueue.client.task import Task
@@ -125,7 +126,8 @@ class ProcessOfJobs:
         key = run.module, run.qualname
         if key not in self._functions:
             fn = found_function(*key)
-            self._functions[key] = fn, Signature.of(fn, run.task)
+            called = awaiting(fn) if kind_of(fn) == "hidden" else fn
+            self._functions[key] = called, Signature.of(fn, run.task)
         return self._functions[key]
 
     def _take_signals(self) -> None:
@@ -184,7 +186,7 @@ def found_function(module_name: str, qualname: str) -> Any:
 
 def _called(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     value = fn(*args, **kwargs)
-    return asyncio.run(_awaited(value)) if hasattr(value, "__await__") else value
+    return asyncio.run(_awaited(value)) if is_awaitable(value) else value
 
 
 async def _awaited(value: Any) -> Any:

@@ -21,6 +21,7 @@ from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Any, Final
 
+from aioqueue.client.callables import is_awaitable
 from aioqueue.forked import in_child
 
 _Outcome = tuple[Any, BaseException | None]
@@ -53,7 +54,9 @@ class Threads:
         on_cancel: Callable[[], None] | None = None,
         job: bytes = b"",
     ) -> Any:
-        """The function's value, or what it raised; it sees a copy of the caller's context variables.
+        """The function's value, awaited where it can be, or what it raised.
+
+        It sees a copy of the caller's context variables.
 
         `on_cancel` is called at the first cancellation while it runs. `job` is what the call is made for.
         """
@@ -71,7 +74,8 @@ class Threads:
             finally:
                 # The exception holds this frame by its traceback, and the frame the exception.
                 del error
-        return value
+        # A plain function may return what is to be awaited, and no thread has a loop.
+        return await value if is_awaitable(value) else value
 
     @property
     def left(self) -> list[bytes]:

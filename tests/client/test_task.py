@@ -178,13 +178,15 @@ def test_a_local_function_has_a_name_without_brackets() -> None:
 def test_a_name_outside_the_alphabet_asks_for_another() -> None:
     async def größe() -> None: ...
 
-    with pytest.raises(BadName):
+    with pytest.raises(BadName, match="give the task another one by name="):
         task_of(größe, {})
+    assert task_of(größe, {"name": "shop.size"}).name == "shop.size"
 
 
 PROGRAM = """
 from aioqueue.client.task import default_name
 async def send(): ...
+
 print(default_name(send))
 """
 
@@ -196,6 +198,18 @@ print(default_name(send))
         ("shop.py", ["-m", "shop"], "shop.send"),
         ("store/jobs.py", ["-m", "store.jobs"], "store.jobs.send"),
         ("store/__main__.py", ["-m", "store"], "store.send"),
+        ("shop.py", ["-c", "import shop"], "shop.send"),
+        ("my shop.py", ["my shop.py"], "my_shop.send"),
+        ("my shop.py", ["-c", "import importlib; importlib.import_module('my shop')"], "my_shop.send"),
+        ("store/__main__.py", ["-c", "import store.__main__"], "store.send"),
+        ("store/__main__.py", ["store"], "main.send"),
+        ("shop.py", ["-m", "cProfile", "-o", "profile", "shop.py"], "shop.send"),
+        ("shop.py", ["-c", PROGRAM], "main.send"),
+        (
+            "shop.py",
+            ["-c", "import multiprocessing.spawn as s; s._fixup_main_from_path('shop.py')"],
+            "shop.send",
+        ),
     ],
 )
 def test_a_program_names_its_tasks_as_an_importing_worker_would(
@@ -209,6 +223,15 @@ def test_a_program_names_its_tasks_as_an_importing_worker_would(
         [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == name
+
+
+@pytest.mark.parametrize("arguments", [["-"], ["-m", "asyncio"], ["-m", "code"], ["-i", "-q"]])
+def test_a_task_of_a_console_or_of_standard_input_is_one_of_main(arguments: list[str]) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, *arguments], input=PROGRAM, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "main.send" in done.stdout.split(), done.stderr
 
 
 # --- the registry -------------------------------------------------------------------------------------------------
