@@ -136,6 +136,7 @@ class Statistician:
                     session.link.connected, now.mono_ms - session.link.heard_ms,
                     self._beats.lag_ms(session.number), self._beats.blocked(session.number, now.mono_ms),
                     max(0, len(session.link.queues) - QUEUES_A_WORKER_SHOWN), self._beats.deaf(session.number),
+                    session.link.offer.every,
                 )
                 for session in workers[:WORKERS_SHOWN]
             ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from typing import Any, Final, NamedTuple
 
@@ -13,20 +12,18 @@ import typer
 from aioqueue.cli.loading import load_task
 from aioqueue.cli.outcome import DONE, JOB_FAILED, out, say
 from aioqueue.cli.running import check_reachable, queue_at
+from aioqueue.cli.waiting import tell_while_waiting
 from aioqueue.client.connecting import warning_of
 from aioqueue.client.documents import json_text
 from aioqueue.client.job import Job
 from aioqueue.client.named import NamedTask
 from aioqueue.client.queue import Queue, looked_up
 from aioqueue.client.task import Task
-from aioqueue.errors import AioqueueError, BadOption, JobError, JobFailed
-from aioqueue.model.views import Statistics
+from aioqueue.errors import BadOption, JobError, JobFailed
 from aioqueue.monitor.text import plain, short
 
 # Whoever sits at a terminal wants to know, whatever the program whose queue it is waits for.
 SUBMIT_SECONDS = 30.0
-# A job that waits so long is worth a word; most have ended by then.
-PATIENT_SECONDS = 3.0
 # What begins so was meant as JSON: a worker would be given the text of it, and nobody would be told.
 _BEGINS_JSON: Final = frozenset('{["')
 _SHOWN: Final = 80
@@ -81,17 +78,16 @@ async def submit_one(submission: Submission, *, wait: bool, timeout: str | None,
         if not wait:
             out(json_text({"id": job.id, "task": job.task, "existed": job.existed}) if json else job.id)
             return DONE
-        telling = None
-        if sys.stderr.isatty():
+        watched = sys.stderr.isatty()
+        if watched:
             print(job.id, file=sys.stderr, flush=True)
-            telling = asyncio.create_task(tell_of_a_long_wait(queue, job, PATIENT_SECONDS))
+        telling = asyncio.create_task(tell_while_waiting(queue, job, reasons=watched))
         try:
             result = await job.result(timeout)
         except JobError as error:
             return _tell_end_without_result(job, error, json)
         finally:
-            if telling is not None:
-                telling.cancel()
+            telling.cancel()
     document = {"id": job.id, "task": job.task, "existed": job.existed, "state": "succeeded", "result": result}
     out(json_text(document) if json else json_text(result))
     return DONE
@@ -106,24 +102,6 @@ async def _looked_up(queue: Queue, task: NamedTask[Any]) -> NamedTask[Any]:
             "default options, and its arguments are not checked"
         )
     return task
-
-
-async def tell_of_a_long_wait(queue: Queue, job: Job[Any], seconds: float) -> None:
-    """After so long, say once what becomes of the job: most often nobody runs its lane."""
-    await asyncio.sleep(seconds)
-    with contextlib.suppress(AioqueueError):
-        info = await job.info()
-        async with contextlib.aclosing(queue.statistics()) as pictures:
-            async for picture in pictures:
-                nobody = "" if _may_run(picture, info.queue) else f", and no worker of queue {info.queue} is connected"
-                say(f"job {job.id} of task {info.task} is {info.state}{nobody}; still waiting")
-                return
-
-
-def _may_run(picture: Statistics, queue: str) -> bool:
-    # Those that are not named may be of any queue.
-    unnamed = picture.workers_left_out or any(worker.queues_left_out for worker in picture.workers)
-    return bool(unnamed) or any(queue in worker.queues for worker in picture.workers)
 
 
 def _tell_end_without_result(job: Job[Any], error: JobError, json: bool) -> int:

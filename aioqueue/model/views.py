@@ -149,8 +149,9 @@ class QueueStatistics(msgspec.Struct, frozen=True, array_like=True):
 class WorkerStatistics(msgspec.Struct, frozen=True, array_like=True):
     """One worker's session. `lag_ms` is how late its event loop ran at worst between its last two beats.
 
-    `queues_left_out` are those of its queues that are not named here. `deaf` runs heeded no cancellation and still go
-    on, whether or not their jobs have another end by now.
+    `queues_left_out` are those of its queues that are not named here; with `all_queues` it takes jobs from every queue
+    of its namespace, and names none. `deaf` runs heeded no cancellation and still go on, whether or not their jobs have
+    another end by now.
     """
 
     session: int
@@ -164,6 +165,7 @@ class WorkerStatistics(msgspec.Struct, frozen=True, array_like=True):
     blocked: Block | None = None
     queues_left_out: int = 0
     deaf: int = 0
+    all_queues: bool = False
 
 
 class AdmissionStatistics(msgspec.Struct, frozen=True, array_like=True):

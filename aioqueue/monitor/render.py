@@ -174,7 +174,7 @@ def _workers(workers: Sequence[WorkerStatistics], total: int) -> list[Renderable
         Column("", 5, left=True), Column("lag", 2), *told, Column("heard", left=True),
     )  # fmt: skip
     for worker in workers:
-        names = ", ".join(worker.queues[:_QUEUES_A_WORKER_SHOWN])
+        names = "all" if worker.all_queues else ", ".join(worker.queues[:_QUEUES_A_WORKER_SHOWN])
         more = len(worker.queues) + worker.queues_left_out - _QUEUES_A_WORKER_SHOWN
         heard = f"{age(worker.silent_ms)} ago" if worker.silent_ms >= 1_000 else "now"
         table.add_row(

@@ -11,12 +11,9 @@ import typer
 
 from aioqueue.cli import submitting
 from aioqueue.cli.submitting import parsed_arguments
-from aioqueue.client.named import NamedTask
-from aioqueue.client.queue import Queue
 from aioqueue.errors import OutcomeUnknown
 from aioqueue.model.ids import own_id
 from aioqueue.protocol.messages import Submit
-from tests.support.commands import Served
 from tests.support.fake_broker import FakeBroker
 from tests.support.shell import Shell
 
@@ -102,19 +99,6 @@ def test_a_job_that_does_not_end_in_time_is_told_and_goes_on(at_shop: Shell) -> 
     sentence = at_shop.run("submit", "shop:wait_elsewhere", "--wait", "--timeout", "10ms").refused()
 
     assert "was not answered within 0.01 s" in sentence
-
-
-async def test_whoever_waits_for_a_job_that_nobody_runs_is_told_so(
-    shop: Served, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async with Queue(shop.url) as queue:
-        job = await queue.submit(NamedTask("shop.wait_elsewhere").options(queue="elsewhere"))
-        await submitting.tell_of_a_long_wait(queue, job, 0.0)
-
-    assert capsys.readouterr().err == (
-        f"aioqueue: job {job.id} of task shop.wait_elsewhere is ready, and no worker of queue elsewhere is connected; "
-        "still waiting\n"
-    )
 
 
 @pytest.mark.parametrize(
