@@ -24,7 +24,6 @@ MAIN: Final = "__mp_main__"
 class Prepare(Struct, tag="prepare", frozen=True):
     """Worker to process, first: be as the worker's own program is. `main_name` or `main_path` finds its main module."""
 
-    parent_pid: int
     path: list[str]
     argv: list[str]
     main_name: str

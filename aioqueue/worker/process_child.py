@@ -1,18 +1,18 @@
-"""The process of jobs whose task says `executor="process"`: `python -m aioqueue.worker.process_child FD`.
+"""The process of jobs whose task says `executor="process"`: `python -m aioqueue.worker.process_child CHANNEL LIFELINE`.
 
 Started by `worker.processes` and by nobody else. It does one run after another in its main thread, as a program would:
 signals, `asyncio.run` and GIL-holding code are the job's own affair. A thread watches the channel: it stops the run
 when the worker says so, and ends the process, with all that it started, when the worker is gone.
 
-It is the leader of a process group of its own. SIGTERM and SIGINT from anybody else are not heeded: process managers
-send them to every process, and the worker's grace is to hold for this job too.
+Its parent is its keeper, which ends what a run has started when that is over. It is the leader of a session of its own.
+SIGTERM and SIGINT from anybody else are not heeded: process managers send them to every process, and the worker's grace
+is to hold for this job too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import importlib
 import logging
 import os
@@ -38,6 +38,7 @@ from aioqueue.logs import log_to_stderr
 from aioqueue.model.bodies import unpack_headers
 from aioqueue.worker import signals
 from aioqueue.worker.failures import bounded, failure_of, type_of
+from aioqueue.worker.keeper import Kept, keep
 from aioqueue.worker.process_channel import (
     MAIN,
     FromProcess,
@@ -54,14 +55,14 @@ from aioqueue.worker.process_channel import (
 
 # What a program's own exit handlers may take when the worker has no more use for this process.
 _EXIT_SECONDS: Final = 5.0
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class ProcessOfJobs:
     """Two threads: the main one does runs, the other listens."""
 
-    def __init__(self, channel: ProcessEnd) -> None:
+    def __init__(self, channel: ProcessEnd, keeper: Kept) -> None:
         self._channel = channel
+        self._keeper = keeper
         self._inbox: SimpleQueue[Run | None] = SimpleQueue()
         self._pid = os.getpid()
         self._busy = False
@@ -75,7 +76,6 @@ class ProcessOfJobs:
             return
         self._take_signals()
         threading.Thread(target=self._listen, name="aioqueue worker", daemon=True).start()
-        _die_with(prepare.parent_pid)
         try:
             _become(prepare)
         except BaseException as error:
@@ -87,8 +87,9 @@ class ProcessOfJobs:
             if os.getpid() != self._pid:
                 # The job forked, and its child came back as if it were the job.
                 os._exit(0)
-            self._busy = False
             try:
+                self._keeper.sweep()
+                self._busy = False
                 self._channel.send(reply)
             except OSError:
                 # Nobody can be told any more, and nobody will ask.
@@ -237,21 +238,6 @@ def _import_main(prepare: Prepare) -> None:
     sys.modules["__main__"] = sys.modules[MAIN] = module
 
 
-def _die_with(parent_pid: int) -> None:
-    """See to it that this process ends with its worker also while C code holds the GIL, where the system can do that.
-
-    The thread that watches the channel comes first, for it ends all that the job has started as well. So the signal
-    of the worker's death is one whose handler, in C, sets an alarm; and an alarm that Python does not handle kills.
-    """
-    if sys.platform != "linux":
-        return
-    c = ctypes.CDLL(None)
-    # Called as `alarm(SIGHUP)`, which is `alarm(1)`: a second later.
-    c.signal(int(signal.SIGHUP), c.alarm)
-    c.prctl(_PR_SET_PDEATHSIG, int(signal.SIGHUP))
-    if os.getppid() != parent_pid:
-        os.killpg(0, signal.SIGKILL)
-
-
 if __name__ == "__main__":
-    ProcessOfJobs(ProcessEnd(socket.socket(fileno=int(sys.argv[1])))).main()
+    kept = keep(lifeline=int(sys.argv[2]), channel=int(sys.argv[1]))
+    ProcessOfJobs(ProcessEnd(socket.socket(fileno=int(sys.argv[1]))), kept).main()

@@ -2,7 +2,7 @@
 
 At most `processes` of them live at once, started when the first jobs come and kept warm for the next; a run that finds
 none free waits, and its timeout has not begun. A run is stopped by killing its process, first by SIGTERM, and by
-SIGKILL when it is cancelled again; what its process started is in its group and ends with it. A process that dies by
+SIGKILL when it is cancelled again; what its process started ends with it, by its `keeper`. A process that dies by
 itself fails the one run that it did.
 
 Which function is called is the worker's own word, by the module and name of what the app registered; nothing that came
@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -24,12 +23,14 @@ from typing import Any, Final
 from aioqueue.client.options import ExceptionTypes
 from aioqueue.client.task import Task, TaskRegistry
 from aioqueue.errors import BadOption, ProcessDied
+from aioqueue.forked import close_in_child
 from aioqueue.limits import INSTANT_MS_MAX
 from aioqueue.model.ids import id_text
 from aioqueue.model.views import Failure
 from aioqueue.protocol.extras import Key, number_in
 from aioqueue.protocol.messages import DeliverItem
 from aioqueue.worker.failures import Told, death_of
+from aioqueue.worker.keeper import KILL, LEAVE
 from aioqueue.worker.process_channel import Prepare, Raised, Ready, Returned, Run, Stop, WorkerEnd, name_of
 
 _log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class Processes:
         modules = {str(task.fn.__module__) for task in self._registry if task.executor == "process"}
         name, path = _main_module()
         level = logging.getLevelName(logging.getLogger().getEffectiveLevel())
-        return Prepare(os.getpid(), list(sys.path), list(sys.argv), name, path, sorted(modules), level)
+        return Prepare(list(sys.path), list(sys.argv), name, path, sorted(modules), level)
 
     async def _do(self, process: _Process, item: DeliverItem, module: str, qualname: str) -> bytes:
         run = Run(
@@ -158,8 +159,12 @@ class Processes:
 class _Process:
     """One process and its channel."""
 
-    def __init__(self, process: asyncio.subprocess.Process, channel: WorkerEnd) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, channel: WorkerEnd, lifeline: socket.socket) -> None:
+        # Its keeper, in truth, which ends last, and as it did.
         self._process = process
+        self._lifeline = lifeline
+        # Or a child of another job would keep this one alive beyond its worker's death.
+        close_in_child(self, lifeline.fileno())
         self._channel = channel
         self._greeting = asyncio.ensure_future(channel.receive())
         self._busy = False
@@ -168,16 +173,19 @@ class _Process:
     async def start(cls, prepare: Prepare) -> _Process:
         """Spawn it. Raises `OSError` where the system has no room for another one."""
         near, far = socket.socketpair()
-        with far:
+        lifeline, its = socket.socketpair()
+        lifeline.setblocking(False)
+        with far, its:
             try:
                 process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "aioqueue.worker.process_child", str(far.fileno()),
-                    stdin=asyncio.subprocess.DEVNULL, pass_fds=[far.fileno()], start_new_session=True,
+                    sys.executable, "-m", "aioqueue.worker.process_child", str(far.fileno()), str(its.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL, pass_fds=[far.fileno(), its.fileno()], start_new_session=True,
                 )  # fmt: skip
             except BaseException:
                 near.close()
+                lifeline.close()
                 raise
-        made = cls(process, await WorkerEnd.open(near))
+        made = cls(process, await WorkerEnd.open(near), lifeline)
         made._channel.send(prepare)
         return made
 
@@ -217,16 +225,20 @@ class _Process:
 
     def kill(self) -> None:
         """Kill it and what it started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._say(KILL)
+
+    def _say(self, word: bytes) -> None:
+        # It may have ended.
+        with contextlib.suppress(OSError):
+            self._lifeline.send(word)
 
     async def end(self) -> None:
         """See it end: by itself if it is idle, killed if it runs a job."""
         self._channel.close()
         self._greeting.cancel()
-        if self._busy:
-            self.kill()
+        self._say(KILL if self._busy else LEAVE)
         await self._process.wait()
+        self._lifeline.close()
 
     async def _death(self) -> str:
         # The channel ends with the process, or little before it; one that is ending already dies as it would have.

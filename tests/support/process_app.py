@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from aioqueue import Context, Queue
 
@@ -61,6 +64,42 @@ def endless(begun: str) -> None:
     child = subprocess.Popen(["sleep", "1000"])
     note(begun, os.getpid(), child.pid)
     child.wait()
+
+
+def leave_behind(begun: str) -> None:
+    """Start programs in every way in which they might outlive a job, and note them."""
+    pids = [subprocess.Popen(["sleep", "1000"], start_new_session=session).pid for session in (True, False)]
+    # Daemons: who started them has ended.
+    for shell in (["sh"], ["setsid", "sh"]):
+        told = subprocess.run([*shell, "-c", "sleep 1000 >&2 & echo $!"], check=True, stdout=subprocess.PIPE, env={})
+        pids.append(int(told.stdout))
+    note(begun, os.getpid(), *pids)
+
+
+@queue.task(name="leaving")
+def leaving(begun: str, how: str) -> str:
+    """Leaves programs behind, and returns, waits to be stopped, or dies."""
+    leave_behind(begun)
+    while how == "wait":
+        time.sleep(1000)
+    if how == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
+
+
+@queue.task(name="spawning")
+def spawning() -> int:
+    """Uses what Python keeps for a process that spawns: its tracker, and its server of forks."""
+    for method in ("spawn", "forkserver"):
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            pool.apply(abs, [-1])
+    return os.getpid()
+
+
+@queue.task(name="zombies")
+def zombies() -> list[str]:
+    """The states of this process's children."""
+    return [child.status() for child in psutil.Process().children()]
 
 
 @queue.task(name="deaf")

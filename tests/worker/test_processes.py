@@ -137,6 +137,46 @@ async def test_a_cancel_ends_the_process_and_all_that_it_started(slots: Slots, r
     await gone(*pids)
 
 
+@pytest.mark.parametrize("how", ["return", "wait", "timeout", "die"])
+async def test_whatever_a_job_has_started_ends_with_it(slots: Slots, run_of: RunOf, tmp_path: Path, how: str) -> None:
+    begun = tmp_path / "begun"
+    waits = "wait" if how == "timeout" else how
+    item = run_of("leaving", str(begun), waits, timeout_ms=3_000 if how == "timeout" else 0)
+    slots.offer(item)
+    pid, *started = await noted(begun)
+    assert len(started) == 4
+    if how == "wait":
+        slots.runners.stop(item, Stop.CANCEL)
+    expected = {"return": RunEnd.SUCCEEDED, "wait": RunEnd.RELEASED}.get(how, RunEnd.FAILED)
+    assert (await slots.end()).end is expected
+    # Not soon: when the end is told nothing is left.
+    assert not any(_lives(each) for each in started)
+    assert not any(psutil.pid_exists(each) for each in started if how != "return")
+    if how == "return":
+        slots.offer(run_of("zombies"))
+        assert result_in(await slots.end()) == []
+        assert _lives(pid)
+
+
+async def test_what_a_job_has_started_ends_with_its_killed_worker(tmp_path: Path) -> None:
+    program = await _program(tmp_path, "if __name__ == '__main__':\n    asyncio.run(main())", "leaving", "wait")
+    pids = await noted(tmp_path / "begun")
+    program.kill()
+    await gone(*pids)
+    await program.communicate()
+
+
+async def test_what_python_keeps_for_a_process_outlives_its_runs(
+    slots: Slots, run_of: RunOf, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pids = []
+    for _ in range(3):
+        slots.offer(run_of("spawning"))
+        pids.append(result_in(await slots.end()))
+    assert len(set(pids)) == 1
+    assert "resource_tracker" not in capfd.readouterr().err
+
+
 async def test_a_process_that_heeds_no_sigterm_is_killed(slots_of: SlotsOf, run_of: RunOf, tmp_path: Path) -> None:
     slots = slots_of(cancel_grace_ms=50)
     item = run_of("deaf", str(tmp_path / "begun"))
@@ -267,10 +307,11 @@ import asyncio
 import sys
 
 from aioqueue import Queue
-from tests.support.process_app import hold_gil
+from tests.support.process_app import hold_gil, leaving
 
 queue = Queue("memory:")
 queue.task(hold_gil.fn, name="hold_gil", executor="process")
+queue.task(leaving.fn, name="leaving", executor="process")
 
 
 @queue.task(executor="process", retry=1)
@@ -281,18 +322,18 @@ def whoami(times: int) -> str:
 async def main() -> None:
     async with queue:
         print(await queue.run(whoami, 1), flush=True)
-        await queue.run("hold_gil", *sys.argv[1:])
+        await queue.run(*sys.argv[1:])
 
 
 GUARD
 """
 
 
-async def _program(tmp_path: Path, guard: str) -> asyncio.subprocess.Process:
+async def _program(tmp_path: Path, guard: str, task: str = "hold_gil", how: str = "fifo") -> asyncio.subprocess.Process:
     (tmp_path / "program.py").write_text(PROGRAM.replace("GUARD", guard))
     os.mkfifo(tmp_path / "fifo")
     return await asyncio.create_subprocess_exec(
-        sys.executable, "program.py", "begun", "fifo", cwd=tmp_path, env=environment(),
+        sys.executable, "program.py", task, "begun", how, cwd=tmp_path, env=environment(),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
 
