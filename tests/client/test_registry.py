@@ -15,11 +15,9 @@ import pytest
 from aioqueue import JobFailed, Queue, Worker
 from aioqueue.broker.broker import Broker
 from aioqueue.broker.opening import open_broker
-from aioqueue.broker.peers import life
 from aioqueue.client import registry as remembering
 from aioqueue.errors import BadArguments, BadResult, BrokerUnavailable, UnknownTask
 from aioqueue.ground import Ground
-from aioqueue.protocol.messages import Capability
 from aioqueue.transport.address import SqliteAddress
 from aioqueue.transport.tcp import listen
 from tests.support.patience import eventually
@@ -78,7 +76,7 @@ class Place:
     async def worker(self, queue: Queue | None = None) -> Worker:
         queue = queue or app(self.url)
         await self._stack.enter_async_context(queue)
-        worker = await self._stack.enter_async_context(Worker(queue, queues=["mail", "default"]))
+        worker = await self._stack.enter_async_context(Worker(queue))
         await worker.ready()
         await eventually(lambda: all(task.name in self.registered() for task in queue.tasks))
         return worker
@@ -92,11 +90,6 @@ class Place:
 
     def jobs(self) -> int:
         return len(self.broker.engine.partition.state.jobs)
-
-
-@pytest.fixture(autouse=True)
-def control(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(life, "CAPABILITIES", life.CAPABILITIES | Capability.CONTROL)
 
 
 @pytest.fixture

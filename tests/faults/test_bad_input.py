@@ -13,7 +13,7 @@ import shutil
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from anyio import create_task_group
 
 from aioqueue import AioqueueError, JobFailed, Queue
 from aioqueue.broker.opening import open_broker
+from aioqueue.client.named import NamedTask
 from aioqueue.errors import from_wire
 from aioqueue.ground import Ground
 from aioqueue.limits import BODY_BYTES_MAX, FRAME_BYTES_MAX, STRANGER_FRAME_BYTES_MAX
@@ -225,6 +226,25 @@ async def name_is_bad(place: Place) -> None:
     await unheard(lambda queue: queue.submit("two words"))
 
 
+async def task_is_unknown(place: Place) -> None:
+    async with registered(place) as queue:
+        await queue.submit("nobody.knows", 1)
+
+
+async def arguments_by_name_do_not_bind(place: Place) -> None:
+    async with registered(place) as queue:
+        await queue.submit("step", 1, 2, 3)
+
+
+@asynccontextmanager
+async def registered(place: Place) -> AsyncIterator[Queue]:
+    """A program that imports none of the tasks; the worker has told of them."""
+    async with Queue(place.url) as queue:
+        while not (await queue.session().questions.registered(["step"])).tasks:  # noqa: ASYNC110 - nobody says when
+            await asyncio.sleep(0.05)
+        yield queue
+
+
 async def job_is_unknown(place: Place) -> None:
     async with Queue(place.url) as queue:
         await queue.get("018bcfe5-6800-7781-8180-000000000000")
@@ -250,17 +270,14 @@ async def failed_as(place: Place, kind: str, submit: Callable[[Queue], Awaitable
         raise failed.value
 
 
-async def task_is_unknown(place: Place) -> None:
-    await failed_as(place, "UnknownTask", lambda queue: queue.submit("nobody.knows", 1))
-
-
 async def result_cannot_be_serialized(place: Place) -> None:
     await failed_as(place, "NotSerializable", lambda queue: queue.submit(spoil))
 
 
 async def arguments_fit_no_more(place: Place) -> None:
-    """By its name, from a program that does not have the code; the worker finds out."""
-    await failed_as(place, "BadArguments", lambda queue: queue.submit("step", 1, 2, 3))
+    """From a program of another release, which knew of nothing to check them by; the worker finds out."""
+    unchecked: Any = NamedTask("step").as_described(None)
+    await failed_as(place, "BadArguments", lambda queue: queue.submit(unchecked, 1, 2, 3))
 
 
 # --- the wire -----------------------------------------------------------------------------------------------------
@@ -373,7 +390,8 @@ BAD_INPUT: Final = [
     ("bad_name", "two words", name_is_bad),
     ("job_not_found", "018bcfe5-6800-7781-8180-000000000000", job_is_unknown),
     ("not_entered", "async with queue", queue_is_not_entered),
-    ("job_failed", "no task is called 'nobody.knows'", task_is_unknown),
+    ("unknown_task", "no task 'nobody.knows' is registered", task_is_unknown),
+    ("bad_arguments", "too many positional arguments; it is step(", arguments_by_name_do_not_bind),
     ("job_failed", "cannot be serialized", result_cannot_be_serialized),
     ("job_failed", "do not fit task step", arguments_fit_no_more),
     ("protocol_version", "upgrade the older of the two", version_is_another),

@@ -55,6 +55,11 @@ async def submits() -> None:
     reveal_type(await queue.submit(burn))  # T: Job[None]
     reveal_type(await queue.submit(send.options(delay="10m", id="a"), "ada"))  # T: Job[float]
     reveal_type(await queue.submit("shop.fold", 1, 2, x=3))  # T: Job[Any]
+    reveal_type(await queue.submit(queue.named("shop.count", int), 1))  # T: Job[int]
+    reveal_type(await queue.submit(queue.named("shop.names", list[str]).options(delay=5)))  # T: Job[list[str]]
+    reveal_type(await queue.run(queue.named("shop.names", list[str], unregistered=True)))  # T: list[str]
+    reveal_type(await queue.submit(queue.named("shop.fold"), 1))  # T: Job[Any]
+    reveal_type(await queue.submit_many([queue.named("shop.count", int).call(1)]))  # T: list[Job[int]]
     reveal_type(await (await queue.submit(send, "ada")))  # T: float
     reveal_type(await queue.run(send, "ada"))  # T: float
     reveal_type(await queue.submit_many([send.call("a"), send.call("b", copies=3)]))  # T: list[Job[float]]
