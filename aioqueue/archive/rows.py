@@ -188,7 +188,8 @@ def _sealed(record: msgspec.Struct) -> bytes:
 
 
 def _pack_cut(job: FinishedJob) -> bytes:
-    return _encoder.encode(levels.KNOWN.cut_one(job))
+    # By hand for nearly all: without terms nothing of a job has grown.
+    return _encoder.encode(job if job.terms is None else levels.KNOWN.cut_one(job))
 
 
 # Nothing is cut where nothing has grown, and this line runs for every job there is.

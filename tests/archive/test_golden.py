@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from aioqueue.archive.base import JobFilter, Tombstone
 from aioqueue.archive.rows import act_columns, job_columns, log_columns, run_columns, tombstone_columns
 from aioqueue.archive.sqlite import SqliteArchive
+from aioqueue.model.ids import own_id
 from aioqueue.model.records import Act, EndedRun, FinishedJob, LogPart, Terms
 from aioqueue.model.states import JobState
 
@@ -27,6 +28,7 @@ ALL = Path(__file__).parents[1] / "golden"
 GOLDENS = ALL / "archive-v1"
 GOLDEN = GOLDENS / "archive-terms.sqlite"
 SECOND = ALL / "archive-v2" / "archive.sqlite"
+THIRD = ALL / "archive-v3" / "archive.sqlite"
 # From before a row had terms and a note.
 FIRST = GOLDENS / "archive.sqlite"
 JOURNAL = bytes.fromhex("00112233445566778899aabbccddeeff")
@@ -67,17 +69,21 @@ ACTS = [
 ]
 LOGS = [LogPart(bytes([3]) * 16, generation, 0, START_MS, ["begun", "größe 7"], 2) for generation in (0, 1)]
 GONE = job(6, JobState.SUCCEEDED, 0, b"\x01\xc0", b"", b"")
+# A caller's own id, in its third use.
+AGAIN = replace(GONE, id=own_id("shop", "mail", "invoice-42"), generation=2, terms=Terms(first_generation=2))
 
 
 async def write_golden(path: Path) -> None:
     async with aclosing(await SqliteArchive.open(path, journal_id=JOURNAL)) as archive:
-        await archive.write([GONE], [], [], 41)
+        await archive.write([GONE, AGAIN], [], [], 41)
         await archive.retain(START_MS + DAY_MS, 100, 1 << 40)
         await archive.write(JOBS, RUNS, [], 47, ACTS, LOGS)
 
 
 @pytest.mark.parametrize(
-    ("golden", "jobs"), [(SECOND, JOBS), (GOLDEN, JOBS), (FIRST, FIRST_JOBS)], ids=["v2", "v1", "first"]
+    ("golden", "jobs"),
+    [(THIRD, JOBS), (SECOND, JOBS), (GOLDEN, JOBS), (FIRST, FIRST_JOBS)],
+    ids=["v3", "v2", "v1", "first"],
 )
 async def test_a_golden_file_is_read_as_it_was_meant(tmp_path: Path, golden: Path, jobs: list[FinishedJob]) -> None:
     path = Path(shutil.copy(golden, tmp_path / "archive"))
@@ -89,6 +95,20 @@ async def test_a_golden_file_is_read_as_it_was_meant(tmp_path: Path, golden: Pat
             JOBS[0].id: jobs[0],
         }
         assert await archive.runs(JOBS[2].id) == RUNS
+
+
+async def test_a_golden_file_of_the_third_version_tells_the_generation_of_an_id_that_was_used_again(
+    tmp_path: Path,
+) -> None:
+    path = Path(shutil.copy(THIRD, tmp_path / "archive"))
+    async with aclosing(await SqliteArchive.open(path, journal_id=JOURNAL)) as archive:
+        gone = await archive.get([GONE.id, AGAIN.id])
+        assert gone == {
+            GONE.id: Tombstone(GONE.id, JobState.SUCCEEDED, 0, START_MS + DAY_MS),
+            AGAIN.id: Tombstone(AGAIN.id, JobState.SUCCEEDED, 2, START_MS + DAY_MS),
+        }
+    assert tables(THIRD)[0] == 3
+    assert tables(THIRD)[1] == tables(SECOND)[1]
 
 
 async def test_a_golden_file_is_written_on(tmp_path: Path) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterable
+from contextlib import aclosing, closing
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from aioqueue import JobNotFound, Queue
+from aioqueue.archive.sqlite import SqliteArchive
 from aioqueue.broker.opening import open_broker
 from aioqueue.broker.storage import JournalBounds
-from aioqueue.cli.salvaging import salvage
+from aioqueue.cli.salvaging import _drop_what_ended, salvage
 from aioqueue.clock import ManualClock, SystemClock
 from aioqueue.core import events as e
 from aioqueue.core.records import decode_events
@@ -25,6 +27,7 @@ from aioqueue.limits import HOME_POSITIONS
 from aioqueue.model.ids import id_text, own_id
 from aioqueue.transport.address import SqliteAddress
 from tests.support.churn import churn
+from tests.support.finished import finished
 from tests.support.patience import eventually
 from tests.support.scene import job_id
 from tests.support.shell import Shell
@@ -110,6 +113,28 @@ async def test_a_whole_journal_becomes_another_with_all_its_jobs_and_results(jou
     runs, results = await run_all(journal.with_name("new.db"))
     assert runs == [4, 5, 6]
     assert results == {number: 2 * number for number in range(1, 7)}
+
+
+async def test_a_tombstone_of_an_id_that_was_used_again_ends_no_later_job(tmp_path: Path) -> None:
+    own, other, plain = key(1), key(2), job_id(3)
+    path = str(tmp_path / "archive")
+    async with aclosing(await SqliteArchive.open(path, journal_id=b"j" * 16)) as archive:
+        await archive.write(
+            [finished(n, id=each, generation=1) for n, each in enumerate((own, other, plain))], [], [], 1
+        )
+        await archive.retain(2**50, 10, 1 << 40)
+
+    class Rescuing:
+        dropped: ClassVar[set[bytes]] = set()
+
+        def living(self) -> dict[bytes, int]:
+            return {own: 2, other: 1, plain: 1}
+
+        def drop(self, ids: Iterable[bytes]) -> None:
+            self.dropped.update(ids)
+
+    await _drop_what_ended(Rescuing(), path, b"j" * 16)  # type: ignore[arg-type]
+    assert Rescuing.dropped == {other, plain}
 
 
 async def test_a_lost_submit_is_listed_and_all_later_jobs_run(journal: Path) -> None:

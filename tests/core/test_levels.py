@@ -89,6 +89,7 @@ def test_a_plain_job_needs_no_more_than_the_first_level() -> None:
 
 
 def test_what_an_archive_row_does_not_use_is_not_written() -> None:
+    # `archive.rows` packs a row without terms as it is.
     row = finished(1)
     assert KNOWN.cut_one(row) is row
     bound = replace(row, terms=Terms(*TIMES))

@@ -88,6 +88,15 @@ def test_a_record_with_one_field_more_is_newer(event: Any) -> None:
     assert refused.value.path == "journal"
 
 
+def test_the_bytes_of_what_level_2_appended_are_those_of_level_2() -> None:
+    again = e.JobSubmitted(
+        JOB, b"spec", 300, JobState.READY, 0, 70_000, 12, 0xFFFFFFFF, 3, b"extra", Terms(first_generation=3)
+    )
+    data = bytes.fromhex((GOLDEN.with_name("records-level-2") / "001-JobSubmitted.hex").read_text(encoding="ascii"))
+    assert encode_events([again]) == data
+    assert decode_events(data, "journal") == [again]
+
+
 def test_a_record_from_before_a_field_was_added_has_its_default() -> None:
     short = e.JobSubmitted(JOB, b"spec", 1, JobState.READY, 0, 0, 0, 0)
     [record] = msgpack.unpackb(encode_events([short]))
