@@ -53,7 +53,7 @@ def what_nobody_waits_for_is_said_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Parcel, "is_wanted", lambda self: len(self.receipts) > 0)
 
 
-@bug(0)
+@bug(3)
 def a_submit_that_was_sent_is_said_not_to_have_been(patch: pytest.MonkeyPatch) -> None:
     real = Submitter.give_up
 
