@@ -27,7 +27,7 @@ from tests.simulator.shells.workload import Users, on_terms
 from tests.simulator.shells.world import Outcome, World
 
 # What a call may cost a hasty user, in seconds: less than a connection lives that says nothing, and more.
-_TIMEOUTS: Final = (0.02, 0.1, 0.3, 0.9, 2.5)
+_TIMEOUTS: Final = (0.02, 0.05, 0.1, 0.3, 2.5)
 
 
 class HastyWitness(Witness):
@@ -113,13 +113,14 @@ class HastyStorm(Storm):
 
     def words_outlive_their_connection(self) -> None:
         """A box in between has forgotten its client, and hands over what that said when there is another connection."""
-        wire = self._wire()
-        if wire is not None and wire.role == m.Role.CLIENT:
+        wires = [wire for wire in self._world.network.wires if wire.stands and wire.role == m.Role.CLIENT]
+        if wires:
+            wire = self._rng.choice(wires)
             self._world.say("what is said over connection", wire.number, "comes late, and outlives it")
             wire.swallow(outward=True, inward=False)
-            cut_at = self._rng.random() * 0.4
+            cut_at = 0.1 + self._rng.random() * 0.3
             self._world.later(cut_at, wire.near.reset, 0.0)
-            self._world.later(cut_at + self._rng.random() * 0.6, wire.heal)
+            self._world.later(cut_at + 0.2 + self._rng.random() * 0.4, wire.heal)
 
 
 class HastyUsers(Users):
