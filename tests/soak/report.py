@@ -171,6 +171,7 @@ def judge_growth(samples: Sequence[Sample], seconds: float) -> list[Judgement]:
 _LEVELS: Final = re.compile(r" (WARNING|ERROR|CRITICAL) |^\s*Traceback|^\S*(Error|Exception)\b")
 # What the soak itself brings about, by what is said of it.
 EXPECTED: Final = {
+    "it began with a journal of its own": re.compile(r"created a new journal at"),
     "an attempt failed, as it was to": re.compile(
         r"job \S+ of task soak\.(flaky|doomed)( in queue \S+)?( failed|: dead)|attempts? more failed in the last second"
     ),
