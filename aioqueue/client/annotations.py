@@ -9,11 +9,13 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
 
+from aioqueue.client.adapting import adapted
 from aioqueue.client.callables import innermost
 from aioqueue.client.given import GIVEN_NAME, Given
 from aioqueue.errors import BadAnnotation
@@ -51,20 +53,29 @@ def is_context(fn: Callable[..., Any], annotation: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Given)
 
 
-def decodable(kind: Any, default: Any = inspect.Parameter.empty) -> Any:
-    """The type as a decoder takes it: no annotation means anything, a default of None allows None."""
+def decodable(kind: Any, default: Any = inspect.Parameter.empty, *, task: str = "", what: str = "") -> Any:
+    """The type as a decoder takes it: no annotation means anything, a default of None allows None.
+
+    Raises `BadAnnotation` for types that no bytes can be told apart as, or that nobody can make of plain data, and
+    `NotYetDefined` when a field of a dataclass names what is not there yet.
+    """
     if any(kind is anything for anything in _ANYTHING):
         return Any
+    with _told(kind, task, what):
+        kind = adapted(kind)
     return typing.Optional[kind] if default is None else kind  # noqa: UP045 (the type is a value here)
 
 
 def decoder_of(kind: Any, *, task: str, what: str) -> msgspec.msgpack.Decoder[Any]:
-    """A decoder that makes values of `kind`. Raises `BadAnnotation` for types that no bytes can be told apart as.
-
-    Raises `NotYetDefined` when a field of a dataclass names what is not there yet.
-    """
-    try:
+    """A decoder that makes values of `kind`, which is a `decodable` one. Raises as that does."""
+    with _told(kind, task, what):
         return msgspec.msgpack.Decoder(kind, dec_hook=from_plain)
+
+
+@contextmanager
+def _told(kind: Any, task: str, what: str) -> Iterator[None]:
+    try:
+        yield
     except NameError as error:
         raise NotYetDefined(what=what, task=task, annotation=_text(kind), reason=_missing(error)) from None
     except (TypeError, ValueError, RecursionError) as error:

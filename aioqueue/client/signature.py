@@ -197,7 +197,8 @@ class Signature:
         return list(self.visible.parameters.items())
 
     def _kind(self, what: str, annotation: Any, default: Any = Parameter.empty) -> Any:
-        return decodable(type_named(self._fn, annotation, task=self.task, what=what), default)
+        kind = type_named(self._fn, annotation, task=self.task, what=what)
+        return decodable(kind, default, task=self.task, what=what)
 
     def _decoder(self, what: str, kind: Any) -> _Decoder:
         return decoder_of(kind, task=self.task, what=what)

@@ -414,7 +414,7 @@ def test_a_local_type_that_the_function_uses_is_found() -> None:
     class Local:
         path: Path
 
-    def use(value: Local) -> type[Any]:
+    def use(value: Local) -> Any:
         return Local
 
     value = Local(Path("a"))
