@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.simulator import planted, planted_ids, world
+from tests.simulator import planted, planted_fits, world
 from tests.simulator.checker import Violation
 from tests.simulator.digest import digest_of, digest_of_all
 from tests.simulator.shells import hasty, planted_hasty
@@ -51,7 +51,7 @@ class Level(NamedTuple):
 
 
 LEVELS = {
-    1: Level(world.simulate, planted_ids.BUGS, "commands", lambda outcome: outcome.commands),
+    1: Level(world.simulate, planted_fits.BUGS, "commands", lambda outcome: outcome.commands),
     2: Level(shells_world.simulate, shells_planted.BUGS, "callbacks", lambda outcome: outcome.steps),
     3: Level(hasty.simulate_hasty, planted_hasty.BUGS, "callbacks", lambda outcome: outcome.steps),
 }

@@ -20,8 +20,9 @@ from aioqueue.clock import ManualClock
 from aioqueue.core import commands as c
 from aioqueue.core.apply import Moment
 from aioqueue.core.effects import ArchiveJob, CloseSession, DeliverJob, Effect, ReviveJob, StopRun
-from aioqueue.core.events import JournaledEvent, SessionEnded
+from aioqueue.core.events import JobFailed, JobMisfit, JobReleased, JournaledEvent, SessionEnded
 from aioqueue.core.invariants import Offers
+from aioqueue.core.invariants.offers import Fit, Line
 from aioqueue.core.leasing import upcoming
 from aioqueue.core.nouns import Job
 from aioqueue.core.partition import Partition
@@ -36,6 +37,9 @@ from tests.simulator.checker import Violation
 from tests.simulator.network import Connection, Reply, Request
 
 _T = TypeVar("_T")
+
+# What becomes of a run that does not fit.
+RUN_OVER = (JobMisfit, JobFailed, JobReleased)
 
 # About what one job's arguments take.
 BODY_BYTES = BODY_OVERHEAD_BYTES + 20
@@ -94,7 +98,7 @@ class Broker:
 
     def __init__(
         self, store: MemoryStore, archive: Archive, clock: ManualClock, rng: Random, observe: Observer,
-        partition: Partition, memory: tuple[int, Random] | None = None,
+        partition: Partition, memory: tuple[int, Random] | None, place_of: Callable[[bytes], tuple[Line, Fit]],
     ) -> None:  # fmt: skip
         self.archive = archive
         self.store = store
@@ -104,6 +108,7 @@ class Broker:
         self._clock = clock
         self._rng = rng
         self._observe = observe
+        self._place_of = place_of
         self.offers = Offers()
         self._line: deque[Entry] = deque()
         self._parked: list[tuple[Entry, tuple[bytes, ...]]] = []
@@ -198,8 +203,11 @@ class Broker:
         commands = [entry.command for entry in taken]
         step = self.partition.step(commands, now, position, self.held, heard_up_to_ms=heard_up_to_ms)
         self.commands += step.taken
+        runs = {(event.id, event.fence): event for event in step.events if isinstance(event, RUN_OVER)}
         for command, reply in zip(commands, step.replies, strict=False):
             self.offers.told(command, reply)
+            if broken := self.offers.misfits(command, runs, self._place_of):
+                raise Violation(broken[0])
         state = self.partition.state
         self.offers.decided(step.events, lambda job: state.jobs[job].spec.task, state.sessions)
         for event in step.events:

@@ -13,6 +13,7 @@ from aioqueue.core import events as e
 from aioqueue.core.commands import AskedTerms, RunEnd, SettleOutcome
 from aioqueue.core.effects import DeliverJob
 from aioqueue.core.invariants import History, Life, Offers
+from aioqueue.core.invariants.offers import Fit, Line
 from aioqueue.model.records import NO_TERMS, FinishedJob
 from aioqueue.model.states import Cause, JobState
 from tests.simulator.drafts import Draft
@@ -62,6 +63,11 @@ class Checker:
         self._arguments: dict[int, bytes] = {}
         # Set where ids are used again: they are not what their drafts say, but what the journal tells.
         self.uses: Uses | None = None
+
+    def place_of(self, job_id: bytes) -> tuple[Line, Fit]:
+        """Where a job stands that somebody submitted: its queue, and what must be taken for it."""
+        spec = self.drafts[job_id].spec
+        return (spec.namespace, spec.queue), (spec.task, spec.labels)
 
     # --- the journal ---
 
@@ -201,7 +207,10 @@ class Checker:
         life = self._life(job_id, "settled")
         self._require(fence in self._lease_ends, f"I1: the end of {name} was acknowledged, the journal has none")
         if answer is SettleOutcome.OK:
-            self._require(self._lease_ends[fence] is end, f"I4: the end {end.name} of {name} was acknowledged")
+            ended = self._lease_ends[fence]
+            # What nobody is left to take has failed, and a run that was told to stop is over anyhow.
+            kept = ended is end or (end is RunEnd.MISFIT and ended in (RunEnd.FAILED, RunEnd.RELEASED))
+            self._require(kept, f"I4: the end {end.name} of {name} was acknowledged")
             self._require(fence not in self._settled, f"I5: the end of {name} was acknowledged twice")
             self._settled.add(fence)
             if end is RunEnd.FAILED:

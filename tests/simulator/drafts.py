@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
@@ -18,6 +19,10 @@ _RETRIES = (
     RetryPolicy(attempts=4, backoff="linear", base_ms=70, cap_ms=150),
     RetryPolicy(attempts=6, base_ms=40, factor=3.0, cap_ms=500, jitter=False),
 )
+
+
+# Makes others of the specs of a world.
+Specs = Callable[[list[tuple[Spec, bytes]]], list[tuple[Spec, bytes]]]
 
 
 class Draft(NamedTuple):
@@ -47,7 +52,7 @@ class Draft(NamedTuple):
 class Drafts:
     """A seeded source of drafts, of few specs, so that lines become long and priorities meet."""
 
-    def __init__(self, rng: Random, terms: Random | None = None) -> None:
+    def __init__(self, rng: Random, terms: Random | None = None, specs: Specs | None = None) -> None:
         self._rng = rng
         # Chance of its own, so that worlds without terms are the same ones as ever; None gives no job any.
         self._terms = terms
@@ -55,11 +60,13 @@ class Drafts:
         self._number = 0
         queues = QUEUES[: rng.randint(1, len(QUEUES))]
         self.queues = queues
-        self._specs = []
+        self._specs: list[tuple[Spec, bytes]] = []
         for queue in queues:
             for priority in rng.sample(range(10), rng.randint(1, 3)):
                 spec = Spec(NAMESPACE, queue, f"task{priority}", priority, retry=rng.choice(_RETRIES))
                 self._specs.append((spec, pack_spec(spec)))
+        if specs is not None:
+            self._specs = specs(self._specs)
         self._own: dict[bytes, Draft] = {}
 
     def make(self, wall_ms: int, *, plain: bool = False) -> Draft:

@@ -350,7 +350,14 @@ class Worker(Peer):
         slots = self._rng.randint(2, 12) if self.steady else self._rng.choice((0, 1, 2, 4, 8, 16))
         self._slots = slots
         count = len(self._queues) if self.steady else self._rng.randint(1, len(self._queues))
-        connection.ask("capacity", (slots, tuple(self._rng.sample(self._queues, count))))
+        connection.ask("capacity", (slots, *self._queues_offered(tuple(self._rng.sample(self._queues, count)))))
+
+    def _begin(self) -> None:
+        """Say what it knows, before it says how much it can take."""
+
+    def _queues_offered(self, queues: tuple[str, ...]) -> tuple[Any, ...]:
+        """The fields of a capacity behind its slots."""
+        return (queues,)
 
     def welcomed(self, fresh: bool) -> None:
         connection = self.connection
@@ -360,6 +367,7 @@ class Worker(Peer):
         if self.runs or self.unsettled or not fresh:
             held = [HeldRun(run.id, run.fence) for run in self.runs.values()]
             connection.ask("resume", Resumption(held, [again(end) for end in self.unsettled.values()]))
+        self._begin()
         self._offer(connection)
 
     def answered(self, reply: Reply) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulator.__main__ import digested
 from tests.simulator.digest import digest_of_all, stable
-from tests.simulator.planted_log import BUGS
+from tests.simulator.planted_fits import BUGS
 from tests.simulator.world import simulate
 
 SEED = 7

@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulator.judging import assert_found
 from tests.simulator.planted import Bug
-from tests.simulator.planted_ids import BUGS
+from tests.simulator.planted_fits import BUGS
 from tests.simulator.world import simulate
 
 

@@ -7,6 +7,7 @@ import pytest
 from tests.simulator.declaring import DECLARING_SEEDS
 from tests.simulator.judging import judge, new_seeds, new_worlds
 from tests.simulator.owners import OWNERS_SEEDS
+from tests.simulator.releases import FITS_SEEDS, has_fits
 from tests.simulator.retention import CUTTING_SEEDS
 from tests.simulator.world import simulate
 
@@ -49,6 +50,14 @@ def test_no_world_in_which_tasks_are_declared_breaks_a_promise(first: int) -> No
 @pytest.mark.parametrize("first", range(OWNERS_SEEDS + 3, OWNERS_SEEDS + 483, 160))
 def test_no_world_in_which_ids_are_used_again_breaks_a_promise(first: int) -> None:
     outcomes = judge(simulate, range(first, first + 160, 8), level=1)
+    assert sum(outcome.events for outcome in outcomes) > 5_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(FITS_SEEDS, FITS_SEEDS + 120, 40))
+def test_no_world_of_two_releases_breaks_a_promise(first: int) -> None:
+    outcomes = judge(simulate, filter(has_fits, range(first, first + 40)), level=1)
     assert sum(outcome.events for outcome in outcomes) > 5_000
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from tests.simulator.drafts import NAMESPACE, Drafts
 from tests.simulator.network import Connection, Request
 from tests.simulator.owners import STALE_MS, Owner, Uses, has_owners, ids_freed_soon
 from tests.simulator.peers import Client, Peer, Worker
+from tests.simulator.releases import ReleasedWorker, fitted, has_fits
 from tests.simulator.retention import Retention, homes_counted_by, is_cutting
 from tests.simulator.stager import Stager
 
@@ -67,7 +69,9 @@ class World:
         self._releases = Releases(self._declaring, self._clock) if is_declaring(seed) else None
         self._crashes = 0
         self._commands = 0
-        drafts = Drafts(rng, Random(~seed) if seed % 2 else None)
+        # And two releases of workers side by side, in some worlds from `FITS_SEEDS` on.
+        fits = Random(f"fits {seed}") if has_fits(seed) else None
+        drafts = Drafts(rng, Random(~seed) if seed % 2 else None, None if fits is None else partial(fitted, fits))
         self._clients = [Client(f"c{n}", rng, self.checker, drafts) for n in range(rng.randint(1, 3))]
         if seed % 5 == 1:
             # With a chance of its own, so that other worlds are as they were.
@@ -81,7 +85,12 @@ class World:
                 for n in range(owning.randint(2, 3))
             ]
         self._owning = Random(f"owned {seed}")
-        self._workers = [Worker(f"w{n}", rng, self.checker, drafts.queues) for n in range(rng.randint(1, 4))]
+        self._workers: list[Worker] = [
+            Worker(f"w{n}", rng, self.checker, drafts.queues)
+            if fits is None
+            else ReleasedWorker(f"w{n}", rng, self.checker, drafts.queues, fits)
+            for n in range(rng.randint(1, 4))
+        ]
         # Some brokers have little memory for arguments; with a chance of their own, and worlds that bugs were found in
         # stay as they were.
         reading = Random(f"bodies {seed}")
@@ -118,7 +127,16 @@ class World:
         partition = Partition(self._ttl_ms, self._limits)
         # Every log of these worlds states the highest level from its beginning.
         partition.level = KNOWN.highest
-        broker = Broker(self._store, self._archive, self._clock, self._rng, checker.observe, partition, self._memory)
+        broker = Broker(
+            self._store,
+            self._archive,
+            self._clock,
+            self._rng,
+            checker.observe,
+            partition,
+            self._memory,
+            checker.place_of,
+        )
         self._retention = Retention(broker, self._cutting)
         return broker
 
@@ -199,6 +217,8 @@ class World:
                 command = c.SettleRuns(session, what)
             case "resume":
                 command = c.ResumeSession(session, what.held, what.settles)
+            case "declare":
+                command = c.DeclareOffer(session, 0, *what)
             case "capacity":
                 command = c.OfferCapacity(session, *what)
             case "goodbye":

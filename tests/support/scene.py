@@ -127,8 +127,10 @@ class Scene:
         # Nothing is ever under way here: all that was said has been heard.
         heard_up_to_ms = now.mono_ms if self.partition.seems_silent(now) else None
         step = self.partition.step(commands, now, self.position + 1, heard_up_to_ms=heard_up_to_ms)
+        runs = {(event.id, event.fence): event for event in step.events if hasattr(event, "fence")}
         for command, reply in zip(commands, step.replies, strict=False):
             self.offers.told(command, reply)
+            assert self.offers.misfits(command, runs, self._place_of) == []
         self.offers.decided(step.events, lambda job: self.history.lives[job].fit[0], self.partition.state.sessions)
         self.bodies.take(step.arguments, step.effects)
         for effect in step.effects:
@@ -149,6 +151,10 @@ class Scene:
         if self.judging:
             self.judge(settled=not step.more)
         return step
+
+    def _place_of(self, key: bytes) -> Any:
+        life = self.history.lives[key]
+        return life.line, life.fit
 
     def ask(self, command: c.Command) -> Any:
         """The answer to one command; what was refused is raised."""

@@ -6,7 +6,7 @@ judge that is told nothing knows only that equals are equals: jobs of one fit st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from aioqueue.core import commands as c
@@ -41,6 +41,10 @@ class Said(NamedTuple):
         has_slots = self.slots[0] or (self.slots[1] and 1 in (self.tasks or {}).values())
         return bool(has_slots) and (self.tasks is None or task in self.tasks)
 
+    def might_take(self, line: Line, fit: Fit) -> bool:
+        """Whether it has slots and takes such jobs, were it not for others that it refused."""
+        return self.knows(fit[0]) and self._replace(shut=frozenset()).takes(line, fit)
+
     def class_of(self, task: str) -> int:
         return 0 if self.tasks is None else self.tasks.get(task, 0)
 
@@ -51,12 +55,14 @@ _NOBODY: Final = Said("")
 class Offers:
     """What all sessions said."""
 
-    __slots__ = ("_misfits", "_said")
+    __slots__ = ("_misfits", "_refused", "_said")
 
     def __init__(self, said: dict[int, Said] | None = None) -> None:
         self._said: dict[int, Said] = {} if said is None else said
         # Who said of a run that it does not fit.
         self._misfits: dict[tuple[bytes, int], int] = {}
+        # Who has refused each job.
+        self._refused: dict[bytes, set[int]] = {}
 
     def copy(self) -> Offers:
         """What is so now."""
@@ -106,6 +112,31 @@ class Offers:
                     number: said._replace(shut=said.shut - {task}) if said.namespace == namespace else said
                     for number, said in self._said.items()
                 }
+
+    def misfits(
+        self,
+        command: c.Command,
+        runs: Mapping[tuple[bytes, int], e.Event],
+        place_of: Callable[[bytes], tuple[Line, Fit]],
+    ) -> list[str]:
+        """What a command broke that tells of runs which do not fit: such a job goes back while anybody else is left
+        who takes it and has not refused it, and no longer. `runs` are the ends of runs in its batch, by id and fence,
+        and `place_of` tells where a job stands.
+        """
+        broken: list[str] = []
+        items = getattr(command, "settles" if isinstance(command, c.ResumeSession) else "items", ())
+        session = getattr(command, "session", 0)
+        for item in items:
+            event = runs.get((item.id, item.fence)) if isinstance(item, c.EndRun) else None
+            if event is None or item.end is not RunEnd.MISFIT or isinstance(event, e.JobReleased):
+                continue
+            line, fit = place_of(item.id)
+            refused = self._refused.setdefault(item.id, set())
+            refused.add(session)
+            left = [each for each, said in self._said.items() if each not in refused and said.might_take(line, fit)]
+            if isinstance(event, e.JobMisfit) != bool(left):
+                broken.append(f"I22: job {item.id.hex()} does not fit, {left} may take it, and it ends by {event}")
+        return broken
 
     def takes(self, session: int, line: Line, fit: Fit) -> bool:
         """Whether its worker may ever have such a job."""
