@@ -26,7 +26,7 @@ from tests.simulator.planted_ids import BUGS
 __all__ = ["BUGS"]
 
 
-@bug("I22", 200_043)
+@bug("I22", 200_031)
 def children_go_wherever_their_parents_run(patch: pytest.MonkeyPatch) -> None:
     def is_ready_for(job: Job, session: Session) -> bool:
         return job.state is JobState.READY and session.link.offer.serves(job.spec.key)
@@ -34,7 +34,7 @@ def children_go_wherever_their_parents_run(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(families, "_is_ready_for", is_ready_for)
 
 
-@bug("I22", 200_003)
+@bug("I22", 200_004)
 def suspects_go_to_whoever_is_hungry(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(cohorts, "_first_of_each_class", lambda line, offer: list(line)[:1])
 
@@ -62,7 +62,7 @@ def a_worker_that_returns_gets_jobs_before_it_declares_what_it_knows(patch: pyte
     patch.setitem(decide._DECIDE, c.OpenSession, opened)
 
 
-@bug("I22", 200_008)
+@bug("I22", 200_000)
 def lines_that_were_split_are_never_joined(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(partition, "decide_joined", lambda state: [])
 
