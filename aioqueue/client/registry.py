@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from typing import Final, NamedTuple, TypeVar
 
 from aioqueue.client.described import Described, description_of
+from aioqueue.client.link import Link
 from aioqueue.client.named import NamedTask
 from aioqueue.client.session import Session
 from aioqueue.client.task import TaskRegistry
@@ -49,6 +50,7 @@ class Registry:
         self._mono_ms = mono_ms
         self._known: dict[str, _Known] = {}
         self._own_described: dict[str, Described] = {}
+        self._link: Link | None = None
         self.empty = False
 
     async def resolved(self, session: Session, named: NamedTask[R], *, asks: bool) -> NamedTask[R]:
@@ -61,6 +63,11 @@ class Registry:
             return named.as_described(self._described_here(named.task))
         if not asks:
             return named.as_described(None)
+        if session.link is not self._link:
+            # The queue was entered again, and perhaps at another broker.
+            self._link = session.link
+            self._known.clear()
+            self.empty = False
         known = self._known.get(named.task)
         # What was known when the broker was last there holds as long as it is away.
         if known is not None and (self._is_fresh(known) or not session.link.connected):
