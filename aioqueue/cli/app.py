@@ -13,9 +13,9 @@ from aioqueue import __version__
 from aioqueue.cli.backup import backup
 from aioqueue.cli.bench import bench
 from aioqueue.cli.check import check
+from aioqueue.cli.completing import join_words
 from aioqueue.cli.demo import demo
 from aioqueue.cli.jobs import cancel, export, ls, retry, show
-from aioqueue.cli.options import DEFAULT_URL
 from aioqueue.cli.outcome import (
     DONE,
     FAILED,
@@ -31,6 +31,7 @@ from aioqueue.cli.serve import serve
 from aioqueue.cli.submit import submit
 from aioqueue.cli.tasks import tasks
 from aioqueue.cli.top import top
+from aioqueue.cli.urls import DEFAULT_URL
 from aioqueue.cli.worker import worker
 from aioqueue.errors import AioqueueError, BrokerUnavailable, JobError
 
@@ -76,6 +77,7 @@ def run(arguments: Sequence[str]) -> int:
         command = typer.main.get_command(app)
         if _COMPLETE_VARIABLE in os.environ:
             # A shell asks for its completion script, or for what may follow: typer answers, and ends the process.
+            join_words()
             command.main(prog_name="aioqueue", complete_var=_COMPLETE_VARIABLE)
         # Not by its `main`: that one ends the process by itself for some errors.
         with command.make_context("aioqueue", list(arguments) or ["--help"]) as context:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple, TypeVar
 
 from aioqueue.cli.naming import whole_id
-from aioqueue.cli.options import DEFAULT_URL
+from aioqueue.cli.urls import DEFAULT_URL
 from aioqueue.client.job import Job
 from aioqueue.client.queue import Queue
 from aioqueue.errors import BadUrl, NotAJournal

@@ -6,11 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from aioqueue.cli import completing
 from aioqueue.cli.options import AppUrl, Json
 
 
 def submit(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="MODULE:TASK, or the name of a task.")],
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", autocompletion=completing.tasks, help="MODULE:TASK, or the name of a task.")
+    ],
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
@@ -25,7 +28,9 @@ def submit(
     timeout: Annotated[
         str, typer.Option(metavar="DURATION", help="How long to wait for the end at most, with --wait.")
     ] = "",
-    queue: Annotated[str, typer.Option(metavar="NAME", help="The queue, if not the task's own.")] = "",
+    queue: Annotated[
+        str, typer.Option(metavar="NAME", autocompletion=completing.queues, help="The queue, if not the task's own.")
+    ] = "",
     priority: Annotated[str, typer.Option(metavar="0-9", help="Higher first; or high, medium, low.")] = "",
     delay: Annotated[str, typer.Option(metavar="DURATION", help="Not before so much time, such as 10m.")] = "",
     expires: Annotated[str, typer.Option(metavar="DURATION", help="Not worth beginning after so much time.")] = "",

@@ -6,12 +6,16 @@ from typing import Annotated
 
 import typer
 
+from aioqueue.cli import completing
 from aioqueue.cli.options import Json, Namespace, Url
 
 
 def tasks(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", show_default=False, help="Only these tasks. [default: all]")
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME", autocompletion=completing.tasks, show_default=False, help="Only these tasks. [default: all]"
+        ),
     ] = None,
     url: Url = "",
     namespace: Namespace = "default",

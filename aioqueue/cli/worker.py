@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from aioqueue.cli.options import URL_VARIABLE, LogLevel
+from aioqueue.cli.options import LogLevel
+from aioqueue.cli.urls import URL_VARIABLE
 from aioqueue.limits import SLOTS_MAX
 
 

@@ -7,45 +7,15 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import COMMAND, SHOP, Served, environment, serving
+from tests.support.commands import COMMAND, SHOP, Served, serving
+from tests.support.terminal import Terminal, terminal_in
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux, which gives a terminal, is not installed")
-
-
-class Terminal:
-    """One tmux session on a server of its own. tmux waits for what a test waits for: there is nothing to sleep on."""
-
-    def __init__(self, folder: Path) -> None:
-        self._base = ["tmux", "-S", str(folder / "tmux.sock"), "-f", "/dev/null"]
-        self._env = {**environment(), "TERM": "xterm-256color", "SHELL": "/bin/sh"}
-
-    def tmux(self, *words: str) -> str:
-        return subprocess.run([*self._base, *words], env=self._env, capture_output=True, text=True, check=True).stdout
-
-    def start(self, command: str, folder: Path) -> None:
-        self.tmux("new-session", "-d", "-x", "120", "-y", "30", "-c", str(folder), command)
-
-    def screen(self) -> str:
-        return self.tmux("capture-pane", "-p")
-
-    def press(self, *keys: str) -> None:
-        self.tmux("send-keys", *keys)
-
-    def type(self, line: str) -> None:
-        self.tmux("send-keys", "-l", line)
-        self.press("Enter")
-
-    def until(self, is_there: Callable[[str], bool]) -> str:
-        """The first screen of which it is true; the test's own timeout ends the wait."""
-        while not is_there(screen := self.screen()):
-            # Reading the screen takes some milliseconds of another process: that is the pause.
-            assert self.tmux("list-sessions")
-        return screen
 
 
 @pytest.fixture
@@ -57,9 +27,8 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    terminal = Terminal(tmp_path)
-    yield terminal
-    subprocess.run([*terminal._base, "kill-server"], capture_output=True, check=False)
+    with terminal_in(tmp_path) as terminal:
+        yield terminal
 
 
 def top(url: str) -> str:
