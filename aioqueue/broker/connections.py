@@ -199,7 +199,7 @@ class Connections:
         async for _ in self._services.ground.every(ttl_ms / 1000 / HEARTBEATS_A_TTL):
             await hear_all()
             # Who was not welcomed yet has the deadline of the handshake.
-            for peer in silences.look(peer for peer in seats.present if peer.session):
+            for peer in silences.look(peer for peer in seats.present if peer.session or peer.claim):
                 log.warning("%s: nothing came for %d ms: the connection is closed", peer.connection.peer, ttl_ms)
                 peer.send(m.Closing(f"nothing came over this connection for {ttl_ms} ms"))
                 seats.dismiss(peer)

@@ -407,6 +407,48 @@ async def test_a_heartbeat_connection_keeps_a_blocked_workers_lease(house: House
         assert (await again.hear(m.Resumed)).answers == [m.SettleAnswer.OK]
 
 
+async def test_a_heartbeat_that_comes_before_its_worker_speaks_for_it_from_its_next_beat_on(house: House) -> None:
+    secret = os.urandom(16)
+    async with running(house, session_ttl_ms=300) as at:
+        heart = await at.peer(m.Role.HEARTBEAT, secret)
+        assert heart.welcome.session == 0  # type: ignore[attr-defined]
+        client, worker = await at.peer(), await at.worker(1, secret=secret)
+        assert worker.welcome.fresh  # type: ignore[attr-defined]
+        await client.submit(item())
+        (run,) = await worker.runs()
+        for _ in range(12):
+            heart.say(m.Beat())
+            client.say(m.Ping())
+            await asyncio.sleep(0.1)
+        again = await at.peer(m.Role.WORKER, secret)
+        assert again.welcome.session == worker.welcome.session  # type: ignore[attr-defined]
+        again.say(m.Resume(again.ask(), [], [m.SettleItem(run.job, run.fence, m.RunEnd.SUCCEEDED, RESULT)]))
+        assert (await again.hear(m.Resumed)).answers == [m.SettleAnswer.OK]
+
+
+async def test_a_death_in_a_session_that_is_unknown_is_answered_and_leaves_nothing(house: House) -> None:
+    async with running(house) as at:
+        heart = await at.peer(m.Role.HEARTBEAT, os.urandom(16))
+        heart.say(m.WorkerDied("killed by signal 9", 7))
+        assert (await heart.hear(m.Pong)).number == 7
+        # Nor does it beat for anybody.
+        heart.say(m.Beat(), m.Ping(8))
+        assert (await heart.hear(m.Pong)).number == 8
+
+
+async def test_a_death_that_is_told_by_a_heartbeat_that_came_first_ends_the_session(house: House) -> None:
+    secret = os.urandom(16)
+    async with running(house) as at:
+        heart = await at.peer(m.Role.HEARTBEAT, secret)
+        client, worker = await at.peer(), await at.worker(1, secret=secret)
+        await client.submit(item())
+        await worker.runs()
+        heart.say(m.WorkerDied("killed by signal 9", 7))
+        assert (await heart.hear(m.Pong)).number == 7
+        (run,) = await (await at.worker(1)).runs()
+        assert run.crashes == 1
+
+
 async def test_a_death_that_the_supervisor_saw_frees_the_jobs_at_once_and_kills_at_the_third(house: House) -> None:
     async with running(house) as at:
         client = await at.peer()

@@ -113,6 +113,11 @@ async def test_heartbeats_that_stop_are_noticed_while_the_data_passes(house: Hou
             assert not again.welcome.fresh  # type: ignore[attr-defined]
 
 
+async def test_a_heartbeat_without_a_session_that_says_nothing_is_closed(house: House) -> None:
+    async with running(house, session_ttl_ms=TTL_MS) as at:
+        await closed(await at.peer(m.Role.HEARTBEAT, os.urandom(16)))
+
+
 async def test_a_client_that_says_nothing_is_closed_and_its_session_ends(house: House) -> None:
     secret = os.urandom(16)
     async with running(house, session_ttl_ms=TTL_MS) as at:

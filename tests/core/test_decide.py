@@ -410,6 +410,12 @@ def test_a_heartbeat_leaves_the_capacity_of_its_session_alone(scene: Scene) -> N
     assert scene.partition.state.sessions[session].link.slots == 3
 
 
+def test_a_heartbeat_opens_no_session(scene: Scene) -> None:
+    assert scene.ask(c.OpenSession(b"w1", NAMESPACE, "w1", attach=True)) == (0, False)
+    assert not scene.partition.state.sessions
+    assert scene.ask(c.OpenSession(b"w1", NAMESPACE, "w1")) == (1, True)
+
+
 def test_a_returning_worker_is_given_nothing_before_it_says_what_it_holds(scene: Scene) -> None:
     scene.worker(slots=2)
     scene.ask(c.OpenSession(b"w1", NAMESPACE, "w1"))

@@ -45,6 +45,8 @@ def hello(peer: Peer, message: m.Hello) -> None:
     secret_hash = services.hash_secret(message.secret)
     name = message.name or peer.connection.peer
     opened = c.OpenSession(secret_hash, message.namespace, name, attach, peer.link, _version_in(message.about))
+    if attach:
+        peer.claim = opened
     peer.post(opened, _welcome, message)
 
 
@@ -59,7 +61,8 @@ def _welcome(peer: Peer, message: m.Hello, reply: Any) -> None:
         peer.refuse(reply)
         return
     peer.session, fresh = reply
-    peer.services.seats.seat(peer)
+    if peer.session:
+        peer.services.seats.seat(peer)
     engine = peer.services.engine
     version = min(m.PROTOCOL_VERSION, message.version_max)
     peer.send(
@@ -81,7 +84,9 @@ def pong(peer: Peer, message: m.Pong) -> None:
 def beat(peer: Peer, message: m.Beat) -> None:
     """Remember how a worker's event loop fares; a connection that was replaced has no say."""
     services = peer.services
-    if services.seats.at_heartbeat.get(peer.session) is peer:
+    if not peer.session:
+        _attach(peer, message)
+    elif services.seats.at_heartbeat.get(peer.session) is peer:
         services.beats.take(peer.session, message, services.ground.now().mono_ms)
 
 
@@ -91,8 +96,34 @@ def goodbye(peer: Peer, message: m.Goodbye) -> None:
 
 
 def worker_died(peer: Peer, message: m.WorkerDied) -> None:
+    if not peer.session:
+        _attach(peer, message)
+        return
     cause = c.SessionEnd.GOODBYE if message.leaving else c.SessionEnd.DIED
     peer.services.engine.post(c.EndSession(peer.session, cause), _recorded, peer, message)
+
+
+def _attach(peer: Peer, message: m.Beat | m.WorkerDied) -> None:
+    """A heartbeat that found no session looks again: its worker may have opened one meanwhile."""
+    if peer.claim is not None:
+        peer.services.engine.post(peer.claim, _attached, peer, message)
+
+
+def _attached(peer: Peer, message: m.Beat | m.WorkerDied, reply: Any) -> None:
+    if isinstance(reply, Exception):
+        peer.refuse(reply)
+        return
+    if reply[0] and not peer.session:
+        peer.session = reply[0]
+        peer.services.seats.seat(peer)
+    if isinstance(message, m.WorkerDied):
+        if peer.session:
+            worker_died(peer, message)
+        else:
+            # Where there is no session nothing is left to be ended.
+            _recorded(peer, message, None)
+    elif peer.session:
+        beat(peer, message)
 
 
 def _recorded(peer: Peer, message: m.WorkerDied, reply: Any) -> None:

@@ -28,13 +28,14 @@ log = logging.getLogger(__name__)
 class Peer:
     """One connection and the session it speaks for; `session` is 0 until it was welcomed.
 
+    `claim` is by what a heartbeat asks for a session of its worker's secret, for it opens none and may come before it.
     `link` is the connection's number at this broker; a heartbeat's is 0, for it offers no capacity. `line` is where
     what it asks waits, and `gauge` how much that is. `reading` is false while the peer is let wait, and `publishes`
     says that it submitted since it was read last. `look_for_ends` finds and sends ends that had to wait.
     """
 
     __slots__ = (
-        "_heard_ms", "awaited", "backup", "connection", "dismissed", "gauge", "gone", "later", "line", "link",
+        "_heard_ms", "awaited", "backup", "claim", "connection", "dismissed", "gauge", "gone", "later", "line", "link",
         "lookups", "namespace", "publishes", "reading", "role", "services", "session", "throttled", "up_ms",
     )  # fmt: skip
 
@@ -49,6 +50,7 @@ class Peer:
         self.connection = connection
         self.link = link
         self.session = 0
+        self.claim: c.OpenSession | None = None
         # It is to end, and nothing that it says is heard any more.
         self.dismissed = False
         self.role = m.Role.CLIENT

@@ -13,7 +13,8 @@ from aioqueue.model.states import SessionEnd
 class OpenSession(Struct, gc=False):
     """A connection says who it is. Answered by `(session number, fresh)`.
 
-    `attach` is a heartbeat connection: it opens the session if need be and leaves its capacity alone. `link` is the
+    `attach` is a heartbeat connection: it leaves the session's capacity alone, and opens none; 0 is its number where
+    there is none, and it may ask again. `link` is the
     connection's number; the latest speaks for the session, and what an older one said is passed over when it comes.
     `about` is what the process says of itself, such as its version, for people.
     """

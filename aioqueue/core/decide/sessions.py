@@ -23,6 +23,7 @@ _SETTLED = (e.JobSucceeded, e.JobFailed, e.JobReleased, e.JobMisfit)
 
 
 def open_session(state: State, command: c.OpenSession, now: Now, bodies: BodyArea) -> Decision:
+    """A heartbeat opens none: one that came too early, or too late, would leave a session that nobody works in."""
     number = state.session_of.get(command.secret_hash)
     if number is not None:
         session = state.sessions[number]
@@ -35,12 +36,13 @@ def open_session(state: State, command: c.OpenSession, now: Now, bodies: BodyAre
             number, True, 0, (), now.mono_ms, since_fence=state.next_fence, link=command.link, about=command.about
         )
         return Decision([(changed, None)], (number, False))
+    if command.attach:
+        return Decision([], (0, False))
     if len(state.sessions) >= SESSIONS_MAX:
         raise TooManySessions(sessions=len(state.sessions), limit=SESSIONS_MAX)
     number = state.next_session
     opened = e.SessionOpened(number, command.secret_hash, command.namespace, command.name)
-    about = "" if command.attach else command.about
-    changed = e.LinkChanged(number, not command.attach, 0, (), now.mono_ms, opened, link=command.link, about=about)
+    changed = e.LinkChanged(number, True, 0, (), now.mono_ms, opened, link=command.link, about=command.about)
     return Decision([(changed, None)], (number, True))
 
 
