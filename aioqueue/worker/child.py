@@ -127,6 +127,7 @@ class Child:
                 secret=work.secret,
                 began_ms=work.began_ms,
                 on_pulse=channel.send,
+                on_ready=lambda: channel.send(Ready()),
                 on_leaving=lambda untold, kept: channel.send(Leaving(untold, kept)),
             ),
         )
@@ -148,7 +149,7 @@ class Child:
         )  # fmt: skip
         async with AsyncExitStack() as stack:
             if await self._connect(stack):
-                await self._work()
+                await self._worker.run()
             else:
                 # Nothing was begun, so there is nothing to tell of its end.
                 self._channel.send(Leaving(0))
@@ -175,17 +176,6 @@ class Child:
             return False
         finally:
             stopping.cancel()
-
-    async def _work(self) -> None:
-        ready = asyncio.create_task(self._tell_ready())
-        try:
-            await self._worker.run()
-        finally:
-            ready.cancel()
-
-    async def _tell_ready(self) -> None:
-        await self._worker.ready()
-        self._channel.send(Ready())
 
     def _stop(self, hurry: bool) -> None:
         # A second SIGTERM is not a hurry: process managers send one to every process, the supervisor included.

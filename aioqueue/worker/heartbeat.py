@@ -47,6 +47,7 @@ _NS_A_MS: Final = 1_000_000
 _REASON_CHARACTERS_MAX: Final = 4_096
 # A broker that is back has given all sessions a whole ttl, so an end is worth telling for as long as restarts may take.
 _END_NS_MAX: Final = 300_000 * _NS_A_MS
+_LONG_SECONDS: Final = 3_600.0
 # Which Pong says that an end is recorded; pings have 0.
 _RECORDED: Final = 1
 
@@ -67,8 +68,11 @@ class Heartbeat:
         self._vitals = Vitals(ground.mono_ns)
         self._stopping = False
         self._leaving = False
+        self._paused = False
         # A connection that outlived one heartbeat was a good one: the next wait is short again.
         self._proved = False
+        # Whether the broker has said Welcome over this connection.
+        self._greeted = False
         self._end: WorkerDied | None = None
         self._give_up_ns = 0
         # Whether the broker has it on record.
@@ -105,6 +109,14 @@ class Heartbeat:
     def leaving(self) -> None:
         """The worker is about to say goodbye: that the broker closes this connection then is no news."""
         self._leaving = True
+
+    def pause(self, paused: bool) -> None:
+        """Say nothing for the session, and have no connection, until this is called again; an end is told all the same.
+
+        Any thread may call this.
+        """
+        self._paused = paused
+        self._wake()
 
     def died(self, reason: str) -> None:
         """Tell the broker that the worker's process is gone, and beat no more; tried for some minutes."""
@@ -146,14 +158,19 @@ class Heartbeat:
         failures = 0
         try:
             while not self._over():
-                self._proved = False
+                if self._paused and self._end is None:
+                    self._sleep(_LONG_SECONDS)
+                    continue
+                self._proved = self._greeted = False
                 try:
                     if self._connect_and_serve():
                         return
                 except (OSError, AioqueueError) as error:
                     if self._leaving and self._end is None:
                         return
-                    if str(error) != told:
+                    # A connection that stood is made again before anybody is told: in a clean stop the word that the
+                    # worker leaves may come here after the end of its session.
+                    if str(error) != told and not (self._greeted and failures == 0):
                         told = str(error)
                         _log.warning("heartbeats do not reach the broker: %s; trying again", told)
                 failures = 0 if self._proved else failures + 1
@@ -169,6 +186,7 @@ class Heartbeat:
             _Wire(self._url, connection, self._woken, self._ground) as wire,
         ):
             wire.greet(self._hello)
+            self._greeted = True
             return self._serve(wire)
 
     def _sleep(self, seconds: float) -> None:
@@ -181,7 +199,7 @@ class Heartbeat:
         return self._stopping or (self._end is not None and self._ground.mono_ns() > self._give_up_ns)
 
     def _called_off(self) -> bool:
-        return self._stopping or self._end is not None
+        return self._stopping or self._paused or self._end is not None
 
     def _serve(self, wire: _Wire) -> bool:
         """Beat on one connection; True when there is nothing more to do. Raises when the connection is lost."""
@@ -192,6 +210,8 @@ class Heartbeat:
                     self._told = True
                     return True
                 continue
+            if self._paused:
+                return False
             wire.send(self._vitals.beat(self._ground.mono_ns()), Ping())
             next_ns = self._ground.mono_ns() + wire.session_ttl_ms * _NS_A_MS // HEARTBEATS_A_TTL
             wire.heard = False

@@ -56,6 +56,7 @@ class Session:
         name: str,
         secret: bytes,
         offering: Offering,
+        on_ready: Callable[[], None] | None = None,
     ) -> None:
         self.link = Link(
             dialer,
@@ -71,6 +72,7 @@ class Session:
         self.box = SettleBox(self.link)
         # Done when the broker has said Welcome once.
         self.welcomed = asyncio.Event()
+        self._on_ready = on_ready
         self._offering = offering
         # Whether this connection was told of the slots.
         self._offered = False
@@ -120,6 +122,10 @@ class Session:
     # --- what the link calls ---
 
     def _welcomed(self, welcome: Welcome) -> None:
+        if self._on_ready is not None:
+            # Before any job can come, which might block the event loop.
+            tell, self._on_ready = self._on_ready, None
+            tell()
         held = self._runners.held()
         if not self._controlled:
             self.box.without_misfits()

@@ -2,12 +2,18 @@
 
 The supervisor loads nothing of the app. Its processes are spawned, never forked; each has a session of its own. A
 child that dies is started again, with growing waits if it dies soon; where none can even begin, the supervisor ends
-with the reason. The first SIGTERM or SIGINT stops the children in good order, a second one hurries them.
+with the reason.
+
+The children stand in groups of their own, so a terminal's signals reach the supervisor alone, which hands them on. The
+first SIGTERM or SIGINT stops the children in good order, a second one hurries them; SIGHUP, when a terminal is closed,
+is like the first. SIGQUIT ends children and supervisor at once, and their jobs are given back. SIGTSTP stops the
+children and then the supervisor, until SIGCONT. A child that somebody else stops is not beaten for meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -22,6 +28,7 @@ from aioqueue.ground import Ground
 from aioqueue.model.sizes import count_text
 from aioqueue.model.version import VERSION
 from aioqueue.transport.dialer import Dialer
+from aioqueue.worker import suspending
 from aioqueue.worker.channel import Connecting, Failed, Leaving, Ready, Stop, SupervisorEnd, Work, WorkerOptions
 from aioqueue.worker.child import EXIT_SECONDS
 from aioqueue.worker.failures import death_of
@@ -78,14 +85,15 @@ class Supervisor:
         Raises the error by which no child can begin.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+        handlers = self._handlers()
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
         try:
             async with asyncio.TaskGroup() as places:
                 for index in range(self._processes):
                     places.create_task(self._keep(index))
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in handlers:
                 loop.remove_signal_handler(number)
             await self._finish_telling()
         if self._error is not None:
@@ -94,6 +102,46 @@ class Supervisor:
             _log.error("%s", left)
         _log.info("stopped")
         return 1 if self._left else 0
+
+    def _handlers(self) -> dict[int, Callable[[], object]]:
+        """What is done at which signal; `nohup` keeps its meaning."""
+        handlers: dict[int, Callable[[], object]] = {
+            signal.SIGTERM: self.stop,
+            signal.SIGINT: self.stop,
+            signal.SIGHUP: self._hang_up,
+            signal.SIGQUIT: self._quit,
+            signal.SIGTSTP: self._suspend,
+            signal.SIGCONT: self._resume,
+            signal.SIGCHLD: self._look_at_children,
+        }
+        return {
+            number: handler
+            for number, handler in handlers.items()
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
+        }
+
+    def _hang_up(self) -> None:
+        # A shell and the system may both say it: that is no hurry.
+        if not self._stopping.is_set():
+            self.stop()
+
+    def _quit(self) -> None:
+        self._stopping.set()
+        for child in self._children:
+            child.quit()
+
+    def _suspend(self) -> None:
+        workers = [child.pid for child in self._children]
+        suspending.suspend(workers)
+        suspending.stop_here()
+        suspending.resume(workers)
+
+    def _resume(self) -> None:
+        suspending.resume([child.pid for child in self._children])
+
+    def _look_at_children(self) -> None:
+        for child in self._children:
+            child.look()
 
     async def _finish_telling(self) -> None:
         ended = [await asyncio.to_thread(heartbeat.join, _TELL_SECONDS) for heartbeat in self._telling]
@@ -201,7 +249,10 @@ class Supervisor:
 
 
 class _Child:
-    """One worker process with its channel and its heartbeat."""
+    """One worker process with its channel and its heartbeat.
+
+    It leads a group of its own, in which the programs stand that plain jobs and coroutines start.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process, channel: SupervisorEnd, work: Work, ground: Ground) -> None:
         self._ground = ground
@@ -217,6 +268,7 @@ class _Child:
         # One, as soon as the child knows its broker.
         self.heartbeats: list[Heartbeat] = []
         self._kill: asyncio.TimerHandle | None = None
+        self._quit = False
 
     @classmethod
     async def start(cls, work: Work, ground: Ground) -> _Child:
@@ -226,7 +278,10 @@ class _Child:
             channel = await SupervisorEnd.open(near)
             try:
                 process = await asyncio.create_subprocess_exec(
-                    *_command(far.fileno()), stdin=asyncio.subprocess.DEVNULL, pass_fds=[far.fileno()]
+                    *_command(far.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=[far.fileno()],
+                    process_group=0,
                 )
             except BaseException:
                 await channel.aclose()
@@ -261,6 +316,28 @@ class _Child:
         # Its own deadline for the same comes first, by EXIT_SECONDS.
         self._kill = loop.call_later(patience_ms / 1000 + 2 * EXIT_SECONDS, self._end_it)
 
+    def quit(self) -> None:
+        """End it at once, with what stands in its group, by SIGQUIT; its jobs are given back."""
+        self._quit = True
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGQUIT)
+        # The app may have its own use for that signal.
+        self.stop(hurry=True)
+
+    def look(self) -> None:
+        """Beat for it no more while it stands still, for its jobs would never end and never be given to others."""
+        still = suspending.standing_still(self.pid)
+        if still:
+            _log.warning(
+                "worker process %d was stopped by a signal; nobody beats for it until it goes on, so its jobs are "
+                "given to others when its session has expired", self.pid,
+            )  # fmt: skip
+        elif still is not None:
+            _log.info("worker process %d goes on", self.pid)
+        for heartbeat in self.heartbeats:
+            if still is not None:
+                heartbeat.pause(still)
+
     async def aclose(self) -> None:
         """See the process end; what is to be told of it may still be on its way."""
         if self._kill is not None:
@@ -270,9 +347,9 @@ class _Child:
         await self._channel.aclose()
         for heartbeat in self.heartbeats:
             # A task may have ended the process with any code; the word that it leaves is the child's own.
-            if self._leaving is None:
+            if self._leaving is None and not self._quit:
                 heartbeat.died(death_of(code))
-            elif self._leaving.kept:
+            elif self._leaving is None or self._leaving.kept:
                 heartbeat.farewell()
             else:
                 heartbeat.stop()
@@ -280,7 +357,7 @@ class _Child:
     def left_behind(self, end: str) -> list[str]:
         """What of its jobs was neither settled nor given back when it ended."""
         if self._leaving is None:
-            if not self.ready:
+            if not self.ready or self._quit:
                 return []
             return [f"worker process {self.pid} {end} before it had given its jobs back; they will run again"]
         if untold := self._leaving.untold:
@@ -303,15 +380,17 @@ class _Child:
                         Dialer(addresses), self._work.secret, namespace=namespace, name=name, ground=self._ground,
                         process=process, about=about,
                     )  # fmt: skip
+                    self.heartbeats.append(heartbeat)
+                case Ready():
+                    # Its session is there to be beaten for, and no job has come yet that could block it.
                     try:
-                        heartbeat.start()
+                        for heartbeat in self.heartbeats:
+                            heartbeat.start()
                     except (OSError, RuntimeError) as trouble:
                         # Without beats its jobs would be given to others while it runs them.
                         _log.error("nobody can beat for worker process %d: %s", self.pid, trouble)
                         self._end_it()
                         return
-                    self.heartbeats.append(heartbeat)
-                case Ready():
                     self.ready = True
                     _log.info("worker process %d is ready", self.pid)
                     on_ready()

@@ -197,6 +197,7 @@ class _Work:
             name=worker._name,
             secret=secret,
             offering=offering,
+            on_ready=wiring.on_ready,
         )
         self._threads = Threads(worker._threads)
         self._processes = Processes(worker._job_processes, queue.tasks)

@@ -43,6 +43,14 @@ def deaf(begun: str) -> None:
     import threading
     threading.Event().wait()
 
+@queue.task(name="command")
+def command(begun: str) -> int:
+    import subprocess
+    told = f"echo $$ > {begun}.new; mv {begun}.new {begun}; while ! [ -e {begun}.go ]; do sleep 0.05; done; exit 7"
+    return subprocess.run(["sh", "-c", told]).returncode
+
+queue.task(command.fn, name="command_apart", executor="process")
+
 @queue.task(name="blocking")
 async def blocking(begun: int) -> None:
     os.kill(begun, signal.SIGUSR1)
@@ -51,11 +59,10 @@ async def blocking(begun: int) -> None:
 """
 
 
-class Running:
-    """A supervisor's process, and the connections that its children make."""
+class Greeter:
+    """Welcomes the connections that the children of a supervisor make."""
 
-    def __init__(self, process: asyncio.subprocess.Process, broker: FakeBroker) -> None:
-        self.process = process
+    def __init__(self, broker: FakeBroker) -> None:
         self.children: dict[bytes, Connections] = {}
         self._broker = broker
         self._ready: asyncio.Queue[Connections] = asyncio.Queue()
@@ -89,14 +96,25 @@ class Running:
         """The next child that is at work."""
         return await self._ready.get()
 
+    async def aclose(self) -> None:
+        self._greeting.cancel()
+        await asyncio.wait([self._greeting])
+
+
+class Running(Greeter):
+    """A supervisor's process, and the connections that its children make."""
+
+    def __init__(self, process: asyncio.subprocess.Process, broker: FakeBroker) -> None:
+        super().__init__(broker)
+        self.process = process
+
     async def output(self) -> str:
         """What it printed until its end."""
         out, _ = await self.process.communicate()
         return out.decode()
 
     async def aclose(self) -> None:
-        self._greeting.cancel()
-        await asyncio.wait([self._greeting])
+        await super().aclose()
         if self.process.returncode is None:
             self.process.kill()
         await self.process.communicate()

@@ -266,6 +266,39 @@ async def test_the_end_that_a_goodbye_brings_is_no_news(
     assert caplog.text == ""
 
 
+async def test_a_connection_that_was_lost_once_is_no_news(
+    broker: FakeBroker, beating: Beating, caplog: pytest.LogCaptureFixture
+) -> None:
+    heartbeat = beating()
+    peer = await broker.welcome()
+    await peer.expect(m.Beat)
+    # The worker has said goodbye, and the word of that has not come here.
+    peer.close()
+    await (await broker.welcome()).expect(m.Beat)
+    heartbeat.stop()
+    assert await ended(heartbeat)
+    assert caplog.text == ""
+
+
+async def test_one_that_pauses_has_no_connection_until_it_goes_on(broker: FakeBroker, beating: Beating) -> None:
+    heartbeat = beating()
+    peer = await broker.welcome()
+    await peer.expect(m.Beat)
+    heartbeat.pause(True)
+    assert await peer.until_closed() == []
+    heartbeat.pause(False)
+    await (await broker.welcome()).expect(m.Beat)
+
+
+async def test_a_death_is_told_also_by_one_that_pauses(broker: FakeBroker, beating: Beating) -> None:
+    heartbeat = beating()
+    await (await broker.welcome()).expect(m.Beat)
+    heartbeat.pause(True)
+    heartbeat.died("gone")
+    assert await (await broker.welcome()).expect(m.WorkerDied) == m.WorkerDied("gone", 1)
+    assert await ended(heartbeat)
+
+
 def test_one_that_never_began_can_be_stopped() -> None:
     heartbeat = Heartbeat(
         Dialer([TcpAddress("127.0.0.1", 1)]), SECRET, namespace="shop", name="", ground=Ground(), process=b"", about=b""

@@ -21,7 +21,8 @@ from aioqueue.worker.channel import Work, WorkerOptions
 from aioqueue.worker.heartbeat import Heartbeat
 from aioqueue.worker.supervisor import STARTS_MAX, Supervisor
 from tests.support.fake_broker import FakeBroker
-from tests.support.supervising import APP, PROJECT, Connections, Running, Supervised, gone
+from tests.support.patience import eventually
+from tests.support.supervising import APP, PROJECT, Connections, Greeter, Running, Supervised, gone
 
 Busy = Callable[..., Awaitable[tuple[Running, Connections, int]]]
 RunOf = Callable[..., m.DeliverItem]
@@ -172,7 +173,7 @@ async def test_a_process_that_the_system_refuses_is_tried_again(
 
 
 async def test_a_child_that_nobody_can_beat_for_does_not_begin_to_work(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, broker: FakeBroker
 ) -> None:
     def refuse(heartbeat: Heartbeat) -> None:
         supervisor.stop()
@@ -182,9 +183,11 @@ async def test_a_child_that_nobody_can_beat_for_does_not_begin_to_work(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     monkeypatch.setattr(Heartbeat, "start", refuse)
-    options = WorkerOptions(target="shop:queue", url="tcp://127.0.0.1:1", grace_ms=86_400_000)
+    options = WorkerOptions(target="shop:queue", url=broker.url, grace_ms=86_400_000)
     supervisor = Supervisor(options, ground=Ground())
+    greeter = Greeter(broker)
     assert await supervisor.run() == 0
+    await greeter.aclose()
     assert "nobody can beat for worker process" in caplog.text
 
 
@@ -225,6 +228,49 @@ async def test_a_signal_to_every_process_is_one_request_not_two(busy: Busy) -> N
     running.process.send_signal(signal.SIGINT)
     (end,) = await child.settle()
     assert end.end is m.RunEnd.RELEASED
+
+
+async def test_a_terminal_that_is_closed_stops_everything_in_good_order(busy: Busy) -> None:
+    running, child, _ = await busy(grace_ms=50)
+    # A shell says it, and the system too: that is no hurry.
+    running.process.send_signal(signal.SIGHUP)
+    assert await child.worker.expect(m.Capacity) == m.Capacity(0, ["default"])
+    running.process.send_signal(signal.SIGHUP)
+    (end,) = await child.settle()
+    assert end.end is m.RunEnd.RELEASED
+    assert await running.process.wait() == 0
+
+
+async def test_sigquit_ends_children_at_once_and_gives_their_jobs_back(busy: Busy) -> None:
+    running, child, pid = await busy(grace_ms=86_400_000)
+    running.process.send_signal(signal.SIGQUIT)
+    assert await child.death() == m.WorkerDied("", 1, leaving=True)
+    assert gone(pid)
+    assert await running.process.wait() == 0
+    assert len(running.children) == 1
+
+
+async def test_nobody_beats_for_a_child_that_somebody_else_has_stopped(busy: Busy) -> None:
+    _, child, pid = await busy(grace_ms=50)
+    beats = child.beats
+    os.kill(pid, signal.SIGSTOP)
+    assert {type(message) for message in await beats.until_closed()} <= {m.Beat}
+    os.kill(pid, signal.SIGCONT)
+    await eventually(lambda: child.beats is not beats)
+
+
+async def test_a_child_that_dies_while_somebody_else_has_stopped_it_is_replaced(busy: Busy, run_of: RunOf) -> None:
+    running, child, pid = await busy(grace_ms=50)
+    beats = child.beats
+    os.kill(pid, signal.SIGSTOP)
+    await beats.until_closed()
+    os.kill(pid, signal.SIGKILL)
+    assert await (await running.child()).result(run_of("pid")) != pid
+
+
+async def test_a_child_stands_in_a_group_of_its_own(busy: Busy) -> None:
+    running, _, pid = await busy(grace_ms=50)
+    assert os.getpgid(pid) == pid != os.getpgid(running.process.pid)
 
 
 @pytest.mark.slow
@@ -387,16 +433,16 @@ async def test_a_worker_waits_for_its_broker(supervised: Supervised, broker: Fak
 async def test_a_worker_that_waits_for_its_broker_can_be_stopped_and_owes_it_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    begin = Heartbeat.start
+    make = Heartbeat.__init__
 
-    def begin_and_stop(heartbeat: Heartbeat) -> None:
-        begin(heartbeat)
+    def make_and_stop(heartbeat: Heartbeat, *args: Any, **options: Any) -> None:
+        make(heartbeat, *args, **options)
         supervisor.stop()
 
     (tmp_path / "shop.py").write_text(APP)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
-    monkeypatch.setattr(Heartbeat, "start", begin_and_stop)
+    monkeypatch.setattr(Heartbeat, "__init__", make_and_stop)
     supervisor = Supervisor(WorkerOptions(target="shop:queue", url="tcp://127.0.0.1:1"), ground=Ground())
     assert await supervisor.run() == 0
     assert "could not be told" not in caplog.text
