@@ -107,7 +107,9 @@ class Statistician:
         """This namespace at this moment; `steps_ns` is what the engine's latest steps cost."""
         state = self._state
         sessions = [session for session in state.sessions.values() if session.namespace == namespace]
-        workers = [session for session in sessions if session.link.slots or session.leases]
+        workers = [
+            session for session in sessions if session.link.slots or session.link.process_slots or session.leases
+        ]
         running = sorted(
             (job for session in workers for job in list(session.leases.values())[:RUNNING_SHOWN]),
             key=lambda job: job.started_ms,
@@ -136,7 +138,7 @@ class Statistician:
                     session.link.connected, now.mono_ms - session.link.heard_ms,
                     self._beats.lag_ms(session.number), self._beats.blocked(session.number, now.mono_ms),
                     max(0, len(session.link.queues) - QUEUES_A_WORKER_SHOWN), self._beats.deaf(session.number),
-                    session.link.offer.every,
+                    session.link.offer.every, session.link.process_slots,
                 )
                 for session in workers[:WORKERS_SHOWN]
             ],

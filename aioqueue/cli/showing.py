@@ -66,6 +66,7 @@ def described(
         "started": _moment(info.started_ms, now_ms),
         "finished": _moment(info.finished_ms, now_ms),
         "why": plain(info.note),
+        "waits": plain(info.unserved),
         "worker": plain(info.worker),
         "blocked": _blocked(info),
         "deaf": _deaf(info),

@@ -81,6 +81,8 @@ def waits_for(info: JobInfo, picture: Statistics | None) -> str:
 
 
 def _why_ready(info: JobInfo, picture: Statistics | None) -> str:
+    if info.unserved:
+        return f": {info.unserved}; start one with `aioqueue worker MODULE:QUEUE`"
     if picture is None:
         return ""
     takers = [worker for worker in picture.workers if worker.all_queues or info.queue in worker.queues]
@@ -88,8 +90,10 @@ def _why_ready(info: JobInfo, picture: Statistics | None) -> str:
     if picture.workers_left_out or any(worker.queues_left_out for worker in picture.workers):
         return ""
     if not takers:
+        # Of a broker that does not say why.
         return ", from which no connected worker takes jobs; start one with `aioqueue worker MODULE:QUEUE`"
-    slots, busy = sum(worker.slots for worker in takers), sum(worker.running for worker in takers)
+    slots = sum(worker.slots + worker.process_slots for worker in takers)
+    busy = sum(worker.running for worker in takers)
     ready = next((each.ready for each in picture.queues if each.queue == info.queue), 1)
     others = f", with {count(ready - 1)} others" if ready > 1 else ""
     return f"{others}; {count(busy)} of {count(slots)} slots of its workers are busy"

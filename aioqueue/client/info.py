@@ -33,7 +33,9 @@ class JobInfo(msgspec.Struct, frozen=True):
 
     `args` and `kwargs` are its arguments as plain values (numbers, text, lists, dicts, `datetime`), and `args_bytes` is
     how long they are. They are None where they are not kept, as after a success, are too long, were packed in a way
-    that this program does not know, or were not asked for, as in a list.
+    that this program does not know, or were not asked for, as in a list. `unserved` says why a job that is ready is
+    given to nobody: no worker is connected that takes its queue, knows its task or has its labels. It is empty where
+    one is, and in a list.
     """
 
     id: str
@@ -65,6 +67,7 @@ class JobInfo(msgspec.Struct, frozen=True):
     args: tuple[Any, ...] | None = None
     kwargs: dict[str, Any] | None = None
     args_bytes: int = 0
+    unserved: str = ""
 
     @property
     def expires_at(self) -> datetime | None:

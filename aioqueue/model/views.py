@@ -94,7 +94,8 @@ class JobInfo(msgspec.Struct, frozen=True, array_like=True):
     on which a run of it heeded no cancellation and still goes on, whatever its state. `generation` counts on from
     `first_generation` with each retry by hand; that is above 0 where the caller's own id had other jobs before.
     `args_bytes` is how long its arguments are, where that was asked for and they are kept, and `args` is their body,
-    empty where it was too long.
+    empty where it was too long. `unserved` says of a ready job that was asked for by its id why no connected worker
+    would get it.
     """
 
     id: bytes
@@ -125,6 +126,7 @@ class JobInfo(msgspec.Struct, frozen=True, array_like=True):
     first_generation: int = 0
     args: Annotated[bytes, Meta(max_length=BODY_BYTES_MAX + 1)] = b""
     args_bytes: Annotated[int, Meta(ge=0, le=NUMBER_MAX)] = 0
+    unserved: str = ""
 
 
 class QueueStatistics(msgspec.Struct, frozen=True, array_like=True):
@@ -150,8 +152,8 @@ class WorkerStatistics(msgspec.Struct, frozen=True, array_like=True):
     """One worker's session. `lag_ms` is how late its event loop ran at worst between its last two beats.
 
     `queues_left_out` are those of its queues that are not named here; with `all_queues` it takes jobs from every queue
-    of its namespace, and names none. `deaf` runs heeded no cancellation and still go on, whether or not their jobs have
-    another end by now.
+    of its namespace, and names none. `process_slots` are those of tasks in processes, beside `slots`. `deaf` runs
+    heeded no cancellation and still go on, whether or not their jobs have another end by now.
     """
 
     session: int
@@ -166,6 +168,7 @@ class WorkerStatistics(msgspec.Struct, frozen=True, array_like=True):
     queues_left_out: int = 0
     deaf: int = 0
     all_queues: bool = False
+    process_slots: int = 0
 
 
 class AdmissionStatistics(msgspec.Struct, frozen=True, array_like=True):

@@ -115,7 +115,7 @@ def _summary(statistics: Statistics) -> Text:
         ("scheduled", sum(queue.scheduled for queue in queues), "cyan"),
         ("running", sum(queue.running - queue.stopping for queue in queues), "green"),
         ("stopping", sum(queue.stopping for queue in queues), "yellow"),
-        ("slots", sum(worker.slots for worker in statistics.workers), ""),
+        ("slots", sum(worker.slots + worker.process_slots for worker in statistics.workers), ""),
         ("succeeded", sum(queue.succeeded for queue in queues), ""),
         ("dead", sum(queue.dead for queue in queues), "red"),
     )
@@ -175,14 +175,15 @@ def _workers(workers: Sequence[WorkerStatistics], total: int) -> list[Renderable
     )  # fmt: skip
     for worker in workers:
         names = "all" if worker.all_queues else ", ".join(worker.queues[:_QUEUES_A_WORKER_SHOWN])
+        slots = worker.slots + worker.process_slots
         more = len(worker.queues) + worker.queues_left_out - _QUEUES_A_WORKER_SHOWN
         heard = f"{age(worker.silent_ms)} ago" if worker.silent_ms >= 1_000 else "now"
         table.add_row(
             _name(worker.name or f"session {worker.session}"),
             _name(f"{names} and {more} more" if more > 0 else names),
             _count(worker.running, "green"),
-            _count(worker.slots, ""),
-            _bar(worker.running, worker.slots),
+            _count(slots, ""),
+            _bar(worker.running, slots),
             Text(age(worker.lag_ms), style="bold red" if worker.lag_ms >= LOOP_BLOCKED_MS else "dim"),
             *([_count(worker.deaf, "bold red")] if deaf else []),
             _line(heard) if worker.connected else _line(f"lost, {heard}", "bold red"),

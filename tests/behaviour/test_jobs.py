@@ -520,6 +520,7 @@ async def test_a_job_of_a_task_that_no_worker_knows_waits_until_one_does(app: Ap
     assert await queue.run(app.queue.task(asyncio.sleep, name="sleep"), 0) is None
     info = await job.info()
     assert (info.state, info.runs, info.failures) == ("ready", 0, 0)
+    assert info.unserved == "no connected worker of queue default knows task nobody.knows"
 
     async def known(number: int) -> int:
         return number + 1

@@ -257,7 +257,7 @@ def test_a_run_that_heeds_no_cancellation_is_shown_though_its_job_is_over() -> N
 
 def test_arguments_are_shown_with_the_job_and_in_lists_where_they_are_asked_for(at_shop: Shell) -> None:
     words = ["--args", '["ada@example.com", {"b": [1]}]', "--kwargs", '{"card": "\\u001b[2J"}', "--queue", "elsewhere"]
-    job_id = at_shop.run("submit", "shop.send", *words).out.strip()
+    job_id = at_shop.run("submit", "shop.send", "--unregistered", *words).out.strip()
     line = r'["ada@example.com",{"b":[1]}] {"card":"\u001b[2J"}'
 
     assert f"args:      {line}\n" in at_shop.run("show", job_id).out
@@ -276,7 +276,9 @@ def test_arguments_are_shown_with_the_job_and_in_lists_where_they_are_asked_for(
 
 def test_long_arguments_are_shortened_and_shown_in_full_where_that_is_asked_for(at_shop: Shell) -> None:
     long = "x" * 100_000
-    job_id = at_shop.run("submit", "shop.send", "--args", json.dumps([long]), "--queue", "elsewhere").out.strip()
+    job_id = at_shop.run(
+        "submit", "shop.send", "--unregistered", "--args", json.dumps([long]), "--queue", "elsewhere"
+    ).out.strip()
 
     (line,) = [line for line in at_shop.run("show", job_id).out.splitlines() if line.startswith("args:")]
     assert len(line) == 211

@@ -30,7 +30,9 @@ WORKER = WorkerStatistics(4, "web-1", ["mail"], 60, 60, True, 20)
 def job_in(state: str, *attempts: Attempt, due_in_ms: int = 0) -> JobInfo:
     due_ms = SystemClock().now().wall_ms + due_in_ms if due_in_ms else 0
     return friendly(
-        structs.replace(INFO, state=state, attempts=list(attempts), due_ms=due_ms, failures=len(attempts), blocked=None)
+        structs.replace(
+            INFO, state=state, attempts=list(attempts), due_ms=due_ms, failures=len(attempts), blocked=None, unserved=""
+        )
     )
 
 
@@ -55,6 +57,14 @@ def test_what_a_job_waits_for_is_said_by_its_state() -> None:
         " on worker-1, whose event loop stands still at app.py:12 in send"
     )
     assert waits_for(job_in("stopping"), None) == "it is stopping"
+
+
+def test_why_nobody_takes_a_ready_job_is_the_broker_s_own_word() -> None:
+    ready = structs.replace(job_in("ready"), unserved="no connected worker of queue mail knows task app.send")
+    assert waits_for(ready, None) == (
+        "it waits in queue mail: no connected worker of queue mail knows task app.send; "
+        "start one with `aioqueue worker MODULE:QUEUE`"
+    )
 
 
 def test_a_ready_job_waits_for_a_worker_or_a_slot() -> None:
@@ -92,7 +102,7 @@ async def test_whoever_waits_for_a_job_that_nobody_runs_is_told_so_once(
         await job.cancel()
         await telling
 
-    assert told.startswith(f"aioqueue: job {job.id} of task shop.wait_elsewhere: it waits in queue elsewhere, from ")
+    assert told.startswith(f"aioqueue: job {job.id} of task shop.wait_elsewhere: it waits in queue elsewhere: ")
     assert told.count("\n") == 1
     assert capsys.readouterr().err == ""
 
@@ -124,7 +134,7 @@ def test_at_a_terminal_the_id_comes_at_once_and_then_what_the_job_waits_for(shop
     with subprocess.Popen(words, cwd=shop.cwd, env=environment(), stdout=subprocess.DEVNULL, stderr=theirs) as process:
         os.close(theirs)
         told = b""
-        while b"it waits in queue elsewhere, from which no connected worker takes jobs" not in told:
+        while b"it waits in queue elsewhere: no worker of queue elsewhere is connected" not in told:
             told += os.read(ours, 1_000)
         process.terminate()
     os.close(ours)

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from aioqueue.protocol.codec import KINDS, Codec
 from aioqueue.protocol.messages import PROTOCOL_VERSION, Message
-from tests.support.examples import BROKER_TYPES, CLIENT_TYPES, EXAMPLES, GOLDEN, INFO, file_of
+from tests.support.examples import BROKER_TYPES, CLIENT_TYPES, EXAMPLES, GOLDEN, INFO, STATISTICS, file_of
 
 CODEC = Codec()
 # What was said in the same version of the protocol before fields were appended.
@@ -41,9 +41,12 @@ def test_a_frame_of_before_fields_were_appended_has_their_defaults() -> None:
         decode = CODEC.decode_broker if path.stem[4:] in said_by_brokers else CODEC.decode_client
         older[path.stem] = decode(bytes.fromhex(path.read_text(encoding="ascii"))[4:])
     whole = {file_of(message).stem: message for message in EXAMPLES}
-    without_arguments = structs.replace(INFO, first_generation=0, args=b"", args_bytes=0)
+    without_arguments = structs.replace(INFO, first_generation=0, args=b"", args_bytes=0, unserved="")
+    [worker] = STATISTICS.workers
+    shared = structs.replace(worker, process_slots=0, all_queues=False)
     defaults: dict[str, dict[str, Any]] = {
         "010-Hello": {"about": b"", "process": b"", "epoch_seen": 0},
+        "041-StatisticsUpdate": {"statistics": structs.replace(STATISTICS, workers=[shared])},
         "052-Capacity": {"number": 0, "process_slots": 0},
         "032-GetJob": {"args_bytes": 0},
         "033-JobRecord": {"info": without_arguments},

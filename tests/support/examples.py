@@ -49,6 +49,7 @@ INFO: Final = JobInfo(
     1_700_000_000_002, 1, 0, 1, 0, "worker-1", {"trace": "x"}, FAILURE,
     [Attempt(1, "failed", 1_700_000_000_001, 1_700_000_000_002, "worker-1", FAILURE)], BLOCK,
     1_700_000_001_000, 1_700_000_002_000, OTHER, "its deadline passed", ["worker-2"], 3, ARGS, 5,
+    "no worker of queue mail is connected",
 )  # fmt: skip
 RUN: Final = Run(
     1, 0, 1, "failed", "worker-1", 1_700_000_000_000, 1_700_000_000_001, 1_700_000_000_002, FAILURE
@@ -56,7 +57,7 @@ RUN: Final = Run(
 STATISTICS: Final = Statistics(
     1_700_000_000_000, 1_699_999_000_000, 77, 2,
     [QueueStatistics("default", "mail", 3, 2, 1, 10, 3, 1, 1, 1)],
-    [WorkerStatistics(4, "worker-1", ["mail"], 100, 1, True, 20, 3, BLOCK, 2, 1, True)],
+    [WorkerStatistics(4, "worker-1", ["mail"], 100, 1, True, 20, 3, BLOCK, 2, 1, True, 4)],
     [RunningJob(JOB, "app.send", "mail", "worker-1", 1, 15, BLOCK, "invoice-42")],
     [RecentFailure(OTHER, "app.send", "mail", 1_700_000_000_000, "ValueError", "no", True, "invoice-43")],
     1, AdmissionStatistics(6, 900, 1_000, 100_000, 5_000_000, 4_000_000, False), 3, 4, 40, 9_000, 1_500,

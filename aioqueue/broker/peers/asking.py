@@ -17,6 +17,7 @@ from aioqueue.broker.peers.rows import Row
 from aioqueue.broker.translate.refusals import refusal
 from aioqueue.broker.translate.views import info_of_finished, info_of_living, with_kept
 from aioqueue.core.nouns import Job, copy_job
+from aioqueue.core.unserved import why_unserved
 from aioqueue.errors import JobNotFound, JournalError, Refused, ResultExpired
 from aioqueue.limits import ARGS_LISTED_BYTES_MAX, PAGE_JOBS_MAX, PAGE_RUNS_JOBS_MAX
 from aioqueue.model.ids import EVERY_ID, id_end, id_range, id_text
@@ -35,6 +36,7 @@ class Living(NamedTuple):
     job: Job
     worker: str
     blocked: Block | None
+    unserved: str = ""
 
 
 def get_job(peer: Peer, message: m.GetJob) -> None:
@@ -48,7 +50,7 @@ def _look(peer: Peer, job_id: bytes) -> Living | None:
         return None
     session = state.sessions.get(job.session)
     if session is None:
-        return Living(copy_job(job), "", None)
+        return Living(copy_job(job), "", None, why_unserved(state, job))
     return Living(copy_job(job), session.name, peer.services.blocked(session.number))
 
 
@@ -66,7 +68,7 @@ async def _tell_job(peer: Peer, message: m.GetJob, living: Living | None) -> m.B
         if job.spec.namespace != peer.namespace:
             raise JobNotFound(job=id_text(message.job))
         runs = await overlay.runs(job.id) if job.runs or job.generation else []
-        info = info_of_living(job, living.worker, runs, living.blocked)
+        info = replace(info_of_living(job, living.worker, runs, living.blocked), unserved=living.unserved)
     else:
         found = (await overlay.look_up([message.job])).get(message.job)
         if found is None or (isinstance(found, FinishedJob) and found.namespace != peer.namespace):
