@@ -18,6 +18,8 @@ from aioqueue.transport.address import MemoryAddress, SqliteAddress
 
 R = TypeVar("R")
 
+# Whoever asks for a list of millions is patient; a page of it may take its time on a slow disk.
+ANSWER_SECONDS: Final = 60.0
 _COLLECTOR_THRESHOLDS: Final = (50_000, 20, 20)
 
 
@@ -49,7 +51,7 @@ def queue_at(url: str, namespace: str = "default", *, create: bool = False) -> Q
 
     With `create` a `sqlite:` journal may be made. Raises `BadUrl`, `BadName`, or `NotAJournal` where there is none.
     """
-    queue = Queue(namespace=namespace, worker=False, name="aioqueue-cli")
+    queue = Queue(namespace=namespace, worker=False, name="aioqueue-cli", timeout=ANSWER_SECONDS)
     if url or not queue.url:
         queue.url = url or DEFAULT_URL
     check_reachable(queue, create=create)

@@ -69,7 +69,7 @@ class Connects(Declares):
         self._address: Address | None = None
         self._worker = _check_worker(worker)
         self._patience = patience_of(timeout)
-        self._lazy = lazy
+        self._lazy = _check_lazy(lazy)
         self._ground: Ground | None = None
         # Items can be made without a broker, and then by the machine's own clock.
         self._ids = JobIds(self.namespace, Ground())
@@ -259,6 +259,12 @@ class Connects(Declares):
 def warning_of(queue: Connects) -> str:
     """What is to be said of an environment that names another broker than the queue's code, for commands."""
     return queue._sources.warning()
+
+
+def _check_lazy(lazy: Any) -> bool:
+    if not isinstance(lazy, bool):
+        raise BadOption(option="lazy", value=lazy, reason="it must be True or False")
+    return lazy
 
 
 def _check_worker(worker: Any) -> int | None:

@@ -91,7 +91,7 @@ class Queue(Connects):
         self._named: dict[str, NamedTask[Any]] = {}
         self._registry = Registry(self.tasks, self.namespace, lambda: self.ground.now().mono_ms)
 
-    def using(self, *, timeout: Duration | None) -> Queue:
+    def using(self, timeout: Duration | None) -> Queue:
         """The same queue, whose calls wait for the broker for another time: `queue.using(timeout="2s").submit(…)`.
 
         It has the connection of this one, whenever that has one, and costs nothing to keep or to drop. Raises

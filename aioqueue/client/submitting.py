@@ -75,7 +75,7 @@ class Parcel:
     `sent_at` is when it was first said, by the event loop's clock, None before.
     """
 
-    __slots__ = ("_owner", "is_part", "items", "patience", "receipts", "request", "saying", "sent_at", "size")
+    __slots__ = ("_owner", "is_part", "items", "patience", "receipts", "saying", "sent_at", "size")
 
     def __init__(
         self, owner: Submitter, items: list[SubmitItem], receipts: Sequence[Receipt], size: int, saying: Saying,
@@ -88,7 +88,6 @@ class Parcel:
         self.saying = saying
         self.patience = patience
         self.is_part = is_part
-        self.request = 0
         self.sent_at: float | None = None
 
     def is_wanted(self) -> bool:
@@ -186,11 +185,9 @@ class Submitter:
 
     def withdraw(self, parcel: Parcel) -> None:
         """Nobody waits for it any more: it is not said, or not said again."""
-        if parcel.request in self._in_flight:
-            # It counts until it is answered or the connection is lost: who gives up does not make the broker faster.
-            parcel.items, parcel.receipts = [], []
-        else:
-            self._waiting.remove(parcel)
+        # One that was sent counts until it is answered or the connection is lost: who gives up does not make the broker
+        # faster. One that was not is passed over in its turn.
+        parcel.items, parcel.receipts = [], []
 
     def give_up(self, parcel: Parcel) -> None:
         """The callers of a parcel have waited long enough."""
@@ -297,7 +294,7 @@ class Submitter:
             if not parcel.is_wanted():
                 self._timeouts.end(parcel, parcel.patience.seconds)
                 continue
-            request = parcel.request = link.next_request()
+            request = link.next_request()
             self._in_flight[request] = parcel
             self._in_flight_bytes += parcel.size
             if parcel.sent_at is None:

@@ -57,6 +57,11 @@ def test_a_timeout_that_cannot_be_is_refused_where_it_is_written(timeout: Any) -
         Queue("memory:").using(timeout=timeout)
 
 
+def test_lazy_is_yes_or_no() -> None:
+    with pytest.raises(BadOption, match="lazy"):
+        Queue("memory:", lazy="no")  # type: ignore[arg-type]
+
+
 async def test_a_submit_that_was_cancelled_while_the_broker_was_away_never_runs(
     absent: Queue, broker: FakeBroker
 ) -> None:
