@@ -232,7 +232,7 @@ class HastyWorld(World):
 
     def __init__(self, seed: int, say: Callable[[str], None] | None = None) -> None:
         super().__init__(seed, say)
-        self.disk.look_seconds = self.rng.choice((0.005, 0.05, 0.4))
+        self.disk.look_seconds = self.rng.choice((0.005, 0.3, 0.8))
 
     def _connected(self, wire: Wire) -> None:
         assert isinstance(self.witness, HastyWitness)
