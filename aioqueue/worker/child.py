@@ -159,6 +159,7 @@ class Child:
     async def _connect(self, stack: AsyncExitStack) -> bool:
         """Enter the queue, so that tasks can submit; False if it was stopped before a broker answered."""
         stopping = asyncio.create_task(self._stopping.wait())
+        told = ""
         try:
             while not stopping.done():
                 entering = asyncio.create_task(stack.enter_async_context(self._queue))
@@ -170,7 +171,10 @@ class Child:
                 try:
                     entering.result()
                 except BrokerUnavailable as error:
-                    _log.warning("%s; trying again", error)
+                    # Each few seconds for as long as it takes: what was said is not said again.
+                    if str(error) != told:
+                        told = str(error)
+                        _log.warning("%s; trying again", told)
                 else:
                     return True
             return False
