@@ -21,6 +21,7 @@ from aioqueue.broker.storage import JournalBounds, Storage
 from aioqueue.core import commands as c
 from aioqueue.core import events as e
 from aioqueue.core.invariants import check_state
+from aioqueue.core.levels import KNOWN
 from aioqueue.core.places import unpack_place
 from aioqueue.core.records import decode_events, encode_events
 from aioqueue.core.state import living_bytes
@@ -98,6 +99,24 @@ async def test_the_log_of_jobs_that_come_and_go_stays_within_its_bound() -> None
         kinds = [type(event) for event in events(land)]
         assert e.BaseMoved in kinds
         assert e.JobCarried not in kinds
+
+
+async def test_registered_tasks_are_carried_and_known_to_every_later_broker() -> None:
+    land = Land()
+    async with land.broker() as broker:
+        tasks = [c.DescribedTask(f"t{number}", bytes([number]), bytes(200)) for number in range(20)]
+        for task in tasks:
+            await ask(broker, c.SetTasks(NAMESPACE, [task], 0))
+            await land.churn(broker, 1)
+        while land.store.first <= 60:
+            await land.churn(broker, 20)
+        assert check_state(broker.engine.partition.state) == []
+        known = alive(broker)
+    assert len(known["tasks"]) == 20
+    for _ in range(2):
+        async with land.broker() as broker:
+            assert alive(broker)["tasks"] == known["tasks"]
+            assert (broker.engine.partition.level, broker.engine.partition.state.partial) == (KNOWN.highest, False)
 
 
 def events(land: Land) -> list[Any]:
