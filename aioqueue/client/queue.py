@@ -214,7 +214,8 @@ class Queue(Connects):
 
         Raises what `submit` and `Job.result` raise.
         """
-        task = await self._resolved(task)
+        if task.__class__ is not Task:
+            task = await self._resolved(task)
         if task.plan(self.namespace).own_id:
             # Others may wait for this very job, whatever becomes of this submit.
             return await (await self.submit(task, *args, **kwargs))

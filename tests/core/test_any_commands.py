@@ -16,10 +16,12 @@ import pytest
 from aioqueue.broker.lookup import tell
 from aioqueue.core import commands as c
 from aioqueue.core import homes, partition
-from aioqueue.core.decide import bulks
-from aioqueue.limits import BULK_OPEN_MS
+from aioqueue.core.decide import bulks, registry
+from aioqueue.core.invariants import settings
+from aioqueue.core.nouns import task
+from aioqueue.limits import BULK_OPEN_MS, LAPSE_GRACE_MS
 from aioqueue.model.spec import RetryPolicy, Spec, pack_spec
-from tests.support.scene import NAMESPACE, Scene, job_id
+from tests.support.scene import NAMESPACE, Scene, job_id, kinds
 
 STEPS: Final = 50
 # Few of each, so that commands meet.
@@ -123,6 +125,10 @@ def _little_is_much(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done a part at a time takes many steps."""
     monkeypatch.setattr(homes, "HOME_POSITIONS", 1)
     monkeypatch.setattr(bulks, "BULK_FREED_MAX", 2)
+    monkeypatch.setattr(registry, "TASKS_MAX", 3)
+    monkeypatch.setattr(registry, "LAPSED_MAX", 2)
+    for module in (registry, task, settings):
+        monkeypatch.setattr(module, "TASK_UNUSED_MS", 2_000)
     monkeypatch.setattr(partition, "_PART", 2)
     monkeypatch.setattr(partition, "BATCH_EVENTS_TARGET", 6)
 
@@ -149,3 +155,31 @@ def test_no_commands_in_any_order_break_the_partition(seed: int, scene: Scene) -
             base = scene.partition.state.homes.oldest() or scene.position
             if base > scene.partition.state.base:
                 scene.move_base(base)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_declarations_in_any_order_break_the_registry(seed: int, scene: Scene) -> None:
+    chance = Random(f"tasks {seed}")
+
+    def declared() -> c.Command:
+        namespace, up_ms = chance.choice((NAMESPACE, "other")), chance.choice((0, 500, 10**15))
+        tasks = [(chance.choice("abcd"), chance.choice((b"", b"1", b"2"))) for _ in range(chance.randrange(4))]
+        if chance.random() < 0.5:
+            return c.DeclareTasks(namespace, tasks, up_ms)
+        return c.SetTasks(namespace, [c.DescribedTask(name, digest, digest * 3) for name, digest in tasks], up_ms)
+
+    lapsed = 0
+    for _ in range(2 * STEPS):
+        step = scene.step(*(declared() for _ in range(chance.randrange(3))))
+        lapsed += "ItemsLapsed" in kinds(step)
+        scene.clock.advance(chance.choice((0, 1, 900, LAPSE_GRACE_MS)))
+        if chance.random() < 0.1:
+            scene.clock.jump(chance.choice((-5_000, -500, 500)))
+        if chance.random() < 0.2:
+            scene.carry()
+            base = scene.partition.state.homes.oldest() or scene.position
+            if base > scene.partition.state.base:
+                scene.move_base(base)
+        if chance.random() < 0.05:
+            scene.restart()
+    assert lapsed > 3

@@ -30,9 +30,7 @@ def homes_are_positions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def scene() -> Scene:
-    made = Scene()
-    made.partition.level = 2
-    return made
+    return Scene()
 
 
 def digest(version: int) -> bytes:
@@ -247,7 +245,6 @@ def test_nothing_lapses_before_those_who_use_it_had_time_to_come_back(scene: Sce
     describe(scene, 1)
     scene.clock.advance(TASK_UNUSED_MS)
     scene.restart()
-    scene.partition.level = 2
     scene.clock.advance(LAPSE_GRACE_MS - 1)
     assert kinds(scene.step()) == []
     due = scene.partition.next_due(scene.clock.now())
