@@ -14,11 +14,11 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterat
 from functools import partial
 from typing import Any, Final, TypeVar, overload
 
-from aioqueue.client.job import Job, Results, marked
+from aioqueue.client.job import Job, Results, marked, name_own_id
 from aioqueue.client.session import Session
 from aioqueue.client.submitting import Acceptance, Parcel, Saying, Submitter, item_bytes
 from aioqueue.client.task import Call
-from aioqueue.errors import AioqueueError, BulkTooLarge
+from aioqueue.errors import AioqueueError, BulkTooLarge, Duplicate
 from aioqueue.limits import (
     ATOMIC_BYTES_MAX,
     ATOMIC_JOBS_MAX,
@@ -29,6 +29,7 @@ from aioqueue.limits import (
     JOB_ID_BYTES,
     KIB,
 )
+from aioqueue.model.ids import id_text
 from aioqueue.protocol.messages import BulkCommit, BulkDrop, BulkStage, Submit, SubmitAtomic, SubmitItem
 
 R = TypeVar("R")
@@ -116,6 +117,12 @@ class _Part(Acceptance):
 
     def refused(self, error: AioqueueError) -> None:
         self._bulk.went_on(self, 0)
+        if isinstance(error, Duplicate):
+            # Of thousands it names the one by its id alone.
+            for item in self.parcel.items:
+                if item.own_id and id_text(item.job) == error.job:
+                    name_own_id(error, item.job, item.own_id)
+                    break
         super().refused(error)
 
 

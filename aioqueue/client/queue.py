@@ -116,10 +116,11 @@ class Queue(Connects):
             later = await queue.submit(send.options(delay="10m", priority="high"), "ada@example.com")
 
         A broker that cannot be reached is waited for, and a submit under way across its restart is accepted exactly
-        once. Raises `BadArguments`, `NotSerializable` or `PayloadTooLarge` before anything is sent; `QueueFull` and
-        other refusals of the broker; `QueueClosed`. After the queue's `timeout`: `BrokerUnavailable` where the job was
-        not sent, and `OutcomeUnknown`, with its id, where it was. Neither is sent later; nor is the job of a caller
-        who was cancelled.
+        once. Under an own id that a job of the task has, that job is given (`existed`). Raises `BadArguments`,
+        `NotSerializable` or `PayloadTooLarge` before anything is sent; `Duplicate` for the id of another task's job,
+        `QueueFull` and other refusals of the broker; `QueueClosed`. After the queue's `timeout`: `BrokerUnavailable`
+        where the job was not sent, and `OutcomeUnknown`, with its id, where it was. Neither is sent later; nor is the
+        job of a caller who was cancelled.
         """
         if task.__class__ is not Task:
             task = await self._resolved(task)

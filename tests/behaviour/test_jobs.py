@@ -217,7 +217,7 @@ async def test_of_many_jobs_each_tells_whether_it_was_there(app: App) -> None:
         assert [await job for job in jobs] == [0, 2, 4, 4, 6]
     waits = double.options(delay="1h", id="waits")
     for atomic in (True, False):
-        with pytest.raises(Duplicate):
+        with pytest.raises(Duplicate, match=r"\('1'\) is taken by"):
             await queue.submit_many([waits.call(1), half.options(id="1").call(1)], atomic=atomic)
         with pytest.raises(JobNotFound) if atomic else nullcontext():
             await queue.get("waits", queue="default")

@@ -9,6 +9,7 @@ from aioqueue.limits import OWN_ID_FREED_MS, TOMBSTONE_MS
 from aioqueue.model.ids import child_id, id_text, own_id
 from aioqueue.model.spec import RetryPolicy, Spec, pack_spec
 from aioqueue.protocol import messages as m
+from aioqueue.protocol.extras import Key, packed
 from tests.broker.conftest import RESULT, House, Running, Script, item, running
 
 ID = own_id("default", "default", "invoice-42")
@@ -139,13 +140,22 @@ async def test_a_new_use_survives_a_restart_before_the_archive_has_heard_of_it(h
         assert (await info(client)).info.generation == 2
 
 
-@pytest.mark.parametrize("own", [False, True], ids=["derived", "said to be its own"])
-async def test_the_id_of_a_child_is_never_free_again(house: House, own: bool) -> None:
+CHILD = child_id("default", "default", bytes(16), ("test.task", b"", 1))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        mine(RESEND, job=CHILD, own_id=""),
+        mine(RESEND | OWN, job=CHILD),
+        mine(RESEND | OWN, extra=packed({Key.PARENT: bytes(16)})),
+    ],
+    ids=["derived", "derived and said to be its own", "its own, of a child"],
+)
+async def test_a_child_is_never_there_twice(house: House, said: m.SubmitItem) -> None:
     clock = ManualClock()
-    child = child_id("default", "default", bytes(16), ("test.task", b"", 1))
     async with running(house, clock=clock) as at:
         client = await at.peer()
-        said = mine(RESEND | OWN, job=child) if own else mine(RESEND, job=child, own_id="")
         await client.submit(said)
         await work(at)
         await forget(at, clock)

@@ -34,7 +34,7 @@ import pytest
 from tests.simulator import planted, planted_fits, world
 from tests.simulator.checker import Violation
 from tests.simulator.digest import digest_of, digest_of_all
-from tests.simulator.shells import hasty, planted_hasty
+from tests.simulator.shells import hasty, owning, planted_hasty, planted_owning
 from tests.simulator.shells import planted as shells_planted
 from tests.simulator.shells import world as shells_world
 
@@ -54,6 +54,7 @@ LEVELS = {
     1: Level(world.simulate, planted_fits.BUGS, "commands", lambda outcome: outcome.commands),
     2: Level(shells_world.simulate, shells_planted.BUGS, "callbacks", lambda outcome: outcome.steps),
     3: Level(hasty.simulate_hasty, planted_hasty.BUGS, "callbacks", lambda outcome: outcome.steps),
+    4: Level(owning.simulate_owning, planted_owning.BUGS, "callbacks", lambda outcome: outcome.steps),
 }
 
 
@@ -98,7 +99,7 @@ def main() -> int:
         type=int,
         choices=LEVELS,
         default=1,
-        help="1 is core alone, 2 all, 3 all with hasty users",
+        help="1 is core alone, 2 all, 3 all with hasty users, 4 with own ids",
     )
     parser.add_argument("--seed", type=int, help="replay this one")
     parser.add_argument("--seeds", type=int, default=200, help="the fixed seeds 0 to N-1 (default %(default)s)")

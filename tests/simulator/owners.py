@@ -45,10 +45,10 @@ def has_owners(seed: int) -> bool:
 
 
 @contextmanager
-def ids_freed_soon() -> Iterator[None]:
-    """Let an id be free after `FREED_MS`, for broker and judge alike."""
+def ids_freed_after(ms: int = FREED_MS) -> Iterator[None]:
+    """Let an id be free after so long, for broker and judge alike."""
     usual = own_ids.OWN_ID_FREED_MS
-    own_ids.OWN_ID_FREED_MS = history.OWN_ID_FREED_MS = FREED_MS  # type: ignore[misc, attr-defined]
+    own_ids.OWN_ID_FREED_MS = history.OWN_ID_FREED_MS = ms  # type: ignore[misc, attr-defined]
     try:
         yield
     finally:
@@ -68,6 +68,7 @@ class Uses:
         # By arguments: what may be submitted, and what was.
         self._offered: dict[bytes, Draft] = {}
         self._used: dict[bytes, Draft] = {}
+        self._by_id: dict[bytes, list[bytes]] = {}
         self.forgotten: set[bytes] = set()
 
     def make(self, rng: Random, job_id: bytes) -> Draft:
@@ -75,8 +76,17 @@ class Uses:
         spec = self._specs[rng.choice(_TASKS)]
         self._number += 1
         body = b"mine %d" % self._number
-        draft = self._offered[body] = Draft(job_id, spec, pack_spec(spec), body, 0, 0, None, True)
+        draft = Draft(job_id, spec, pack_spec(spec), body, 0, 0, None, True)
+        self.offer(body, draft)
         return draft
+
+    def offer(self, body: bytes, draft: Draft) -> None:
+        """Somebody submits this, by its arguments."""
+        self._offered.setdefault(body, draft)
+
+    def used_by(self, job_id: bytes) -> list[bytes]:
+        """The arguments of the submits that made jobs of this id."""
+        return self._by_id.get(job_id, [])
 
     def begun(self, event: e.JobSubmitted, body: bytes, before: Draft | None) -> Draft:
         """The submit that a job was made of; of a requeue the one that the job before was made of."""
@@ -86,6 +96,7 @@ class Uses:
         if body in self._used:
             raise Violation(f"I14: submit {body!r} made two jobs, the second of generation {event.generation}")
         draft = self._used[body] = self._offered[body]
+        self._by_id.setdefault(event.id, []).append(body)
         return draft
 
     def forget(self, archive: Archive, rng: Random, wall_ms: int) -> None:

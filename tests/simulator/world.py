@@ -25,7 +25,7 @@ from tests.simulator.checker import Checker, Violation
 from tests.simulator.declaring import Releases, is_declaring, small_registry
 from tests.simulator.drafts import NAMESPACE, Drafts
 from tests.simulator.network import Connection, Request
-from tests.simulator.owners import STALE_MS, Owner, Uses, has_owners, ids_freed_soon
+from tests.simulator.owners import STALE_MS, Owner, Uses, has_owners, ids_freed_after
 from tests.simulator.peers import Client, Peer, Worker
 from tests.simulator.releases import ReleasedWorker, fitted, has_fits
 from tests.simulator.retention import Retention, homes_counted_by, is_cutting
@@ -477,6 +477,6 @@ def simulate(seed: int, steps: int = STEPS, say: Callable[[str], None] | None = 
     with (
         homes_counted_by((1, 2, 5)[seed % 3]),
         small_registry() if is_declaring(seed) else nullcontext(),
-        ids_freed_soon() if has_owners(seed) else nullcontext(),
+        ids_freed_after() if has_owners(seed) else nullcontext(),
     ):
         return World(seed, say).run(steps)

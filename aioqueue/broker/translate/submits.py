@@ -78,9 +78,11 @@ class Translator:
 
 def _known(item: m.SubmitItem, spec: Spec) -> c.Known:
     """What to make of an id that may have been there before. It is its caller's own if it is made of the text beside
-    it: so nobody frees the id of a child by calling it that.
+    it: so nobody frees the id of a child by calling it that. A job repeats its submits however late, and frees none.
     """
-    own = item.flags & _OWN_ID and item.own_id and item.job == own_id(spec.namespace, spec.queue, item.own_id)
+    if not item.flags & _OWN_ID or not item.own_id or (item.extra and Key.PARENT in item.extra):
+        return c.Known.UNKNOWN
+    own = item.job == own_id(spec.namespace, spec.queue, item.own_id)
     return c.Known.OWN if own else c.Known.UNKNOWN
 
 

@@ -296,7 +296,7 @@ class Witness(Checker):
             life = self._life(item.job, "delivered")
             name = f"job {item.job.hex()}"
             self._require(item.fence in life.fences, f"I8: {name} was delivered before its run was journaled")
-            self._require(item.args == self.drafts[item.job].body, f"I2: {name} was delivered with other arguments")
+            self._require(item.args == self._arguments[item.fence], f"I2: {name} was delivered with other arguments")
             attempt = self._attempts[item.fence]
             self._require(
                 item.attempt == attempt <= life.cap, f"I8: attempt {attempt} of {name} was told {item.attempt}"

@@ -54,6 +54,7 @@ class World:
     witness_of: Callable[..., Witness] = Witness
     live: Callable[[World, ClientHost], Coroutine[Any, Any, None]] = staticmethod(workload.live)
     storm_of: Callable[[World], faults.Storm] = faults.Storm
+    storm_ms = STORM_MS
 
     def __init__(self, seed: int, say: Callable[[str], None] | None = None) -> None:
         self.seed = seed
@@ -78,7 +79,7 @@ class World:
         # From when on there is room on the disk for every job, and the broker knows.
         self.room_ms = 0
         # When tasks that wait for their cancellation end without it.
-        self.patience_ends_ms = STORM_MS + PATIENCE_MS
+        self.patience_ends_ms = self.storm_ms + PATIENCE_MS
         self._leaving = False
         self.broker = BrokerHost(self, self._broker_begun, self._broker_over)
         self.workers = [
@@ -126,7 +127,7 @@ class World:
             host.start()
         storm = self.storm_of(self)
         watch = Watch(self)
-        while self.loop.now_ms < STORM_MS:
+        while self.loop.now_ms < self.storm_ms:
             await asyncio.sleep(storm.pause_seconds())
             self.judge()
             storm.strike()
