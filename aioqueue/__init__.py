@@ -82,15 +82,17 @@ from aioqueue.errors import (
 from aioqueue.model.version import VERSION
 
 if TYPE_CHECKING:
+    from aioqueue.client.asking import CancelOutcome
     from aioqueue.client.bulk import Jobs
     from aioqueue.client.context import Context
     from aioqueue.client.info import JobInfo
     from aioqueue.client.job import Job
-    from aioqueue.client.options import Retry
+    from aioqueue.client.options import Executor, Priority, Retry
     from aioqueue.client.patience import Health
     from aioqueue.client.queue import Queue
     from aioqueue.client.task import Call, Task
-    from aioqueue.worker import Worker
+    from aioqueue.model.states import State
+    from aioqueue.worker import OnPartition, Worker
 
 __version__ = VERSION
 
@@ -113,6 +115,7 @@ __all__ = [
     "BulkTooLarge",
     "BulkUnknown",
     "Call",
+    "CancelOutcome",
     "CapabilityMissing",
     "ConnectionLost",
     "Context",
@@ -121,6 +124,7 @@ __all__ = [
     "Deposed",
     "DiskLow",
     "Duplicate",
+    "Executor",
     "ExtraMissing",
     "Fenced",
     "ForeignProtocol",
@@ -148,11 +152,13 @@ __all__ = [
     "NotEntered",
     "NotRetryable",
     "NotSerializable",
+    "OnPartition",
     "OtherLoop",
     "OutcomeUnknown",
     "PayloadTooLarge",
     "PeerMisbehaved",
     "PortTaken",
+    "Priority",
     "ProcessDied",
     "ProtocolVersionMismatch",
     "Queue",
@@ -162,6 +168,7 @@ __all__ = [
     "ResultExpired",
     "Retry",
     "SessionOver",
+    "State",
     "Task",
     "TaskExists",
     "TooManyBulks",
@@ -181,13 +188,18 @@ __all__ = [
 # pay for the worker, nor `aioqueue --help` for either (0.1 s instead of 0.2).
 _HOMES: Final = {
     "Call": "aioqueue.client.task",
+    "CancelOutcome": "aioqueue.client.asking",
     "Context": "aioqueue.client.context",
-    "Job": "aioqueue.client.job",
-    "Jobs": "aioqueue.client.bulk",
-    "JobInfo": "aioqueue.client.info",
+    "Executor": "aioqueue.client.options",
     "Health": "aioqueue.client.patience",
+    "Job": "aioqueue.client.job",
+    "JobInfo": "aioqueue.client.info",
+    "Jobs": "aioqueue.client.bulk",
+    "OnPartition": "aioqueue.worker",
+    "Priority": "aioqueue.client.options",
     "Queue": "aioqueue.client.queue",
     "Retry": "aioqueue.client.options",
+    "State": "aioqueue.model.states",
     "Task": "aioqueue.client.task",
     "Worker": "aioqueue.worker",
 }

@@ -5,12 +5,14 @@ A first parameter annotated `Context` is given by the worker, so it is taken out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, overload
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from datetime import datetime
+from typing import Any, Concatenate, Never, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from aioqueue.client.context import Context, alone
-from aioqueue.client.options import TaskOptions, default_options, merged, task_options
+from aioqueue.client.options import Executor, Priority, Retry, TaskOptions, default_options, merged, task_options
 from aioqueue.client.task import Task, TaskRegistry
+from aioqueue.model.durations import Duration
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,9 +51,29 @@ class Declares:
     def task(self, fn: Callable[Concatenate[Context, P], R], /, **options: Unpack[TaskOptions]) -> Task[P, R]: ...
     @overload
     def task(self, fn: Callable[P, R], /, **options: Unpack[TaskOptions]) -> Task[P, R]: ...
+    # The options once more, one by one: so that a checker says the name of one that is unknown.
     @overload
-    def task(self, fn: None = None, /, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
-    def task(self, fn: Any = None, /, **options: Unpack[TaskOptions]) -> Any:
+    def task(
+        self,
+        fn: None = None,
+        /,
+        *,
+        name: str | None = ...,
+        queue: str | None = ...,
+        priority: Priority | None = ...,
+        delay: Duration | None = ...,
+        retry: Retry | int = ...,
+        timeout: Duration | None = ...,
+        deadline: Duration | datetime | None = ...,
+        expires: Duration | datetime | None = ...,
+        inherit: bool | None = ...,
+        executor: Executor | None = ...,
+        keep: Duration | None = ...,
+        headers: Mapping[str, str] | None = ...,
+        labels: Collection[str] | None = ...,
+        **unknown: Never,
+    ) -> TaskDecorator: ...
+    def task(self, fn: Any = None, /, **options: Any) -> Any:
         """Declare a task: `@queue.task`, `@queue.task(retry=3)` or `queue.task(fn, name="shop.send")`.
 
         Raises `BadOption`, `BadName`, `BadAnnotation`, `Unstoppable` or `TaskExists`.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, cast, get_args
 
 import msgspec
 
 from aioqueue.model import views
 from aioqueue.model.bodies import unpack_body
 from aioqueue.model.ids import id_text
+from aioqueue.model.states import State
 from aioqueue.model.views import Attempt, Block, Failure
+
+_STATES: Final = frozenset(get_args(State))
 
 
 class JobInfo(msgspec.Struct, frozen=True):
@@ -42,7 +45,7 @@ class JobInfo(msgspec.Struct, frozen=True):
     task: str
     queue: str
     namespace: str
-    state: str
+    state: State
     priority: int
     submitted_ms: int
     due_ms: int
@@ -116,5 +119,7 @@ def friendly(info: views.JobInfo) -> JobInfo:
         id=id_text(info.id), own_id=info.own_id or None, attempts=tuple(info.attempts), deaf_at=tuple(info.deaf_at)
     )
     given["parent"] = id_text(info.parent) if info.parent else None
+    # A newer broker may have others.
+    given["state"] = cast(State, info.state if info.state in _STATES else "unknown")
     given["args"], given["kwargs"] = _arguments(info.args)
     return JobInfo(**given)

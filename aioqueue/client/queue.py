@@ -25,12 +25,13 @@ from aioqueue.client.registry import Registry
 from aioqueue.client.session import Session
 from aioqueue.client.signature import pack_arguments
 from aioqueue.client.submitting import Acceptance
-from aioqueue.client.task import Call, Task
+from aioqueue.client.task import Call, OfOne, Task
 from aioqueue.client.waiting import Ending
 from aioqueue.errors import AioqueueError, BadOption, tells_an_end
 from aioqueue.model.durations import Duration
 from aioqueue.model.ids import id_bytes, own_id
 from aioqueue.model.names import check_name
+from aioqueue.model.states import State
 from aioqueue.model.views import Statistics
 from aioqueue.protocol.messages import SubmitFlag, SubmitItem
 
@@ -224,7 +225,7 @@ class Queue(Connects):
         ending = self._send(session, task, args, kwargs)
         return result_of(await session.endings.reached(ending), _results(task))
 
-    async def map(self, task: Task[[T], R], items: Iterable[T], *, window: int = 100) -> AsyncGenerator[R, None]:
+    async def map(self, task: OfOne[T, R], items: Iterable[T], *, window: int = 100) -> AsyncGenerator[R, None]:
         """The results of `task(item)` in the order of the items, with at most `window` jobs under way.
 
         Example::
@@ -338,7 +339,7 @@ class Queue(Connects):
     async def find(
         self,
         *,
-        state: str | Iterable[str] | None = None,
+        state: State | Iterable[State] | None = None,
         queue: str | None = None,
         task: str | None = None,
         since: Moment | None = None,

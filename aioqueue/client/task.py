@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
 import anyio.to_thread
 import msgspec
@@ -20,6 +20,7 @@ from aioqueue.client.callables import awaiting, innermost, is_awaitable, kind_of
 from aioqueue.client.given import GiveAlone
 from aioqueue.client.options import (
     DEFAULT_QUEUE,
+    Executor,
     Options,
     Plan,
     Retry,
@@ -34,6 +35,12 @@ from aioqueue.model.names import check_name
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
+T_contra = TypeVar("T_contra", contravariant=True)
+
+# How a submit is called by other queues. What is asked of a task by one of them is told what it is called here.
+_SUBMITS_ELSEWHERE: Final = frozenset(
+    ("apply_async", "defer", "delay", "enqueue", "kiq", "s", "send", "send_with_options", "si")
+)
 
 
 class Task(Generic[P, R_co]):
@@ -64,7 +71,7 @@ class Task(Generic[P, R_co]):
         # In a thread, where it was asked for, a decorator may run the coroutine itself.
         self.is_async = kind == "async" or (kind == "hidden" and options.get("executor") != "thread")
         self.call_in_loop: Callable[..., Any] = awaiting(fn) if kind == "hidden" else fn
-        self.executor = _executor(fn, options.get("executor"), is_async=self.is_async)
+        self.executor: Executor = _executor(fn, options.get("executor"), is_async=self.is_async)
         self.signature = Signature.of(fn, self.name)
         self.__signature__ = self.signature.visible
         self.__name__ = self.name.rpartition(".")[2]
@@ -83,6 +90,15 @@ class Task(Generic[P, R_co]):
             return found
         made = await anyio.to_thread.run_sync(partial(call, *args, **kwargs))
         return await made if is_awaitable(made) else made  # type: ignore[no-any-return]
+
+    # A method that never returns would have type checkers take the rest of the caller for unreachable.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in _SUBMITS_ELSEWHERE:
+                reason = f"a task has no {name!r}; write `await queue.submit({self.__name__}, …)`"
+                raise AttributeError(reason, name=name, obj=self)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def options(self, **options: Unpack[SubmitOptions]) -> Task[P, R_co]:
         """The same task with other options, for one submit or more; the registered task is not changed.
@@ -145,6 +161,14 @@ class Task(Generic[P, R_co]):
 def options_of(task: Task[..., Any]) -> Options:
     """The options of a task, as they were declared or changed."""
     return task._options
+
+
+class OfOne(Protocol[T_contra, R_co]):
+    """A task that can be called with one argument, whatever else has a default: what `Queue.map` takes."""
+
+    @property
+    def executor(self) -> Executor: ...
+    def __call__(self, item: T_contra, /) -> Coroutine[Any, Any, R_co]: ...
 
 
 class Callee(Protocol):
@@ -278,8 +302,8 @@ def _check_function(fn: Any) -> None:
         raise BadOption(option="fn", value=fn, reason=reason)
 
 
-def _executor(fn: Any, wanted: str | None, *, is_async: bool) -> str:
-    natural = "async" if is_async else "thread"
+def _executor(fn: Any, wanted: str | None, *, is_async: bool) -> Executor:
+    natural: Executor = "async" if is_async else "thread"
     if not wanted or wanted == natural:
         return natural
     reason = ""
@@ -293,7 +317,7 @@ def _executor(fn: Any, wanted: str | None, *, is_async: bool) -> str:
         reason = "another process finds a function by its module and name; write it with def at the top of a module"
     if reason:
         raise BadOption(option="executor", value=wanted, reason=reason)
-    return wanted
+    return "process"
 
 
 _DEFAULT_RETRY = Retry()

@@ -42,7 +42,7 @@ class Progress:
 
     def states(self) -> Counter[str]:
         """How many jobs are in each state. A result that came after the broker's word counts as what it is."""
-        counts = Counter(info.state for id, info in self.infos.items() if id not in self.done)
+        counts: Counter[str] = Counter(info.state for id, info in self.infos.items() if id not in self.done)
         counts.pop("succeeded", None)
         counts["succeeded"] = len(self.done)
         counts["ready"] += len(self.wanted) - counts.total()

@@ -6,7 +6,7 @@ The legal changes between the states of a job are `core.machine.NEXT_STATE`.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final
+from typing import Final, Literal
 
 
 class JobState(IntEnum):
@@ -27,6 +27,12 @@ class JobState(IntEnum):
     def label(self) -> str:
         """The word a person reads."""
         return self.name.lower()
+
+
+# The same words for type checkers. "unknown" is what a newer broker calls otherwise, and no job is found by it.
+State = Literal[
+    "scheduled", "blocked", "ready", "running", "stopping", "succeeded", "dead", "cancelled", "expired", "unknown"
+]
 
 
 class Cause(IntEnum):

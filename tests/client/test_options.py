@@ -199,9 +199,15 @@ def test_a_submit_beats_the_task_and_the_task_beats_the_queue() -> None:
 
 
 def test_none_means_the_default_whatever_a_lower_layer_says() -> None:
-    task = task_options({"timeout": 5, "priority": 9, "keep": 1, "queue": "mail", "retry": 1, "headers": {"a": "b"}})
+    task = task_options({"timeout": 5, "priority": 9, "keep": 1, "queue": "mail", "headers": {"a": "b"}})
     nothing = submit_options(dict.fromkeys(task))
     assert plan_for("send", merged(nothing, task), "shop") == plan_for("send", Options(), "shop")
+
+
+@pytest.mark.parametrize("layer", [task_options, submit_options])
+def test_a_retry_of_none_could_mean_two_things_and_is_told_what_to_write(layer: Any) -> None:
+    with pytest.raises(BadOption, match=r"write retry=1 for no retry, or leave it out for the usual 5 attempts"):
+        layer({"retry": None})
 
 
 def test_an_instant_takes_the_place_of_a_declared_delay() -> None:

@@ -162,6 +162,16 @@ def test_a_plain_function_with_a_timeout_is_refused_since_a_thread_cannot_be_sto
     assert task_of(send, {}).options(timeout=5).plan("shop").spec.timeout_ms == 5_000
 
 
+@pytest.mark.parametrize("name", ["delay", "apply_async", "s", "si", "send", "enqueue", "kiq", "defer"])
+def test_what_other_queues_call_a_submit_is_answered_with_what_to_write(name: str) -> None:
+    task = task_of(send, {})
+    with pytest.raises(AttributeError, match=rf"no '{name}'; write `await queue.submit\(send, …\)`"):
+        getattr(task, name)
+    assert not hasattr(task, name)
+    with pytest.raises(AttributeError, match="has no attribute 'other'"):
+        task.other  # type: ignore[attr-defined]  # noqa: B018 - it is what raises
+
+
 # --- names --------------------------------------------------------------------------------------------------------
 
 

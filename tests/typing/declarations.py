@@ -1,6 +1,7 @@
 """The public face as a type checker sees it; read by `test_declarations.py`, never run.
 
-`# T: type` is the revealed type of the line, `# E` an error that the line must have. Any other error fails.
+`# T: type` is the revealed type of the line, `# E` an error that the line must have; `# E: this | that` one in which
+pyright says this and mypy that. Any other error fails.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ def weigh(context: Context, letter: str) -> int:
 async def burn(context: Context) -> None: ...
 
 
+@queue.task
+async def glue(left: str, right: str) -> str:
+    return left + right
+
+
 typed_by_hand = queue.task(functools.partial(print, "x"), name="printed")
 
 
@@ -65,18 +71,17 @@ async def submits() -> None:
     reveal_type(await queue.submit_many([send.call("a"), send.call("b", copies=3)]))  # T: list[Job[float]]
 
 
-async def results_where_anything_is_taken() -> None:
+async def results_where_anything_is_taken(anything: Task[..., object]) -> None:
     # The place that takes an object must not make the task one of objects.
     print(await queue.run(stamp, "x"), await (await queue.submit(send, "ada")))
-    anything: Task[..., object] = send
     await queue.submit(anything)
 
 
 async def submits_that_do_not_fit() -> None:
-    await queue.submit(send)  # E
-    await queue.submit(send, 5)  # E
-    await queue.submit(send, "ada", copies="two")  # E
-    await queue.submit(send, "ada", color="red")  # E
+    await queue.submit(send)  # E: "to" | Task[[str, int], float]
+    await queue.submit(send, 5)  # E: "to" | "int"
+    await queue.submit(send, "ada", copies="two")  # E: "copies" | "str"
+    await queue.submit(send, "ada", color="red")  # E: "color" | "color"
     await queue.submit(stamp, "x", "red")  # E
     await queue.submit(print, "x")  # E
     await queue.submit(send.options(delay=1), 5)  # E
@@ -93,8 +98,35 @@ async def calls_here() -> None:
     await stamp(Context(b"", task="stamp", queue="default"), "x")  # E
 
 
+async def maps() -> None:
+    async for sent in queue.map(send, ["ada"]):  # further parameters have defaults
+        reveal_type(sent)  # T: float
+    async for good in queue.map(stamp, ["x"], window=2):  # a Context, and a keyword with a default
+        reveal_type(good)  # T: bool
+    async for sheets in queue.map(fold, [b"a4"]):
+        reveal_type(sheets)  # T: list[str]
+    queue.map(send, [5])  # E
+    queue.map(burn, ["x"])  # E
+    queue.map(glue, ["x"])  # E
+    queue.map(len, ["x"])  # E
+
+
+async def looks() -> None:
+    info = await (await queue.get("a")).info()
+    if info.state == "dead":
+        reveal_type(info.state)  # T: Literal['dead']
+    async for found in queue.find(state=["ready", "running"]):
+        print(found.state)
+    queue.find(state="waiting")  # E
+
+
+def what_other_queues_have() -> None:
+    send.delay("ada")  # E: "delay" | "delay"
+    send.apply_async(("ada",))  # E: "apply_async" | "apply_async"
+
+
 def options_that_are_not_known() -> None:
-    send.options(delya=5)  # E
+    send.options(delya=5)  # E: "delya" | "delya"
     send.options(name="other")  # E
     send.options(priority="urgent")  # E
     send.options(delay=None, at=1_903_867_200_000, keep="7d", headers={"a": "b"}, timeout=1.5, retry=2)
@@ -103,8 +135,10 @@ def options_that_are_not_known() -> None:
 def declarations_that_are_not_known() -> None:
     Declares(priority="high", retry=3)
     Declares(prio="high")  # E
-    queue.task(retries=3)  # E
-    queue.task(id="a")  # E
+    queue.task(retries=3)  # E: "retries" | "int"
+    queue.task(id="a")  # E: "id" | "str"
+    queue.task(retry=None)  # E: "retry" | "None"
+    queue.task(priority="urgent")  # E: "priority" | "str"
 
 
 def untyped_is_taken_as_it_comes(fn: Any) -> None:

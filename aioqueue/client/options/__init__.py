@@ -1,6 +1,6 @@
 """The options of a task and of a submit: what they are called, what they may be, and what becomes of them."""
 
-from aioqueue.client.options.layers import DEFAULT_QUEUE, NEVER, PRIORITIES, Executor, Options, When, merged
+from aioqueue.client.options.layers import DEFAULT_QUEUE, NEVER, PRIORITIES, Executor, Options, Priority, When, merged
 from aioqueue.client.options.plan import Plan, plan_for
 from aioqueue.client.options.retry import ExceptionTypes, Retry
 from aioqueue.client.options.submit import SubmitOptions, submit_options
@@ -14,6 +14,7 @@ __all__ = [
     "Executor",
     "Options",
     "Plan",
+    "Priority",
     "Retry",
     "SubmitOptions",
     "TaskOptions",

@@ -1,8 +1,9 @@
 """Layers of options: what they are called, what they may be, and which of two layers wins.
 
 Options of a submit beat those of `@task`, which beat the queue's defaults, which beat aioqueue's own. An option given
-as None means aioqueue's own default, whatever a lower layer says. Everything is checked where it is written; a name
-that is not known here is refused, never ignored. `task.py` and `submit.py` say which options belong where.
+as None means aioqueue's own default, whatever a lower layer says; only `retry` has no None, which could mean two
+things. Everything is checked where it is written; a name that is not known here is refused, never ignored. `task.py`
+and `submit.py` say which options belong where.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ DEFAULT_QUEUE: Final = "default"
 PRIORITIES: Final = {"high": 8, "medium": PRIORITY_DEFAULT, "low": 2}
 
 Executor = Literal["async", "thread", "process"]
+Priority = int | Literal["high", "medium", "low"]
 
 
 class When(NamedTuple):
@@ -68,6 +70,9 @@ def parsed_layer(given: Mapping[str, Any]) -> Options:
     for option, value in given.items():
         if option not in _PARSERS:
             raise BadOption(option=option, value=value, reason=f"it is not known{_meant(option)}")
+        if option == "retry" and value is None:
+            # Whoever writes it means either, and half of them would get the other.
+            raise BadOption(option=option, value=value, reason=_RETRY_NONE)
     parsed = Options()
     for option, value in given.items():
         parsed[option] = _DEFAULTS[option] if value is None else _PARSERS[option](value)  # type: ignore[literal-required]
@@ -161,6 +166,7 @@ _PARSERS: Final[dict[str, Callable[[Any], Any]]] = {
     "headers": _headers,
     "labels": check_labels,
 }
+_RETRY_NONE: Final = f"write retry=1 for no retry, or leave it out for the usual {Retry().attempts} attempts"
 # What other queues call them.
 _ELSEWHERE: Final = {
     "countdown": "delay",
@@ -190,7 +196,6 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "priority": PRIORITY_DEFAULT,
     "delay": 0,
     "at": 0,
-    "retry": Retry(),
     "timeout": 0,
     "deadline": NEVER,
     "expires": NEVER,

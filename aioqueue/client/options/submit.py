@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
-from aioqueue.client.options.layers import Options, parsed_layer
+from aioqueue.client.options.layers import Options, Priority, parsed_layer
 from aioqueue.client.options.retry import Retry
 from aioqueue.errors import BadOption
 from aioqueue.model.durations import Duration
@@ -16,10 +16,10 @@ class SubmitOptions(TypedDict, total=False):
     """What `Task.options` takes, for type checkers. See `TaskOptions` for the meanings."""
 
     queue: str | None
-    priority: int | Literal["high", "medium", "low"] | None
+    priority: Priority | None
     delay: Duration | None
     at: datetime | int | None
-    retry: Retry | int | None
+    retry: Retry | int
     timeout: Duration | None
     deadline: Duration | datetime | None
     expires: Duration | datetime | None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
-from aioqueue.client.options.layers import Executor, Options, parsed_layer
+from aioqueue.client.options.layers import Executor, Options, Priority, parsed_layer
 from aioqueue.client.options.retry import Retry
 from aioqueue.errors import BadOption
 from aioqueue.model.durations import Duration
@@ -27,9 +27,9 @@ class TaskOptions(TypedDict, total=False):
 
     name: str | None
     queue: str | None
-    priority: int | Literal["high", "medium", "low"] | None
+    priority: Priority | None
     delay: Duration | None
-    retry: Retry | int | None
+    retry: Retry | int
     timeout: Duration | None
     deadline: Duration | datetime | None
     expires: Duration | datetime | None
