@@ -278,6 +278,25 @@ async def test_a_map_that_is_closed_leaves_what_was_sent_and_withdraws_what_was_
     await nothing_more(queue, broker)
 
 
+async def test_a_run_is_bounded_by_the_timeout_until_its_job_is_accepted_and_then_waits_for_the_job(
+    entered: Entered,
+) -> None:
+    queue, peer = entered
+    task = queue.task(double)
+    hasty = queue.using(0.1)
+    with pytest.raises(OutcomeUnknown) as caught:
+        await hasty.run(task, 1)
+    submit = await peer.expect(m.Submit)
+    assert caught.value.job == id_text(submit.items[0].job)
+    running = asyncio.ensure_future(queue.using(0.5).run(task, 2))
+    job = (await peer.accept_submit()).items[0].job
+    # Longer than the timeout: it is the job that is waited for now.
+    await asyncio.wait([running], timeout=1.0)
+    assert not running.done()
+    peer.send(m.Ended([m.EndedItem(job, int(JobState.SUCCEEDED), b"\x01\x04")]))
+    assert await running == 4
+
+
 async def test_a_result_is_waited_for_across_an_outage_and_its_own_timeout_tells_of_it(
     entered: Entered, broker: FakeBroker
 ) -> None:
