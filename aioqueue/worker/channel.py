@@ -121,6 +121,10 @@ class ChildEnd:
         with contextlib.suppress(OSError), self._sending:
             self._socket.sendall(_encoder.encode(message) + b"\n")
 
+    def leave_open(self) -> None:
+        """Leave this end to be closed by the end of the process, for a thread may be reading it."""
+        self._socket.detach()
+
     def close(self) -> None:
         """Close this end."""
         self._lines.close()

@@ -54,6 +54,7 @@ def main() -> None:
     except AioqueueError as error:
         channel.send(Failed(error.code, bounded(str(error), LINE_BYTES_MAX // 8)))
         code = 1
+    channel.leave_open()
     _exit_after(EXIT_SECONDS, code)
     sys.exit(code)
 

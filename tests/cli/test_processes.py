@@ -95,7 +95,8 @@ def test_an_interrupt_ends_a_command_with_130_and_no_word(shop: Served) -> None:
     ],
 )
 def test_a_worker_whose_app_cannot_be_found_is_one_sentence(target: str, fragment: str, folder: Path) -> None:
-    ended = run("worker", target, "--log-level", "critical", cwd=folder)
+    # In development mode Python would tell of whatever is left open.
+    ended = run("worker", target, "--log-level", "critical", cwd=folder, PYTHONDEVMODE="1")
 
     assert fragment in ended.refused()
 
