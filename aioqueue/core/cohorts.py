@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from aioqueue.core.families import first_of_family
 from aioqueue.core.lanes import turn
-from aioqueue.core.nouns import Job, Offer, Session
+from aioqueue.core.nouns import Job, Offer, Session, by_wait
 from aioqueue.core.pools import Pool, Taker
 from aioqueue.core.queues import QueueState
 from aioqueue.core.state import State
@@ -24,7 +24,7 @@ def next_with_suspects(state: State, pool: Pool, taker: Taker) -> tuple[Job, Ses
     if plain is not None and not taker.takes(plain.spec.fit):
         # It is still in the way of those that do.
         return None
-    hungry = sorted(taker.hungry.values(), key=lambda session: len(session.leases))
+    hungry = sorted(taker.hungry.values(), key=by_wait)
     for job in heads(state, pool.offer, plain):
         for session in hungry:
             if may_have(session, job):

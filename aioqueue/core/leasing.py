@@ -19,7 +19,7 @@ from aioqueue.core.commands import Command, OpenSession
 from aioqueue.core.endings import end_of_session
 from aioqueue.core.families import children_for
 from aioqueue.core.lanes import turn
-from aioqueue.core.nouns import Job, Session, SlotClass
+from aioqueue.core.nouns import Job, Session, SlotClass, by_wait
 from aioqueue.core.pools import Pool, Taker
 from aioqueue.core.state import State
 from aioqueue.core.terms import instead_of_lease
@@ -72,10 +72,10 @@ def decide_leases(
     """Leases for all free capacity, one at a time: the caller applies each before it asks for the next. Without a
     `hand` all arguments are there.
 
-    Sessions that offer the same share what is ready: the one with the fewest leases comes first, and each takes at
-    most its part, so that one large worker does not starve a small one. Where they do not take all that is ready, or
-    have slots of two classes, jobs are dealt out one by one, and what stands in their way is moved (see `pools`). A
-    session is journaled just before its first lease.
+    Sessions that offer the same share what is ready: the one with the fewest leases comes first, among equals the one
+    that has waited longest since it got one, and each takes at most its part, so that one large worker does not starve
+    a small one. Where they do not take all that is ready, or have slots of two classes, jobs are dealt out one by one,
+    and what stands in their way is moved (see `pools`). A session is journaled just before its first lease.
 
     Where suspects wait, jobs are given out one by one in the order of their turn, each to a session that may have it
     (see `cohorts`), and at last children to sessions that run their parents and get nothing else (see `families`). A
@@ -117,7 +117,7 @@ def _at_hand(job: Job, hand: Hand | None) -> bool:
 def _share_out(state: State, taker: Taker, now: Now, hand: Hand | None) -> Iterator[Leasing]:
     hungry = list(taker.hungry.values())
     if len(hungry) > 1:
-        hungry.sort(key=lambda session: len(session.leases))
+        hungry.sort(key=by_wait)
     ready = taker.ready(hungry)
     share = -(-ready // len(hungry))
     head = taker.head
@@ -137,10 +137,10 @@ def _deal_out(state: State, taker: Taker, now: Now, hand: Hand | None, parting: 
     """One job at a time, to the session with the fewest leases: what is ready cannot be counted, and whoever gets one
     may have no room for the next.
     """
-    turns = [(len(session.leases), place, session) for place, session in enumerate(taker.hungry.values())]
+    turns = [(*by_wait(session), place, session) for place, session in enumerate(taker.hungry.values())]
     heapify(turns)
     while turns:
-        _, place, session = turns[0]
+        *_, place, session = turns[0]
         if session.number not in taker.hungry:
             heappop(turns)
             continue
@@ -149,7 +149,7 @@ def _deal_out(state: State, taker: Taker, now: Now, hand: Hand | None, parting: 
         if job is None or not taker.takes(job.spec.fit) or not _at_hand(job, hand):
             return
         yield from _lease(state, job, session, now)
-        heapreplace(turns, (len(session.leases), place, session))
+        heapreplace(turns, (*by_wait(session), place, session))
 
 
 def _make_way(taker: Taker, parting: Parting) -> Iterator[Leasing]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from aioqueue.core import commands as c
@@ -43,6 +45,18 @@ def test_the_worker_with_the_fewest_runs_comes_first(scene: Scene) -> None:
     step = scene.step(c.SubmitJobs([new_job(3)]))
     assert leased(step) == [(job_id(3), idle)]
     assert len(scene.running()[busy]) == 2
+
+
+@pytest.mark.parametrize("declared", [{}, {"tasks": ("task",), "processes": ("other",), "process_slots": 1}])
+def test_among_equals_a_job_goes_to_the_worker_that_has_waited_longest(scene: Scene, declared: Any) -> None:
+    workers = [scene.worker(name, slots=10, **declared) for name in ("w1", "w2", "w3")]
+    got = []
+    for number in range(6):
+        scene.submit(new_job(number))
+        [session] = [each for each, jobs in scene.running().items() if jobs]
+        got.append(session)
+        scene.settle(session, number)
+    assert got == workers * 2
 
 
 def test_the_queues_of_a_worker_act_as_one(scene: Scene) -> None:

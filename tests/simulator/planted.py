@@ -102,7 +102,7 @@ def an_own_id_is_looked_up_only_among_the_living(patch: pytest.MonkeyPatch) -> N
     patch.setattr(submit, "_must_look", lambda state, item: False)
 
 
-@bug("I14", 18)
+@bug("I14", 27)
 def the_neighbours_of_a_parked_job_stay_fresh(patch: pytest.MonkeyPatch) -> None:
     real = decide._DECIDE[c.SubmitJobs]
 
@@ -141,7 +141,7 @@ def any_finished_job_may_be_requeued(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(decide._DECIDE, c.RequeueJob, requeue)
 
 
-@bug("liveness", 1)
+@bug("liveness", 2)
 def a_resume_forgets_the_leases_it_does_not_name(patch: pytest.MonkeyPatch) -> None:
     def forget(state: State, command: c.ResumeSession, decision: decide.Decision) -> decide.Decision:
         named = {end.id for end in command.settles}
@@ -333,12 +333,12 @@ def a_session_that_runs_one_alone_gets_no_children_of_it(patch: pytest.MonkeyPat
     patch.setattr(leasing, "children_for", lambda state, session: ())
 
 
-@bug("I8", 57)
+@bug("I8", 31)
 def a_suspect_child_joins_any_suspect(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(families, "_may_join", lambda state, session, job: True)
 
 
-@bug("I10", 43)
+@bug("I10", 4)
 def a_child_taken_before_its_turn_stays_in_line(patch: pytest.MonkeyPatch) -> None:
     def forget(lane: PriorityLane, job: Job) -> None:
         lane.depth -= 1
@@ -365,7 +365,7 @@ def a_stopping_job_that_is_given_back_is_ready_again(patch: pytest.MonkeyPatch) 
     patch.setitem(apply.APPLY, e.JobReleased, released)
 
 
-@bug("liveness", 2)
+@bug("liveness", 0)
 def the_late_success_of_a_stopping_job_is_dropped(patch: pytest.MonkeyPatch) -> None:
     real = decide._DECIDE[c.SettleRuns]
 
@@ -470,7 +470,7 @@ def a_run_is_not_stopped_at_its_deadline(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(partition, "decide_end", waiting_only)
 
 
-@bug("liveness", 1)
+@bug("liveness", 9)
 def the_late_success_of_a_job_whose_deadline_passed_is_dropped(patch: pytest.MonkeyPatch) -> None:
     real = decide._DECIDE[c.SettleRuns]
 
@@ -702,7 +702,7 @@ def a_restart_forgets_the_bulks(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Partition, "begin", begun)
 
 
-@bug("I2", 1)
+@bug("I2", 6)
 def a_dropped_bulk_runs_all_the_same(patch: pytest.MonkeyPatch) -> None:
     real = bulks.free_bulk
 

@@ -47,6 +47,7 @@ def leased(state: State, event: e.JobLeased, body: bytes | None, at: Moment) -> 
     queue.counts[_READY] -= 1
     queue.counts[_RUNNING] += 1
     session.leases[job.id] = job
+    session.last_fence = event.fence
     job.state = _RUNNING
     job.session = event.session
     job.fence = event.fence

@@ -8,7 +8,7 @@ from __future__ import annotations
 from aioqueue.core.nouns.bulk import Bulk, Part
 from aioqueue.core.nouns.job import Fit, Job, Rare, SharedSpec, admitted_bytes, copy_job, rare_of
 from aioqueue.core.nouns.offer import NO_OFFER, Offer, SlotClass, TaskOffer, task_offer
-from aioqueue.core.nouns.session import Link, Session
+from aioqueue.core.nouns.session import Link, Session, by_wait
 from aioqueue.core.nouns.task import RegisteredTask
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "SlotClass",
     "TaskOffer",
     "admitted_bytes",
+    "by_wait",
     "copy_job",
     "rare_of",
     "task_offer",

@@ -58,13 +58,21 @@ class Link:
         return self.offer.queues
 
 
+def by_wait(session: Session) -> tuple[int, int]:
+    """Among sessions that may have a job: the one with the fewest leases comes first, and of those the one that has
+    waited longest since it got one.
+    """
+    return len(session.leases), session.last_fence
+
+
 class Session:
     """One worker's or client's life at the broker. `journaled` from its first lease on; `home` is then the position of
     the batch that tells of it, and 0 where a replay from a base has not come to that yet.
     """
 
     __slots__ = (
-        "home", "in_processes", "journaled", "leases", "link", "name", "namespace", "number", "secret_hash", "suspects",
+        "home", "in_processes", "journaled", "last_fence", "leases", "link", "name", "namespace", "number",
+        "secret_hash", "suspects",
     )  # fmt: skip
 
     def __init__(self, number: int, secret_hash: bytes, namespace: str, name: str, heard_ms: int) -> None:
@@ -75,6 +83,8 @@ class Session:
         self.journaled = False
         self.home = 0
         self.leases: dict[bytes, Job] = {}
+        # That of the last lease it got in this process: who has the lower one has waited longer.
+        self.last_fence = 0
         # Those of its leases that take slots of processes, and some that are over.
         self.in_processes: dict[bytes, Job] = {}
         # Those of its leases under which a process ended before: one, or a parent and its descendants.
