@@ -89,11 +89,11 @@ DAMAGE: dict[str, tuple[str, Callable[[State], Any]]] = {
     "a job that nothing wakes": ("liveness", lambda state: state.due.entries.clear()),
     "a due entry that is stale at the head": ("I9", lambda state: state.due.entries.insert(0, (1, 1, job_id(2)))),
     "due times out of order": ("I9", lambda state: state.due.entries.append((1, 1, job_id(2)))),
-    "a deadline that nothing keeps": ("I22", lambda state: state.ends.entries.clear()),
-    "a time of a job that is over": ("I22", lambda state: state.ends.entries.insert(0, (1, 1, b"over"))),
-    "a child that its parent does not know": ("I23", lambda state: state.children.clear()),
-    "a child that lives on": ("I23", lambda state: state.doomed.update({job_id(1): "its parent was cancelled"})),
-    "a doomed parent without children": ("I23", lambda state: state.doomed.update({job_id(3): ""})),
+    "a deadline that nothing keeps": ("I36", lambda state: state.ends.entries.clear()),
+    "a time of a job that is over": ("I36", lambda state: state.ends.entries.insert(0, (1, 1, b"over"))),
+    "a child that its parent does not know": ("I37", lambda state: state.children.clear()),
+    "a child that lives on": ("I37", lambda state: state.doomed.update({job_id(1): "its parent was cancelled"})),
+    "a doomed parent without children": ("I37", lambda state: state.doomed.update({job_id(3): ""})),
 }  # fmt: skip
 
 
@@ -254,28 +254,28 @@ BROKEN: dict[str, tuple[str, tuple[e.Event, ...]]] = {
     ),
     "accepted twice": ("I14", (submitted(1, 1), submitted(1, 2))),
     "accepted again after its end": ("I14", (submitted(1, 1), e.JobCancelled(job_id(1)), submitted(1, 2))),
-    "begun too late": ("I22", (OPEN, within(1, 1, expires_ms=WALL_MS), lease(1, 1))),
-    "begun behind the deadline": ("I22", (OPEN, within(1, 1, deadline_ms=WALL_MS), lease(1, 1))),
-    "expired too early": ("I22", (within(1, 1, expires_ms=WALL_MS + 1), NOT_BEGUN)),
-    "expired without terms": ("I22", (submitted(1, 1), OVERDUE)),
+    "begun too late": ("I36", (OPEN, within(1, 1, expires_ms=WALL_MS), lease(1, 1))),
+    "begun behind the deadline": ("I36", (OPEN, within(1, 1, deadline_ms=WALL_MS), lease(1, 1))),
+    "expired too early": ("I36", (within(1, 1, expires_ms=WALL_MS + 1), NOT_BEGUN)),
+    "expired without terms": ("I36", (submitted(1, 1), OVERDUE)),
     "expired by another time": (
-        "I22", (within(1, 1, expires_ms=WALL_MS), OVERDUE),
+        "I36", (within(1, 1, expires_ms=WALL_MS), OVERDUE),
     ),
     "expired under a worker's hands": (
-        "I22", (OPEN, within(1, 1, deadline_ms=WALL_MS + 1), lease(1, 1), LATER, OVERDUE),
+        "I36", (OPEN, within(1, 1, deadline_ms=WALL_MS + 1), lease(1, 1), LATER, OVERDUE),
     ),
     "not begun in time, and it was": (
-        "I22",
+        "I36",
         (
             OPEN, within(1, 1, expires_ms=WALL_MS + 1), lease(1, 1), e.JobReleased(job_id(1), 1), LATER,
             NOT_BEGUN,
         ),
     ),
     "stopped before the deadline": (
-        "I22", (OPEN, within(1, 1, deadline_ms=WALL_MS + 1), lease(1, 1), e.JobStopping(job_id(1), 1, Cause.DEADLINE)),
+        "I36", (OPEN, within(1, 1, deadline_ms=WALL_MS + 1), lease(1, 1), e.JobStopping(job_id(1), 1, Cause.DEADLINE)),
     ),
     "a pause that leads behind the deadline": (
-        "I22", (OPEN, within(1, 1, deadline_ms=WALL_MS + 1_000), lease(1, 1), failure(1, 1)),
+        "I36", (OPEN, within(1, 1, deadline_ms=WALL_MS + 1_000), lease(1, 1), failure(1, 1)),
     ),
     "cancelled by its deadline": (
         "I6",
@@ -289,20 +289,20 @@ BROKEN: dict[str, tuple[str, tuple[e.Event, ...]]] = {
         "I7", (within(1, 1, expires_ms=1), NOT_BEGUN, NOT_BEGUN),
     ),
     "requeued with its old times": (
-        "I22", (within(1, 1, expires_ms=1), NOT_BEGUN, within(1, 2, expires_ms=1, generation=1)),
+        "I36", (within(1, 1, expires_ms=1), NOT_BEGUN, within(1, 2, expires_ms=1, generation=1)),
     ),
     "a child that outlives a cancel": (
-        "I23", (OPEN, submitted(1, 1), child(2, 2), e.JobCancelled(job_id(1)), lease(2, 1)),
+        "I37", (OPEN, submitted(1, 1), child(2, 2), e.JobCancelled(job_id(1)), lease(2, 1)),
     ),
     "a child that outlives an expiry": (
-        "I23",
+        "I37",
         (OPEN, within(1, 1, expires_ms=1), child(2, 2), NOT_BEGUN, lease(2, 1)),
     ),
-    "a child that outlives a stop": ("I23", (*RUNS, child(2, 2), e.JobStopping(job_id(1), 1), lease(2, 2))),
-    "a child that comes too late": ("I23", (*RUNS, e.JobStopping(job_id(1), 1), child(2, 2), lease(2, 2))),
-    "a child of nobody": ("I23", (OPEN, child(2, 1), lease(2, 1))),
+    "a child that outlives a stop": ("I37", (*RUNS, child(2, 2), e.JobStopping(job_id(1), 1), lease(2, 2))),
+    "a child that comes too late": ("I37", (*RUNS, e.JobStopping(job_id(1), 1), child(2, 2), lease(2, 2))),
+    "a child of nobody": ("I37", (OPEN, child(2, 1), lease(2, 1))),
     "a child with more time than its parent": (
-        "I23",
+        "I37",
         (OPEN, within(1, 1, deadline_ms=WALL_MS + 5), child(2, 2, deadline_ms=WALL_MS + 6), lease(1, 1), lease(2, 2)),
     ),
     "an end of nothing": ("I2", (success(1, 1),)),

@@ -143,9 +143,9 @@ class Checker:
         expires_ms = asked.expires_ms or (wall_ms + asked.expires_in_ms if asked.expires_in_ms else 0)
         deadline_ms = wall_ms + asked.deadline_in_ms if asked.deadline_in_ms else 0
         kept = terms.deadline_ms == deadline_ms or (asked.inherits and 0 < terms.deadline_ms < (deadline_ms or 2**63))
-        self._require(terms.expires_ms == expires_ms and kept, f"I22: {name} has {terms}, asked was {asked}")
+        self._require(terms.expires_ms == expires_ms and kept, f"I36: {name} has {terms}, asked was {asked}")
         self._require(
-            (terms.parent, terms.inherits) == (asked.parent, asked.inherits), f"I23: {name} has {terms}, asked {asked}"
+            (terms.parent, terms.inherits) == (asked.parent, asked.inherits), f"I37: {name} has {terms}, asked {asked}"
         )
 
     # --- what clients are told ---
@@ -195,7 +195,7 @@ class Checker:
         self._require(run.fence in life.fences, f"I8: {name} was delivered before its run was journaled")
         self._require(run.body == self._arguments[run.fence], f"I2: {name} was delivered with other arguments")
         deadline_ms = self._deadlines[run.fence]
-        self._require(run.deadline_ms == deadline_ms, f"I22: {name} was told {run.deadline_ms}, not {deadline_ms}")
+        self._require(run.deadline_ms == deadline_ms, f"I36: {name} was told {run.deadline_ms}, not {deadline_ms}")
         attempt = self._attempts[run.fence]
         self._require(run.attempt == attempt <= life.cap, f"I8: attempt {attempt} of {name} was told {run.attempt}")
 

@@ -454,12 +454,12 @@ def the_door_stays_shut_when_the_disk_has_room_again(patch: pytest.MonkeyPatch) 
 # --- time, and children -------------------------------------------------------------------------------------------
 
 
-@bug("I22", 129)
+@bug("I36", 129)
 def a_job_whose_time_is_over_is_leased(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(leasing, "instead_of_lease", lambda job, state, now: None)
 
 
-@bug("I22", 1)
+@bug("I36", 1)
 def a_run_is_not_stopped_at_its_deadline(patch: pytest.MonkeyPatch) -> None:
     real = partition.decide_end
 
@@ -491,7 +491,7 @@ def a_run_that_its_deadline_stopped_is_cancelled(patch: pytest.MonkeyPatch) -> N
         patch.setattr(module, "end_when_stopped", lambda job: JobState.CANCELLED)
 
 
-@bug("I22", 1)
+@bug("I36", 1)
 def the_deadline_is_counted_from_the_lease(patch: pytest.MonkeyPatch) -> None:
     def later(state: State, event: e.JobLeased) -> None:
         job = state.jobs[event.id]
@@ -503,7 +503,7 @@ def the_deadline_is_counted_from_the_lease(patch: pytest.MonkeyPatch) -> None:
     _after_event(patch, e.JobLeased, later)
 
 
-@bug("I22", 7)
+@bug("I36", 7)
 def a_job_that_has_begun_still_expires(patch: pytest.MonkeyPatch) -> None:
     real = State._may_expire
 
@@ -519,7 +519,7 @@ def a_job_that_has_begun_still_expires(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(terms, "overdue", overdue)
 
 
-@bug("I22", 63)
+@bug("I36", 63)
 def a_retry_waits_for_a_time_behind_the_deadline(patch: pytest.MonkeyPatch) -> None:
     real = runs._end_of_run
 
@@ -533,18 +533,18 @@ def a_retry_waits_for_a_time_behind_the_deadline(patch: pytest.MonkeyPatch) -> N
     patch.setattr(runs, "_end_of_run", end)
 
 
-@bug("I23", 25)
+@bug("I37", 25)
 def a_child_is_not_cancelled_with_its_parent(patch: pytest.MonkeyPatch) -> None:
     for module in (applied_bulks, applied_jobs, applied_runs):
         patch.setattr(module, "doom", lambda state, parent, reason: None)
 
 
-@bug("I23", 1)
+@bug("I37", 1)
 def a_child_that_comes_too_late_lives(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(submit, "is_orphan", lambda state, bound, namespace: False)
 
 
-@bug("I23", 19)
+@bug("I37", 19)
 def a_child_has_more_time_than_its_parent(patch: pytest.MonkeyPatch) -> None:
     real = submit.terms_of
 

@@ -359,7 +359,7 @@ class World:
             return
         # One that came in this very batch is ended by the next, which is due at once.
         if state.jobs[head[2]].submitted_ms != self._clock.wall_ms:
-            raise Violation(f"I22: job {head[2].hex()} should have ended at {head[0]}, it is {self._clock.wall_ms}")
+            raise Violation(f"I36: job {head[2].hex()} should have ended at {head[0]}, it is {self._clock.wall_ms}")
 
     def _check_state(self) -> None:
         broker = self._broker

@@ -1,4 +1,4 @@
-"""The promises about a job's time (I22) and its parent (I23), as checks; the part of `invariants` that few jobs meet.
+"""The promises about a job's time (I36) and its parent (I37), as checks; the part of `invariants` that few jobs meet.
 
 `check_terms` judges one state, `Bounds` a journal; like `History`, which asks it, it shares no code with
 what it judges.
@@ -34,7 +34,7 @@ def check_terms(state: State, *, settled: bool) -> list[str]:
             continue
         for at_ms, counts in ((terms.deadline_ms, True), (terms.expires_ms, not job.runs)):
             if at_ms and counts and (at_ms, job.id) not in entries:
-                found.append(f"I22: nothing will end job {job.id.hex()} at {at_ms}")
+                found.append(f"I36: nothing will end job {job.id.hex()} at {at_ms}")
         if terms.inherits:
             children.setdefault(terms.parent, {})[job.id] = None
         if terms.parent:
@@ -42,16 +42,16 @@ def check_terms(state: State, *, settled: bool) -> list[str]:
     if families != state.families:
         found.append(f"liveness: {len(state.families)} parents have living children, {len(families)} were named")
     if children != state.children:
-        found.append(f"I23: {len(state.children)} parents have children that end with them, {len(children)} were named")
-    found += [f"I23: {parent.hex()} is doomed and has no children" for parent in state.doomed.keys() - children.keys()]
+        found.append(f"I37: {len(state.children)} parents have children that end with them, {len(children)} were named")
+    found += [f"I37: {parent.hex()} is doomed and has no children" for parent in state.doomed.keys() - children.keys()]
     if settled and state.doomed:
-        found.append(f"I23: children of {len(state.doomed)} parents that are over live on")
+        found.append(f"I37: children of {len(state.doomed)} parents that are over live on")
     head = state.ends.head()
     if head is not None:
         job_or_none = state.jobs.get(head[2])
         if job_or_none is None or job_or_none.state is JobState.STOPPING:
-            found.append("I22: the next job to expire is none that could")
-    return found + check_heap(state.ends, "I22")
+            found.append("I36: the next job to expire is none that could")
+    return found + check_heap(state.ends, "I36")
 
 
 def check_heap(timers: Timers[Any], promise: str) -> list[str]:
@@ -91,7 +91,7 @@ class Bounds:
             return
         again = event.generation > terms.first_generation
         if again and (terms.expires_ms or terms.deadline_ms or terms.inherits):
-            self._say(f"I22: job {event.id.hex()} was requeued with the times of its last life")
+            self._say(f"I36: job {event.id.hex()} was requeued with the times of its last life")
         self._terms[event.id] = terms
         if terms.parent:
             self._family.setdefault(terms.parent, set()).add(event.id)
@@ -126,28 +126,28 @@ class Bounds:
     def carried(self, event: e.JobCarried) -> None:
         """The whole record of a job is written again."""
         if (event.terms or NO_TERMS) != self.of(event.id) or event.cause is not self._stops.get(event.id):
-            self._say(f"I22: job {event.id.hex()} was carried with {event.terms}, and stopped by {event.cause}")
+            self._say(f"I36: job {event.id.hex()} was carried with {event.terms}, and stopped by {event.cause}")
 
     def leased(self, job_id: bytes, run: int, wall_ms: int) -> None:
         """A run begins."""
         terms = self.of(job_id)
         if 0 < terms.deadline_ms <= wall_ms or (run == 1 and 0 < terms.expires_ms <= wall_ms):
-            self._say(f"I22: job {job_id.hex()} was leased at {wall_ms}, its terms are {terms}")
+            self._say(f"I36: job {job_id.hex()} was leased at {wall_ms}, its terms are {terms}")
         if job_id in self._doomed:
-            self._say(f"I23: job {job_id.hex()} was leased, and its parent is over")
+            self._say(f"I37: job {job_id.hex()} was leased, and its parent is over")
         if job_id in self._boundless:
-            self._say(f"I23: job {job_id.hex()} has more time than its parent")
+            self._say(f"I37: job {job_id.hex()} has more time than its parent")
 
     def paused(self, job_id: bytes, due_ms: int) -> None:
         """A job waits for its next attempt."""
         if 0 < self.of(job_id).deadline_ms <= due_ms:
-            self._say(f"I22: job {job_id.hex()} waits for {due_ms}, its deadline is {self.of(job_id).deadline_ms}")
+            self._say(f"I36: job {job_id.hex()} waits for {due_ms}, its deadline is {self.of(job_id).deadline_ms}")
 
     def stopping(self, job_id: bytes, cause: Cause, wall_ms: int) -> None:
         """A run is told to stop."""
         self._stops[job_id] = cause
         if cause is Cause.EXPIRES or (cause is Cause.DEADLINE and not self._is_over(job_id, cause, wall_ms)):
-            self._say(f"I22: job {job_id.hex()} was told to stop for its {cause.name.lower()} at {wall_ms}")
+            self._say(f"I36: job {job_id.hex()} was told to stop for its {cause.name.lower()} at {wall_ms}")
         self.doom(job_id)
 
     def stopped_end(self, job_id: bytes) -> JobState:
@@ -158,7 +158,7 @@ class Bounds:
         """A waiting job is over by its time."""
         if not self._is_over(job_id, cause, wall_ms) or (cause is Cause.EXPIRES and life.runs):
             self._say(
-                f"I22: job {job_id.hex()} expired at {wall_ms} by {cause.name} after {life.runs} runs, "
+                f"I36: job {job_id.hex()} expired at {wall_ms} by {cause.name} after {life.runs} runs, "
                 f"its terms are {self.of(job_id)}"
             )
         self.doom(job_id)
@@ -174,7 +174,7 @@ class Bounds:
     def unended(self) -> list[str]:
         """When all is quiet: the children that live on."""
         return [
-            f"I23: job {job_id.hex()} is {life.state.label}, and its parent is over"
+            f"I37: job {job_id.hex()} is {life.state.label}, and its parent is over"
             for job_id in sorted(self._doomed)
             if (life := self._lives[job_id]).generation not in life.ends
         ]

@@ -230,7 +230,7 @@ class History:
         if life is None or life.generation in life.ends:
             self._say(f"I7: job {event.id.hex()} expired, and it does not live")
         elif life.state in _LEASED:
-            self._say(f"I22: job {event.id.hex()} expired under its worker's hands")
+            self._say(f"I36: job {event.id.hex()} expired under its worker's hands")
         else:
             self.bounds.expired(event.id, life, event.cause, wall_ms)
             self._end(event.id, life, JobState.EXPIRED)

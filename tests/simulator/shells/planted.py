@@ -325,14 +325,14 @@ def a_child_has_another_id_when_its_parent_runs_again(patch: pytest.MonkeyPatch)
     patch.setattr(Family, "next_id", next_id)
 
 
-@bug("I23", 0)
+@bug("I37", 0)
 def nobody_is_told_whose_child_a_job_is(patch: pytest.MonkeyPatch) -> None:
     real = submits._asked_terms
     orphaned = {"parent": b"", "inherits": False}
     patch.setattr(submits, "_asked_terms", lambda extra: msgspec.structs.replace(real(extra), **orphaned))
 
 
-@bug("I22", 1)
+@bug("I36", 1)
 def a_task_is_not_told_its_deadline(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(calls, "deadline_of", lambda item: 0)
 

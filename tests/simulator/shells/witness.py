@@ -169,7 +169,7 @@ class Witness(Checker):
         with self.judging():
             self._began_once(job_id, fence)
             right_ms = self._deadlines[fence]
-            self._require(deadline_ms == right_ms, f"I22: job {job_id.hex()} was told {deadline_ms}, not {right_ms}")
+            self._require(deadline_ms == right_ms, f"I36: job {job_id.hex()} was told {deadline_ms}, not {right_ms}")
 
     def _began_once(self, job_id: bytes, fence: int) -> None:
         name = f"job {job_id.hex()} with fence {fence}"

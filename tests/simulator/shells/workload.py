@@ -287,7 +287,7 @@ class Users:
             await self._app.submit(on_terms(self._tasks[plan.task], plan, **options), plan.number)
         except BadOption:
             return
-        self._world.loop.note(f"I22: {plan} is over before it begins, with {options}, and was accepted")
+        self._world.loop.note(f"I36: {plan} is over before it begins, with {options}, and was accepted")
 
     def _accepted(self, job: Job[int]) -> None:
         with self._witness.judging():
