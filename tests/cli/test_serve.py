@@ -276,18 +276,23 @@ def test_a_journal_bound_that_cannot_be_is_refused_at_once(folder: Path, size: s
 def test_a_full_broker_tells_whoever_submits_what_to_do(folder: Path) -> None:
     with serving(folder, "--max-backlog-jobs", "1") as served:
         served.run("submit", "shop.add", "[1]")
-        sentence = served.run("submit", "shop.add", "[1]", "--unregistered").refused()
+        # After a note that nobody has registered the task.
+        refused = served.run("submit", "shop.add", "[1]")
 
+    assert (refused.code, refused.out) == (1, "")
+    sentence = refused.err.splitlines()[-1]
     assert "the broker holds 1 jobs" in sentence
     assert "--max-backlog-jobs" in sentence
 
 
 def test_a_disk_reserve_that_no_disk_has_refuses_jobs_and_leaves_no_file_behind(folder: Path) -> None:
     with serving(folder, "--disk-reserve", "900TiB") as served:
-        sentence = served.run("submit", "shop.add", "[1]", "--unregistered").refused()
+        # After a note that nobody has registered the task.
+        refused = served.run("submit", "shop.add", "[1]")
         assert served.stop() == 0
 
-    assert "bytes are free on the disk of jobs.db" in sentence
+    assert (refused.code, refused.out) == (1, "")
+    assert "bytes are free on the disk of jobs.db" in refused.err.splitlines()[-1]
     assert not (folder / "jobs.db.reserve").exists()
 
 
