@@ -32,9 +32,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy, strict; the typing tests of the public face are part of `tests`."""
+    """mypy, strict, and what pyright and mypy say of the public face, whose types must be known completely."""
     install(session)
     session.run("mypy")
+    session.run("python", "-m", "pytest", "-n", "0", "tests/typing")
 
 
 @nox.session(python=PYTHONS)

@@ -59,12 +59,12 @@ class Question:
     __slots__ = ("acts_on", "answer", "build", "late", "needs", "number", "sent", "what")
 
     def __init__(self, what: str, build: Callable[[int], Request], *, acts_on: bytes = b"", needs: Needs = ()) -> None:
-        self.what = what
-        self.build = build
-        self.acts_on = acts_on
-        self.needs = needs
-        self.number = 0
-        self.sent = False
+        self.what: str = what
+        self.build: Callable[[int], Request] = build
+        self.acts_on: bytes = acts_on
+        self.needs: Needs = needs
+        self.number: int = 0
+        self.sent: bool = False
         self.late: Callable[[Question], AioqueueError]
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 

@@ -106,9 +106,9 @@ class _Part(Acceptance):
 
     def __init__(self, bulk: BulkSubmit, jobs: int, first: int) -> None:
         super().__init__(bulk._submitter.loop)
-        self._bulk = bulk
-        self.first = first
-        self.jobs = jobs
+        self._bulk: BulkSubmit = bulk
+        self.first: int = first
+        self.jobs: int = jobs
         self.parcel: Parcel
 
     def accepted(self) -> None:

@@ -19,7 +19,7 @@ class Family:
     __slots__ = ("_made", "parent")
 
     def __init__(self, parent: bytes) -> None:
-        self.parent = parent
+        self.parent: bytes = parent
         self._made: Counter[bytes] = Counter()
 
     def next_id(self, namespace: str, queue: str, task: str, body: bytes) -> bytes:

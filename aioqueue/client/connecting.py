@@ -62,8 +62,8 @@ class Connects(Declares):
         lazy: bool,
     ) -> None:
         super().__init__(**(defaults or {}))
-        self.namespace = check_name("namespace", namespace)
-        self.name = check_name("client", name) if name else ""
+        self.namespace: str = check_name("namespace", namespace)
+        self.name: str = check_name("client", name) if name else ""
         self._sources = Sources(url)
         # Of a queue that is entered.
         self._address: Address | None = None

@@ -38,7 +38,7 @@ class Declares:
     """
 
     def __init__(self, **defaults: Unpack[TaskOptions]) -> None:
-        self.tasks = TaskRegistry()
+        self.tasks: TaskRegistry = TaskRegistry()
         self._defaults = default_options(defaults)
 
     @overload

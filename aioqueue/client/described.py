@@ -86,11 +86,11 @@ class Described:
     __slots__ = ("description", "options", "task", "visible")
 
     def __init__(self, task: str, description: TaskDescription) -> None:
-        self.task = task
-        self.description = description
-        self.options = _options(description)
+        self.task: str = task
+        self.description: TaskDescription = description
+        self.options: Options = _options(description)
         try:
-            self.visible = inspect.Signature([_shown(each) for each in description.parameters])
+            self.visible: inspect.Signature = inspect.Signature([_shown(each) for each in description.parameters])
         except ValueError as error:
             raise MalformedFrame(reason=f"the description of task {task}: {error}") from None
 

@@ -28,8 +28,8 @@ class ProcessIdentity:
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
-        self.about = _about_this()
-        self.id = b""
+        self.about: bytes = _about_this()
+        self.id: bytes = b""
         self.renew()
 
     def renew(self) -> None:

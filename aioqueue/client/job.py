@@ -113,7 +113,7 @@ class Job(Generic[R]):
         ending: Ending | None = None,
         batch: list[Job[Any]] | None = None,
     ) -> None:
-        self.key = key
+        self.key: bytes = key
         # Asked each time, for the job may outlive the connection it was submitted over.
         self._session = session
         self._results = results

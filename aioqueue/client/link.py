@@ -19,6 +19,7 @@ import anyio
 from anyio import EndOfStream
 
 from aioqueue.client.identity import THIS_PROCESS
+from aioqueue.clock import Now
 from aioqueue.errors import (
     AioqueueError,
     BrokerUnavailable,
@@ -136,21 +137,21 @@ class Link:
         on_lost: Callable[[Exception], None],
         journal_seen: Seen = NOTHING_SEEN,
     ) -> None:
-        self.url = dialer.url
+        self.url: str = dialer.url
         # Why the last attempt or connection failed; for those who wait for the first one.
         self.trouble: Exception | None = None
         # What the broker of the last connection can do.
-        self.capabilities = Capability(0)
+        self.capabilities: Capability = Capability(0)
         # Since when it has been connected, or has not been.
-        self.since = ground.now()
+        self.since: Now = ground.now()
         self._dialer = dialer
         self._role, self._namespace, self._name, self._secret = role, namespace, name, secret
         self._on_welcome, self._on_messages, self._on_lost = on_welcome, on_messages, on_lost
         self._journal_id, self._epoch, self._position, self._seen_at = journal_seen
         self._ground = ground
         # When the latest message that was answered was sent, by the monotonic clock: then the broker heard this side.
-        self.heard_ns = 0
-        self.session_ttl_ms = 0
+        self.heard_ns: int = 0
+        self.session_ttl_ms: int = 0
         self._pinged = (0, 0)
         self._requests = 0
         self._scope = anyio.CancelScope()

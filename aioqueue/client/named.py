@@ -48,16 +48,16 @@ class NamedTask(Generic[R_co]):
         described: Described | None = None,
         resolved: bool = False,
     ) -> None:
-        self.task = check_name("task", task)
+        self.task: str = check_name("task", task)
         if not isinstance(unregistered, bool):
             raise BadOption(option="unregistered", value=unregistered, reason="it must be True or False")
-        self.unregistered = unregistered
-        self.result_type = result_type
+        self.unregistered: bool = unregistered
+        self.result_type: Any = result_type
         self._decoder: msgspec.msgpack.Decoder[Any] = decoder_of(decodable(result_type), task=task, what="the result")
         self._defaults: Options = defaults or {}
         self._options = options
-        self.described = described
-        self.resolved = resolved
+        self.described: Described | None = described
+        self.resolved: bool = resolved
         self._plan: Plan | None = None
         self._twin: NamedTask[R_co] | None = None
 

@@ -51,7 +51,7 @@ class Registry:
         self._known: dict[str, _Known] = {}
         self._own_described: dict[str, Described] = {}
         self._link: Link | None = None
-        self.empty = False
+        self.empty: bool = False
 
     async def resolved(self, session: Session, named: NamedTask[R], *, asks: bool) -> NamedTask[R]:
         """The task with what its declaration says, where that is known.

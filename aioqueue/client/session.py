@@ -51,7 +51,7 @@ class Session:
         journal_seen: Seen = NOTHING_SEEN,
         patience: Patience = USUAL,
     ) -> None:
-        self.link = Link(
+        self.link: Link = Link(
             dialer,
             ground=ground,
             role=Role.CLIENT,
@@ -65,12 +65,12 @@ class Session:
         )
         # How long its calls wait for the broker.
         self.patience = patience
-        self.timeouts = Timeouts()
-        self.unanswered = Unanswered(self.link, self.timeouts)
-        self.submitter = Submitter(self.link, self.timeouts, self.unanswered)
-        self.endings = Endings(self.link)
-        self.questions = Questions(self.link, self.timeouts, self.unanswered, patience)
-        self.watchers = Watchers(self.link)
+        self.timeouts: Timeouts = Timeouts()
+        self.unanswered: Unanswered = Unanswered(self.link, self.timeouts)
+        self.submitter: Submitter = Submitter(self.link, self.timeouts, self.unanswered)
+        self.endings: Endings = Endings(self.link)
+        self.questions: Questions = Questions(self.link, self.timeouts, self.unanswered, patience)
+        self.watchers: Watchers = Watchers(self.link)
         # What ended the session for good.
         self.error: AioqueueError | None = None
         # Set while a connection stands, and when none ever will.

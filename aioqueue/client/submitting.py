@@ -82,12 +82,12 @@ class Parcel:
         patience: Patience, *, is_part: bool = False,
     ) -> None:  # fmt: skip
         self._owner = owner
-        self.items = items
-        self.receipts = receipts
-        self.size = size
-        self.saying = saying
-        self.patience = patience
-        self.is_part = is_part
+        self.items: list[SubmitItem] = items
+        self.receipts: Sequence[Receipt] = receipts
+        self.size: int = size
+        self.saying: Saying = saying
+        self.patience: Patience = patience
+        self.is_part: bool = is_part
         self.sent_at: float | None = None
 
     def is_wanted(self) -> bool:

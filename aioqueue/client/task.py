@@ -69,12 +69,12 @@ class Task(Generic[P, R_co]):
         self.name: str = options.get("name") or default_name(fn)
         kind = kind_of(fn)
         # In a thread, where it was asked for, a decorator may run the coroutine itself.
-        self.is_async = kind == "async" or (kind == "hidden" and options.get("executor") != "thread")
+        self.is_async: bool = kind == "async" or (kind == "hidden" and options.get("executor") != "thread")
         self.call_in_loop: Callable[..., Any] = awaiting(fn) if kind == "hidden" else fn
         self.executor: Executor = _executor(fn, options.get("executor"), is_async=self.is_async)
-        self.signature = Signature.of(fn, self.name)
-        self.__signature__ = self.signature.visible
-        self.__name__ = self.name.rpartition(".")[2]
+        self.signature: Signature = Signature.of(fn, self.name)
+        self.__signature__: inspect.Signature = self.signature.visible
+        self.__name__: str = self.name.rpartition(".")[2]
         self.__doc__ = getattr(fn, "__doc__", None)
         self._give = give
         self._options = options

@@ -28,7 +28,7 @@ class Ending:
     __slots__ = ("_table", "error", "item", "key", "waiters")
 
     def __init__(self, key: bytes, table: dict[bytes, Ending]) -> None:
-        self.key = key
+        self.key: bytes = key
         self.item: EndedItem | None = None
         self.error: AioqueueError | None = None
         # Made when somebody has to wait, so that an end which came first costs nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 _LINE = re.compile(r"^(?P<file>[^:]+):(?P<line>\d+): (?P<kind>error|note): (?P<text>.*)$")
 _REVEALED = re.compile(r'^(?:Revealed type is|Type of ".*" is) "(?P<type>.*)"$', re.DOTALL)
 _MODULES = re.compile(r"\b(?:\w+\.)+(?=\w)")
+# Where the names of `aioqueue` live, and all that they lead to on this side.
+_FACE = ("aioqueue.client.", "aioqueue.errors.", "aioqueue.worker.worker.", "aioqueue.model.states.")
 # The first lines tell of the marks and have none.
 _PROSE = 6
 
@@ -95,6 +98,18 @@ def test_an_error_names_what_is_wrong(checker: tuple[str, Said]) -> None:
 def test_results_have_the_type_that_the_task_gives(checker: tuple[str, Said]) -> None:
     _, said = checker
     assert said.revealed == lines_marked("  # T: ")
+
+
+def test_what_an_app_imports_is_typed_completely() -> None:
+    program = pyright()
+    # It looks for packages by the Python that it finds first.
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = [program, "--ignoreexternal", "--outputjson", "--verifytypes", "aioqueue"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    symbols: list[dict[str, Any]] = json.loads(done.stdout)["typeCompleteness"]["symbols"]
+    assert "aioqueue.client.queue.Queue.submit" in {one["name"] for one in symbols}
+    wanting = [one["name"] for one in symbols if one["isExported"] and not one["isTypeKnown"]]
+    assert [name for name in wanting if name.startswith(_FACE)] == []
 
 
 def test_the_options_that_checkers_name_one_by_one_are_those_of_a_task() -> None:
