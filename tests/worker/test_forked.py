@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from aioqueue.protocol import messages as m
-from tests.support.supervising import APP, Connections, Supervised
+from tests.support.patience import eventually
+from tests.support.supervising import APP, Connections, Supervised, gone
 
 RunOf = Callable[..., m.DeliverItem]
 
@@ -60,6 +63,19 @@ def returning_fork() -> int:
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return os.getpid()
+
+@queue.task(name="left_behind")
+def left_behind() -> int:
+    child = multiprocessing.get_context("fork").Process(target=sleep)
+    child.start()
+    return child.pid
+
+@queue.task(name="apart", executor="process")
+def apart(begun: str) -> None:
+    with open(begun + ".new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(begun + ".new", begun)
+    time.sleep(1000)
 
 for fn in (end_child, loop_in_child, pools, returning_fork):
     queue.task(fn, name=f"thread.{fn.__name__}")
@@ -139,3 +155,22 @@ async def test_a_fork_that_comes_back_as_if_it_were_the_job_ends(supervised: Sup
     for kind in KINDS:
         assert await child.result(run_of(f"{kind}.returning_fork")) == 0, kind
     assert len(running.children) == 1
+
+
+async def test_a_fork_that_outlives_its_worker_keeps_nothing_of_it_alive(
+    supervised: Supervised, run_of: RunOf, tmp_path: Path
+) -> None:
+    running = await supervised(FORKS)
+    child = await running.child()
+    worker = await child.result(run_of("pid"))
+    child.worker.send(m.Deliver([run_of("apart", str(tmp_path / "begun"))]))
+    await eventually((tmp_path / "begun").exists)
+    fork = await child.result(run_of("left_behind"))
+    try:
+        os.kill(worker, signal.SIGKILL)
+        # Both its connection and the jobs in processes of their own end with it.
+        await child.worker.until_closed()
+        await eventually(lambda: gone(int((tmp_path / "begun").read_text())))
+        assert not gone(fork)
+    finally:
+        os.kill(fork, signal.SIGKILL)
