@@ -225,6 +225,8 @@ class Heartbeat:
             self._proved = True
             silent = 0 if wire.heard else silent + 1
             if silent == HEARTBEATS_A_TTL:
+                # No end of a session is like that: people are told at once.
+                self._greeted = False
                 raise ConnectionLost(url=self._url, reason="the broker says nothing")
         return True
 

@@ -131,12 +131,15 @@ async def test_it_connects_again_when_the_broker_was_restarted(broker: FakeBroke
     await (await broker.welcome()).expect(m.Beat)
 
 
-async def test_a_broker_that_says_nothing_is_left(broker: FakeBroker, beating: Beating) -> None:
+async def test_a_broker_that_says_nothing_is_left_and_told_of_at_once(
+    broker: FakeBroker, beating: Beating, caplog: pytest.LogCaptureFixture
+) -> None:
     beating()
     silent = await broker.accept()
     silent.mute = True
     await silent.welcome(ttl_ms=30)
     await (await broker.welcome()).expect(m.Beat)
+    assert "heartbeats do not reach the broker" in caplog.text
 
 
 async def test_a_refusal_is_logged_once_and_tried_again(
