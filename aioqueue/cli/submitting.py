@@ -96,7 +96,7 @@ async def submit_one(submission: Submission, *, wait: bool, timeout: str | None,
 async def _looked_up(queue: Queue, task: NamedTask[Any]) -> NamedTask[Any]:
     """The task as workers have registered it; what nobody can check yet is said."""
     task, nothing_registered = await looked_up(queue, task)
-    if nothing_registered:
+    if nothing_registered and not task.unregistered:
         say(
             f"no worker has registered a task in namespace {queue.namespace} yet: {task.name} is submitted with the "
             "default options, and its arguments are not checked"

@@ -52,6 +52,7 @@ class Registry:
         self._own_described: dict[str, Described] = {}
         self._link: Link | None = None
         self.empty: bool = False
+        self._said_empty: bool = False
 
     async def resolved(self, session: Session, named: NamedTask[R], *, asks: bool) -> NamedTask[R]:
         """The task with what its declaration says, where that is known.
@@ -92,9 +93,10 @@ class Registry:
         except DeadlineExceeded:
             reason = f"it did not say in time what task {named.task} declares, so nothing was submitted"
             raise BrokerUnavailable(url=session.link.url, reason=reason) from None
-        if page.total == 0 and not self.empty:
-            self._say_empty(named.task)
         self.empty = page.total == 0
+        if self.empty and not named.unregistered and not self._said_empty:
+            self._say_empty(named.task)
+        self._said_empty &= self.empty
         if page.tasks:
             [entry] = page.tasks
             return named.as_described(self._remember(entry.name, entry.digest, entry.body))
@@ -113,6 +115,7 @@ class Registry:
         return described
 
     def _say_empty(self, name: str) -> None:
+        self._said_empty = True
         _log.warning(
             "no worker has registered any task in namespace %s yet: task %s is submitted by its name alone, with the "
             "default options and unchecked arguments",

@@ -217,6 +217,7 @@ async def test_a_name_is_submitted_and_that_is_said_while_nothing_is_registered(
 ) -> None:
     client = await place.client(defaults={"retry": 1})
     with caplog.at_level(logging.WARNING):
+        await client.submit(client.named("shop.later", unregistered=True))
         job = await client.submit("shop.send", "ada")
         await client.submit("shop.send", "grace")
     told = [record.getMessage() for record in caplog.records if "registered any task" in record.getMessage()]
