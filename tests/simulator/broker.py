@@ -208,8 +208,8 @@ class Broker:
             self.offers.told(command, reply)
             if broken := self.offers.misfits(command, runs, self._place_of):
                 raise Violation(broken[0])
-        state = self.partition.state
-        self.offers.decided(step.events, lambda job: state.jobs[job].spec.task, state.sessions)
+        # A job that went back may be over by the same batch.
+        self.offers.decided(step.events, lambda job: self._place_of(job)[1][0], self.partition.state.sessions)
         for event in step.events:
             if isinstance(event, SessionEnded) and event.cause is c.SessionEnd.EXPIRED:
                 silent_ms = now.mono_ms - self._heard_ms.get(event.number, self._begun_ms)
