@@ -143,6 +143,8 @@ def forks():
         # What asyncio says of a loop that two processes run is not the point.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         gc.collect()
+        # Its way out leads through the parent's loop, and may never end; what it does to the parent is the point.
+        signal.alarm(10)
         sys.exit()
     return child
 
