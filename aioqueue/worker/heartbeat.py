@@ -73,6 +73,7 @@ class Heartbeat:
         self._proved = False
         # Whether the broker has said Welcome over this connection.
         self._greeted = False
+        self._told_trouble = ""
         self._end: WorkerDied | None = None
         self._give_up_ns = 0
         # Whether the broker has it on record.
@@ -154,7 +155,6 @@ class Heartbeat:
     # --- the thread ---
 
     def _run(self) -> None:
-        told = ""
         failures = 0
         try:
             while not self._over():
@@ -170,9 +170,9 @@ class Heartbeat:
                         return
                     # A connection that stood is made again before anybody is told: in a clean stop the word that the
                     # worker leaves may come here after the end of its session.
-                    if str(error) != told and not (self._greeted and failures == 0):
-                        told = str(error)
-                        _log.warning("heartbeats do not reach the broker: %s; trying again", told)
+                    if str(error) != self._told_trouble and not (self._greeted and failures == 0):
+                        self._told_trouble = str(error)
+                        _log.warning("heartbeats do not reach the broker: %s; trying again", error)
                 failures = 0 if self._proved else failures + 1
                 self._sleep(reconnect_seconds(failures, chance_of(self._ground)))
         finally:
@@ -187,6 +187,8 @@ class Heartbeat:
         ):
             wire.greet(self._hello)
             self._greeted = True
+            # What fails after this is news again.
+            self._told_trouble = ""
             return self._serve(wire)
 
     def _sleep(self, seconds: float) -> None:
