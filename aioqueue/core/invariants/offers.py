@@ -131,8 +131,10 @@ class Offers:
             if event is None or item.end is not RunEnd.MISFIT or isinstance(event, e.JobReleased):
                 continue
             line, fit = place_of(item.id)
-            refused = self._refused.setdefault(item.id, set())
-            refused.add(session)
+            refused = self._refused.get(item.id, set()) | {session}
+            if isinstance(event, e.JobMisfit):
+                # Who refused it at last, so that it died, may be asked once more if somebody brings it back.
+                self._refused[item.id] = refused
             left = [each for each, said in self._said.items() if each not in refused and said.might_take(line, fit)]
             if isinstance(event, e.JobMisfit) != bool(left):
                 broken.append(f"I22: job {item.id.hex()} does not fit, {left} may take it, and it ends by {event}")
