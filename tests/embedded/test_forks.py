@@ -57,7 +57,8 @@ def output_of(folder: Path, program: str, loop: str) -> list[str]:
         command, capture_output=True, text=True, timeout=120, check=False, cwd=folder, env=environment()
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    # That a busy machine stopped the program for a moment is no news of this test.
+    assert [line for line in done.stderr.splitlines() if "stood still" not in line] == []
     return done.stdout.splitlines()
 
 
@@ -149,7 +150,7 @@ def forks():
     return child
 
 async def looks(child):
-    os.waitpid(child, 0)
+    await asyncio.to_thread(os.waitpid, child, 0)
     say(await queue.run(double, 2), os.path.exists("jobs.db.sock"))
     other = await asyncio.create_subprocess_exec(sys.executable, "-c", OTHER)
     say(await other.wait())
