@@ -206,8 +206,7 @@ class Broker:
         runs = {(event.id, event.fence): event for event in step.events if isinstance(event, RUN_OVER)}
         for command, reply in zip(commands, step.replies, strict=False):
             self.offers.told(command, reply)
-            # What has to be looked up first was not decided, though another copy of it may have been.
-            if not isinstance(reply, Exception) and (broken := self.offers.misfits(command, runs, self._place_of)):
+            if broken := self.offers.misfits(command, reply, runs, self._place_of):
                 raise Violation(broken[0])
         # A job that went back may be over by the same batch.
         self.offers.decided(step.events, lambda job: self._place_of(job)[1][0], self.partition.state.sessions)

@@ -130,7 +130,7 @@ class Scene:
         runs = {(event.id, event.fence): event for event in step.events if hasattr(event, "fence")}
         for command, reply in zip(commands, step.replies, strict=False):
             self.offers.told(command, reply)
-            assert self.offers.misfits(command, runs, self._place_of) == []
+            assert self.offers.misfits(command, reply, runs, self._place_of) == []
         self.offers.decided(step.events, lambda job: self.history.lives[job].fit[0], self.partition.state.sessions)
         self.bodies.take(step.arguments, step.effects)
         for effect in step.effects:

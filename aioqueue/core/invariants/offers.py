@@ -6,7 +6,7 @@ judge that is told nothing knows only that equals are equals: jobs of one fit st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from aioqueue.core import commands as c
@@ -116,19 +116,18 @@ class Offers:
     def misfits(
         self,
         command: c.Command,
+        reply: Any,
         runs: Mapping[tuple[bytes, int], e.Event],
         place_of: Callable[[bytes], tuple[Line, Fit]],
     ) -> list[str]:
         """What a command broke that tells of runs which do not fit: such a job goes back while anybody else is left
         who takes it and has not refused it, and no longer. `runs` are the ends of runs in its batch, by id and fence,
-        and `place_of` tells where a job stands.
+        and `place_of` tells where a job stands. What was refused, or is only said again, ended none of them.
         """
         broken: list[str] = []
-        items = getattr(command, "settles" if isinstance(command, c.ResumeSession) else "items", ())
-        session = getattr(command, "session", 0)
-        for item in items:
-            event = runs.get((item.id, item.fence)) if isinstance(item, c.EndRun) else None
-            if event is None or item.end is not RunEnd.MISFIT or isinstance(event, e.JobReleased):
+        for session, item in _misfits_in(command, reply):
+            event = runs.get((item.id, item.fence))
+            if event is None or isinstance(event, e.JobReleased):
                 continue
             line, fit = place_of(item.id)
             refused = self._refused.get(item.id, set()) | {session}
@@ -151,3 +150,17 @@ class Offers:
             return False
         mine = said.class_of(fit[0])
         return sum(said.class_of(task) == mine for task in held) < said.slots[mine]
+
+
+def _misfits_in(command: c.Command, reply: Any) -> Iterator[tuple[int, c.EndRun]]:
+    """The ends of this kind that the command told first, with the session that told them."""
+    match command, reply:
+        case c.SettleRuns(session=session, items=ends), list(outcomes):
+            pass
+        case c.ResumeSession(session=session, settles=ends), (_, list(outcomes)):
+            pass
+        case _:
+            return
+    for end, outcome in zip(ends, outcomes, strict=True):
+        if end.end is RunEnd.MISFIT and outcome is c.SettleOutcome.OK:
+            yield session, end
