@@ -75,7 +75,7 @@ def answers_leave_before_they_are_durable(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Engine, "_append", append)
 
 
-@bug("I1", 7)
+@bug("I1", 14)
 def a_batch_that_the_journal_refused_counts_as_written(patch: pytest.MonkeyPatch) -> None:
     async def append(self: Engine, data: bytes) -> int:
         try:
@@ -105,7 +105,7 @@ def a_row_is_out_of_sight_while_it_is_archived(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Overlay, "find", find)
 
 
-@bug("I2", 9)
+@bug("I2", 3)
 def ends_that_were_not_archived_are_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
     real = Follower.read_on
 
@@ -124,7 +124,7 @@ def _handle(patch: pytest.MonkeyPatch, message: type[Any], handler: Any) -> None
     patch.setitem(dispatch._DISPATCH, message, Row(message, dispatch._DISPATCH[message].right, handler))
 
 
-@bug("liveness", 17)
+@bug("liveness", 6)
 def a_run_that_was_lost_on_its_way_is_not_given_back(patch: pytest.MonkeyPatch) -> None:
     def resume(peer: Peer, message: m.Resume) -> None:
         leases = peer.services.engine.partition.state.sessions[peer.session].leases.values()
@@ -140,7 +140,7 @@ def a_run_that_was_lost_on_its_way_is_not_given_back(patch: pytest.MonkeyPatch) 
     _handle(patch, m.Resume, resume)
 
 
-@bug("liveness", 39)
+@bug("liveness", 65)
 def the_older_connection_of_a_session_keeps_its_seat(patch: pytest.MonkeyPatch) -> None:
     real = Seats.seat
 
@@ -159,7 +159,7 @@ def nobody_ends_the_session_of_a_worker_that_died(patch: pytest.MonkeyPatch) -> 
     _handle(patch, m.WorkerDied, lambda peer, message: peer.send(m.Pong(message.number)))
 
 
-@bug("liveness", 9)
+@bug("liveness", 15)
 def an_end_wakes_only_the_first_who_waits(patch: pytest.MonkeyPatch) -> None:
     real = Waiters.pop
     patch.setattr(Waiters, "pop", lambda self, job_id: real(self, job_id)[:1])
@@ -225,7 +225,7 @@ def nobody_asks_for_the_ends_again_after_a_reconnect(patch: pytest.MonkeyPatch) 
     patch.setattr(Endings, "ask_all", lambda self, unanswered: None)
 
 
-@bug("liveness", 10)
+@bug("liveness", 0)
 def a_question_is_not_asked_again_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Questions, "connected", lambda self: None)
 
@@ -244,12 +244,12 @@ def a_worker_that_returns_does_not_say_what_it_can_take(patch: pytest.MonkeyPatc
     patch.setattr(Session, "_tell_capacity", tell)
 
 
-@bug("I6", 2)
+@bug("I6", 0)
 def a_worker_hears_of_a_cancel_only_when_it_returns(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Session, "_cancel", lambda self, message: None)
 
 
-@bug("I7", 14)
+@bug("I7", 1)
 def ends_that_were_sent_and_not_answered_are_dropped_with_the_connection(patch: pytest.MonkeyPatch) -> None:
     real = SettleBox.resume
 
@@ -272,7 +272,7 @@ def a_run_that_is_held_is_offered_again_after_a_reconnect(patch: pytest.MonkeyPa
     patch.setattr(Session, "_welcomed", welcomed)
 
 
-@bug("I7", 7)
+@bug("I7", 3)
 def a_worker_gives_back_what_is_done_when_it_returns(patch: pytest.MonkeyPatch) -> None:
     real = SettleBox.put
 
@@ -293,7 +293,7 @@ def the_log_is_cut_before_the_archive_has_what_ended_in_it(patch: pytest.MonkeyP
 # --- bulks, children, times that pass, and a disk with too little room -----------------------------------------------
 
 
-@bug("liveness", 101)
+@bug("liveness", 0)
 def parts_of_a_bulk_are_not_sent_again(patch: pytest.MonkeyPatch) -> None:
     real = Submitter.connected
 
@@ -337,7 +337,7 @@ def a_task_is_not_told_its_deadline(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(calls, "deadline_of", lambda item: 0)
 
 
-@bug("liveness", 239)
+@bug("liveness", 15)
 def the_door_stays_shut_when_there_is_room_again(patch: pytest.MonkeyPatch) -> None:
     real = DiskWatch.look
     patch.setattr(DiskWatch, "look", lambda self: real(self) and self.low is not None)
