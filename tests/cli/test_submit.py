@@ -53,23 +53,23 @@ def test_a_job_that_nobody_begins_in_time_is_shown_with_the_reason(at_shop: Shel
 
 
 def test_the_callers_own_id_is_one_job_however_often_it_is_submitted(at_shop: Shell) -> None:
-    words = ["submit", "shop:wait_elsewhere", "--id", "invoice-42"]
+    words = ["submit", "shop:wait_elsewhere", "--id", "submitted-twice"]
 
     first, again = at_shop.run(*words), at_shop.run(*words)
     assert first == (0, again.out, "")
     assert again.err == f"aioqueue: job {first.out.strip()} existed already; nothing was submitted\n"
     assert at_shop.run(*words, "--json").json["existed"] is True
-    refused = at_shop.run("submit", "shop:add", "1", "--queue", "elsewhere", "--id", "invoice-42").refused()
-    assert "('invoice-42') is taken by a job of task shop.wait_elsewhere, so task shop.add cannot" in refused
-    (row,) = [line for line in at_shop.run("ls", "--queue", "elsewhere").out.splitlines() if "invoice-42" in line]
+    refused = at_shop.run("submit", "shop:add", "1", "--queue", "elsewhere", "--id", "submitted-twice").refused()
+    assert "('submitted-twice') is taken by a job of task shop.wait_elsewhere, so task shop.add cannot" in refused
+    (row,) = [line for line in at_shop.run("ls", "--queue", "elsewhere").out.splitlines() if "submitted-twice" in line]
     assert row.startswith(first.out.strip())
     listed = at_shop.run("ls", "--queue", "elsewhere", "--json").json
-    expected = str(uuid.UUID(bytes=own_id("default", "elsewhere", "invoice-42")))
-    assert [info["own_id"] for info in listed if info["id"] == expected] == ["invoice-42"]
-    assert at_shop.run("show", "invoice-42", "--queue", "elsewhere", "--json").json["id"] == expected
-    assert at_shop.run("cancel", "invoice-42", "--queue", "elsewhere").out == "cancelled\n"
-    assert at_shop.run("retry", "invoice-42", "--queue", "elsewhere").out == "submitted\n"
-    assert "for one of your own" in at_shop.run("show", "invoice-42").refused()
+    expected = str(uuid.UUID(bytes=own_id("default", "elsewhere", "submitted-twice")))
+    assert [info["own_id"] for info in listed if info["id"] == expected] == ["submitted-twice"]
+    assert at_shop.run("show", "submitted-twice", "--queue", "elsewhere", "--json").json["id"] == expected
+    assert at_shop.run("cancel", "submitted-twice", "--queue", "elsewhere").out == "cancelled\n"
+    assert at_shop.run("retry", "submitted-twice", "--queue", "elsewhere").out == "submitted\n"
+    assert "for one of your own" in at_shop.run("show", "submitted-twice").refused()
 
 
 def test_a_failed_job_exits_with_3_after_the_workers_traceback_and_one_sentence(at_shop: Shell) -> None:

@@ -126,6 +126,21 @@ LOSSES: Final = (
         Outcome("may have given the job out, and then gives it back in place", "is given the job then", (1, 2)),
     ),
     Loss(
+        m.Declare, "declare", _WORKER, "worker",
+        Outcome("gives the worker nothing until it has told its capacity", "declares after the next Welcome", (1, 2)),
+        Outcome("heard what the worker knows, for that connection only", "declares after the next Welcome", (1, 2)),
+    ),
+    Loss(
+        m.Declared, "declare", _WORKER, "broker",
+        Outcome("heard what the worker knows, for that connection only", "declares after the next Welcome", (1, 2)),
+        Outcome("heard what the worker knows, for that connection only", "declares after the next Welcome", (1, 2)),
+    ),
+    Loss(
+        m.DescribeTasks, "describe", _WORKER, "worker",
+        Outcome("wants the descriptions when they are declared again", "describes what is wanted", (1, 2)),
+        Outcome("registered the tasks once; it wants them no more", "has nothing to describe", (1, 2)),
+    ),
+    Loss(
         m.Deliver, "work", _WORKER, "broker",
         Outcome("gives back in place what Resume does not name: no attempt is spent", "never began it", (2,)),
         Outcome("keeps the lease that Resume names", _RUNS_ON),
@@ -204,6 +219,16 @@ LOSSES: Final = (
     Loss(
         m.JobRecord, "look", _CLIENT, "broker",
         Outcome(_UNCHANGED, _ASKS_AGAIN), Outcome(_UNCHANGED, "has its answer"),
+    ),
+    Loss(
+        m.ListControl, "by-name", _CLIENT, "client",
+        Outcome(_UNCHANGED, _ASKS_AGAIN),
+        Outcome(_UNCHANGED, _ASKS_AGAIN),
+    ),
+    Loss(
+        m.ControlPage, "by-name", _CLIENT, "broker",
+        Outcome(_UNCHANGED, _ASKS_AGAIN),
+        Outcome(_UNCHANGED, "has its answer"),
     ),
     Loss(
         m.FindJobs, "list", _CLIENT, "client",

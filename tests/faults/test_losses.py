@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, get_args
 from unittest.mock import patch
@@ -18,16 +19,19 @@ from unittest.mock import patch
 import pytest
 import pytest_asyncio
 
-from aioqueue import BackupFailed, Call, Job, JobFailed, NotRetryable, Queue
+from aioqueue import BackupFailed, Call, Job, JobFailed, NotRetryable, Queue, UnknownTask, Worker
 from aioqueue.protocol import messages as m
 from tests.faults.ledger import Evidence, read_journal, read_marks
 from tests.faults.loss import LOSSES, Loss, table
 from tests.support.logged_app import fail, hold, step
+from tests.support.patience import LOOK_SECONDS
 from tests.support.programs import Bell, BrokerProgram, WorkerProgram, marks_of
 from tests.support.proxy import Cut, Proxy
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
+# Of tasks that nobody has seen before.
+_NUMBERS: Final = count()
 PAGE = Path(__file__).parents[2] / "docs" / "internals" / "losses.md"
 CASES: Final = [
     pytest.param(loss, before, kill, id=f"{loss.scene}-{'kill' if kill else 'cut'}-{side}-{loss.message.__name__}")
@@ -232,6 +236,48 @@ async def offer(act: Act) -> list[Job[Any]]:
     return [job]
 
 
+async def declare(act: Act) -> list[Job[Any]]:
+    act.arm()
+    act.proxy.sever(m.Role.WORKER)
+    await act.lost()
+    job = await act.queue.submit(step, 21)
+    assert await job == 42
+    return [job]
+
+
+async def describe(act: Act) -> list[Job[Any]]:
+    """A worker with a task that no broker has heard of; its description is there whatever was lost."""
+    name = f"described-{act.loss.message.__name__}-{next(_NUMBERS)}"
+    app = Queue(act.proxy.url, worker=False)
+    task = app.task(_doubled, name=name)
+    act.arm()
+    async with app, Worker(app, concurrency=1):
+        await act.lost()
+        jobs = [await app.submit(task, 21)]
+        while True:
+            with suppress(UnknownTask):
+                jobs.append(await act.queue.submit(name, 21))
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+        assert [await job for job in jobs] == [42, 42]
+    # What ran here left no mark; one of the others stands for the rest.
+    job = await act.queue.submit(step, 21)
+    assert await job == 42
+    return [job]
+
+
+async def _doubled(number: int) -> int:
+    return number * 2
+
+
+async def by_name(act: Act) -> list[Job[Any]]:
+    act.arm()
+    job = await act.queue.submit("step", 21)
+    await act.lost()
+    assert await job == 42
+    return [job]
+
+
 async def work(act: Act) -> list[Job[Any]]:
     act.arm()
     job = await act.queue.submit(step, 21)
@@ -384,6 +430,9 @@ SCENES: Final[dict[str, Callable[[Act], Awaitable[list[Job[Any]]]]]] = {
     "backup": backup,
     "refuse": refuse,
     "offer": offer,
+    "declare": declare,
+    "describe": describe,
+    "by-name": by_name,
     "work": work,
     "resume": resume,
     "resume-with-end": resume_with_end,
