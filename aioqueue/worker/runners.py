@@ -183,19 +183,24 @@ class Runners:
 
         `on_kept_ended` is called when the last of the runs that are kept has ended, if there are any.
         """
+        idle = self._idle
+        self.abandon()
+        if self.kept:
+            self._on_kept_ended = on_kept_ended
+        if idle:
+            await asyncio.wait([slot.task for slot in idle])
+
+    def abandon(self) -> None:
+        """The same without waiting for anybody."""
         self._closed = True
         self._waiting.clear()
-        idle, self._idle = self._idle, []
+        self._idle = []
         for slot in [*self._slots, *self._lost]:
             slot.lost = True
             slot.stop = slot.stop or Stop.STALE
             # One that is kept was cancelled twice; a third time would only forget the thread that it may be in.
             if not slot.kept:
                 slot.task.cancel()
-        if self.kept:
-            self._on_kept_ended = on_kept_ended
-        if idle:
-            await asyncio.wait([slot.task for slot in idle])
 
     # --- waking ---
 

@@ -137,6 +137,9 @@ class Worker:
             with anyio.CancelScope(shield=True):
                 try:
                     await work.end(link)
+                except BaseException:
+                    work.abandon()
+                    raise
                 finally:
                     work.close()
                 self._reset()
@@ -297,6 +300,17 @@ class _Work:
         self._deadlines.close()
         self._threads.close()
         if self._heartbeat is not None and not kept:
+            self._heartbeat.stop()
+
+    def abandon(self) -> None:
+        """End at once, without a word to the broker: the event loop itself is ending.
+
+        `asyncio.run` cancels all tasks then and waits for them: a runner that went on would keep the program alive.
+        """
+        self._runners.abandon()
+        self._deadlines.close()
+        self._threads.close()
+        if self._heartbeat is not None:
             self._heartbeat.stop()
 
     async def _finish_running(self) -> None:
