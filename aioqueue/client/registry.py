@@ -132,7 +132,8 @@ class Registry:
         known = ", ".join(near) or f"{len(names)} others"
         return UnknownTask(
             f"no task {name!r} is registered in namespace {self._namespace}{meant} A worker registers its tasks when "
-            "it connects; to submit the name all the same, say unregistered=True or --unregistered",
+            f"it connects; to submit the name all the same, write queue.named({name!r}, unregistered=True), or "
+            "--unregistered on the command line",
             task=name,
             known=known,
         )
