@@ -31,7 +31,8 @@ from aioqueue.worker.loading import load_queue
 from aioqueue.worker.wiring import Wiring
 from aioqueue.worker.worker import Worker
 
-_log = logging.getLogger(__name__)
+# Not by `__name__`, for this is the main module of its process.
+_log = logging.getLogger("aioqueue.worker.child")
 
 # After the goodbye this long is left for the app's own exit handlers, and for threads that never end none.
 EXIT_SECONDS: Final = 5.0
