@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Coroutine
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -54,11 +55,24 @@ def parsed_arguments(task: str, words: list[str], args: str, kwargs: str) -> tup
     return values, by_name
 
 
-async def submit_one(submission: Submission, *, wait: bool, timeout: str | None, json: bool) -> int:
+def submit_one(submission: Submission, *, wait: bool, timeout: str | None, json: bool) -> Coroutine[Any, Any, int]:
     """Submit, print, and give the exit code. Raises what `Queue.submit` and `Job.result` raise, save `JobError`.
 
     The broker has `SUBMIT_SECONDS` to answer."""
+    # Before there is an event loop: the app that is imported may be a program, which begins one of its own.
     queue, task = _found(submission)
+    return _submit(queue, task, submission, wait=wait, timeout=timeout, json=json)
+
+
+async def _submit(
+    queue: Queue,
+    task: Task[..., Any] | NamedTask[Any],
+    submission: Submission,
+    *,
+    wait: bool,
+    timeout: str | None,
+    json: bool,
+) -> int:
     # What is wrong with the arguments is told whether or not a broker answers.
     body = task.pack(tuple(submission.args), submission.kwargs)
     if isinstance(task, Task):

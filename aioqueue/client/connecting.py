@@ -38,8 +38,9 @@ _WORKER: Final = "aioqueue.worker"
 dialer_of: Callable[[Sequence[TcpAddress]], Dials] = Dialer
 # What queues stand on, read when one is entered. Who simulates time or chance puts another one here.
 ground_of: Callable[[], Ground] = Ground
-# Set while a job's own process imports the program's main module: what it runs at its top would run once more.
-importing_main = False
+# Who imports the program at the moment for nothing but its tasks, if anybody does: what it runs at its top would run
+# once more, and a worker would wait for it.
+importing = ""
 # What the parent of this process has under way. It is never ended here, and so must not be collected either.
 _of_parents: Final[list[object]] = []
 
@@ -138,8 +139,8 @@ class Connects(Declares):
         if self._stack is not None:
             self._check_loop()
             raise BadOption(option="queue", value=self, reason="it is entered already; use the one that is open")
-        if importing_main:
-            reason = 'a process of its jobs imports this program; let it begin under `if __name__ == "__main__":`'
+        if importing:
+            reason = f'{importing} imports this program; let it begin under `if __name__ == "__main__":`'
             raise BadOption(option="queue", value=self, reason=reason)
         self._stack = stack = AsyncExitStack()
         self._loop, self._is_parents = _get_running_loop(), False

@@ -6,17 +6,23 @@ own error while it was imported, with the place in the app's own code.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import sys
 import traceback
 from typing import Any, Final, NoReturn
 
+from aioqueue.client import connecting
 from aioqueue.client.queue import Queue
 from aioqueue.errors import AppNotFound
 from aioqueue.worker.failures import bounded, text_of, type_of
 
 _FRAMES_SHOWN: Final = 3
+# Whose frames tell nobody where the app is wrong.
+_NOT_THE_APPS: Final = tuple(
+    os.path.join(os.path.dirname(path), "") for path in (os.path.dirname(__file__), asyncio.__file__)
+)
 _REASON_BYTES_MAX: Final = 2_000
 
 
@@ -44,6 +50,7 @@ def import_app(target: str, name: str) -> Any:
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
+    connecting.importing = "the aioqueue command"
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -54,6 +61,8 @@ def import_app(target: str, name: str) -> Any:
         _blame(target, name, error)
     except (Exception, SystemExit) as error:
         _blame(target, name, error)
+    finally:
+        connecting.importing = ""
 
 
 def _blame(target: str, name: str, error: BaseException) -> NoReturn:
@@ -70,7 +79,7 @@ def _blame(target: str, name: str, error: BaseException) -> NoReturn:
 
 
 def _is_of_the_app(filename: str) -> bool:
-    return not filename.startswith("<frozen") and filename not in (__file__, importlib.__file__)
+    return filename != importlib.__file__ and not filename.startswith(("<frozen", *_NOT_THE_APPS))
 
 
 def _called(found: Any) -> str:

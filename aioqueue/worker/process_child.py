@@ -227,12 +227,12 @@ def _become(prepare: Prepare) -> None:
 
 
 def _import_main(prepare: Prepare) -> None:
-    connecting.importing_main = True
+    connecting.importing = "a process of its jobs"
     if prepare.main_name:
         found = runpy.run_module(prepare.main_name, run_name=MAIN, alter_sys=True)
     else:
         found = runpy.run_path(prepare.main_path, run_name=MAIN)
-    connecting.importing_main = False
+    connecting.importing = ""
     module = types.ModuleType(MAIN)
     module.__dict__.update(found)
     sys.modules["__main__"] = sys.modules[MAIN] = module

@@ -132,6 +132,13 @@ def test_a_module_whose_import_fails_is_one_sentence_that_names_the_line(shell: 
     assert f"{folder / 'broken.py'} line 3" in sentence
 
 
+def test_a_module_that_is_a_program_without_a_guard_is_one_sentence(shell: Shell, folder: Path) -> None:
+    program = "async def main():\n    async with queue: ...\nasyncio.run(main())\n"
+    (folder / "bare.py").write_text(f"import asyncio\nfrom aioqueue import Queue\nqueue = Queue()\n{program}")
+    told = shell.run("submit", "bare:task").refused()
+    assert 'the aioqueue command imports this program; let it begin under `if __name__ == "__main__":`' in told
+
+
 def test_a_module_with_a_queue_in_memory_is_told_where_jobs_can_go(shell: Shell, folder: Path) -> None:
     (folder / "alone.py").write_text(
         "from aioqueue import Queue\nqueue = Queue('memory:')\n@queue.task\nasync def f(): ...\n"

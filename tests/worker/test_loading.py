@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from aioqueue import Queue
 from aioqueue.errors import AppNotFound
 from aioqueue.worker.loading import load_queue
 
@@ -94,3 +96,18 @@ def test_a_name_that_is_not_there_is_told_with_those_that_are(write: Write) -> N
 def test_a_name_that_is_no_queue_is_told_what_it_is(write: Write) -> None:
     write("shop_g.py", APP)
     assert "it is a int, not a Queue" in reason("shop_g:number")
+
+
+def test_a_module_that_runs_its_program_when_it_is_imported_is_told_where_to_put_that(write: Write) -> None:
+    write("shop_h.py", f"import asyncio\n{APP}async def main():\n    async with queue: ...\nasyncio.run(main())\n")
+    told = reason("shop_h:queue")
+    assert 'the aioqueue command imports this program; let it begin under `if __name__ == "__main__":`' in told
+    # The app's own lines, and no frames of ours or of asyncio.
+    assert re.fullmatch(r".* \(\S+shop_h.py line 6, called from \S+shop_h.py line 7\)", told)
+
+
+async def test_a_queue_may_be_entered_after_an_import_that_failed(write: Write) -> None:
+    write("shop_i.py", "1 / 0\n")
+    reason("shop_i:queue")
+    async with Queue("memory:"):
+        pass
