@@ -57,6 +57,8 @@ class Place(NamedTuple):
 
 def journal_address(url: str, *, must_exist: bool) -> SqliteAddress | MemoryAddress:
     """Where `--journal` says that jobs are kept. Raises `BadUrl` or `BadOption`."""
+    if ":" not in url:
+        raise BadOption(option="journal", value=url, reason=f"write sqlite:{url}, or memory: to keep nothing")
     address = parse_address(url)
     if not isinstance(address, SqliteAddress | MemoryAddress):
         raise BadOption(option="journal", value=url, reason="it must be sqlite:PATH, or memory: to keep nothing")

@@ -193,7 +193,7 @@ def test_a_journal_that_fails_later_ends_it_with_one_sentence_and_1(folder: Path
         (["--session-ttl", "10ms"], "the option session-ttl='10ms' cannot be used: it must be at least 300 ms"),
         (["--session-ttl", "soon"], "the option session-ttl='soon' cannot be used"),
         (["--journal", "tcp://127.0.0.1"], "it must be sqlite:PATH, or memory: to keep nothing"),
-        (["--journal", "jobs.db"], "'jobs.db' is not a broker's address: it has no scheme"),
+        (["--journal", "jobs.db"], "'jobs.db' cannot be used: write sqlite:jobs.db, or memory: to keep nothing"),
         (["--log-level", "loud"], "the option log-level='loud' cannot be used"),
     ],
 )
