@@ -115,4 +115,5 @@ def _again(info: JobInfo) -> str:
     ms = info.due_ms - SystemClock().now().wall_ms
     if info.state == "scheduled" and ms > 0:
         return f"; again in {ms / 1_000:.1f} s" if ms < 60_000 else f"; again in {long_age(ms)}"
-    return "; again at once"
+    # It may have waited: it was not looked at meanwhile.
+    return "; again now"

@@ -42,7 +42,7 @@ def test_each_run_that_ends_badly_is_told_once_and_the_last_of_a_dead_job_by_its
     (line,) = failures.new_in(job_in("scheduled", FAILED, due_in_ms=3_500))
     assert re.fullmatch(r"run 1 failed on web-1: ValueError: no stock; again in 3\.\d s", line)
     assert failures.new_in(job_in("running", FAILED)) == []
-    assert failures.new_in(job_in("ready", FAILED, CRASHED)) == ["run 2 was lost with its worker web-2; again at once"]
+    assert failures.new_in(job_in("ready", FAILED, CRASHED)) == ["run 2 was lost with its worker web-2; again now"]
     assert failures.new_in(job_in("dead", FAILED, CRASHED, structs.replace(FAILED, run=3))) == []
     assert Failures().new_in(job_in("dead", FAILED, structs.replace(FAILED, run=2))) == [
         "run 1 failed on web-1: ValueError: no stock"
