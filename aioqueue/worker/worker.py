@@ -353,6 +353,9 @@ class _Work:
         if not link.done():
             await self.session.link.aclose(goodbye=not kept)
             await asyncio.wait({link})
+        if not link.cancelled():
+            # Whatever ended it while the worker was stopping has no one to hear it; asyncio would log it as lost.
+            link.exception()
 
 
 def _beats_to(address: Address, dialer: Dials) -> Dialer | None:

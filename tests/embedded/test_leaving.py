@@ -1,8 +1,9 @@
-"""A program with a broker of its own that is left in a hurry, by Ctrl-C twice."""
+"""How a program with a broker of its own is left: by Ctrl-C twice, and before its file was opened."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from aioqueue import Queue
+from aioqueue.errors import NotAJournal
 from tests.support.commands import environment
 
 _PROGRAM = """
@@ -56,3 +58,14 @@ async def test_a_second_ctrl_c_ends_a_program_whose_job_still_runs(tmp_path: Pat
         async with Queue(f"sqlite:{tmp_path / 'jobs.db'}", worker=False) as queue:
             # It was cut off, and has not failed.
             assert [info.failures async for info in queue.find(state=["ready", "running"])] == [0]
+
+
+async def test_a_lazy_queue_that_is_left_before_its_file_was_refused_leaves_no_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Queue(f"sqlite:{tmp_path / 'nowhere' / 'jobs.db'}", lazy=True, timeout="1s") as queue:
+        with pytest.raises(NotAJournal):
+            await queue.submit("add", 1)
+    del queue
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
