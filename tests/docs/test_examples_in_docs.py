@@ -6,6 +6,8 @@ import ast
 import asyncio
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
@@ -14,7 +16,7 @@ import typer
 
 from aioqueue.cli.app import app
 from tests.docs.conftest import PAGES, Block, blocks, name_of
-from tests.support.commands import ROOT
+from tests.support.commands import ROOT, environment
 
 WITH_PYTHON = [page for page in (ROOT / "docs").rglob("*.md") if blocks(page, "python")]
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
@@ -40,6 +42,21 @@ async def test_the_examples_of_a_page_do_what_they_say(
             ended = FunctionType(compiled(page, block), vars(module))()
             if inspect.iscoroutine(ended):
                 await ended
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=name_of)
+def test_the_examples_of_a_page_can_be_pasted_into_a_console(page: Path, tmp_path: Path) -> None:
+    """A console takes an empty line for the end of whatever is indented, and knows no line of source again."""
+    # Typed after the last line, so that nobody reads on.
+    pasted = "".join(f"{block.text}\n\n" for block in blocks(page, "python")) + "print('pasted')\n"
+    ended = subprocess.run(
+        [sys.executable, "-m", "asyncio"], check=False, input=pasted, cwd=tmp_path, env=environment(), text=True,
+        capture_output=True, timeout=120,
+    )  # fmt: skip
+    shown = [line for line in ended.stderr.splitlines() if "Traceback" in line or line.lstrip().startswith("SyntaxErr")]
+    assert shown == [], ended.stderr
+    assert "pasted" in ended.stdout
 
 
 def test_a_wrong_example_would_be_noticed(tmp_path: Path) -> None:
