@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from aioqueue.broker import engine as engine_module
 from aioqueue.broker.disk import DiskWatch
 from aioqueue.broker.engine import Engine
 from aioqueue.broker.follower import Follower
@@ -84,14 +83,6 @@ def a_batch_that_the_journal_refused_counts_as_written(patch: pytest.MonkeyPatch
             return self.position + 1
 
     patch.setattr(Engine, "_append", append)
-
-
-@bug("I19", 2986)
-def silence_is_judged_before_the_sockets_are_read(patch: pytest.MonkeyPatch) -> None:
-    async def at_once() -> None:
-        return None
-
-    patch.setattr(engine_module, "hear_all", at_once)
 
 
 @bug("I2", 0)
